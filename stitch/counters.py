@@ -1,0 +1,76 @@
+"""What a counter is: a named rule that turns events into signed amounts. One definition serves every job and the reader.
+
+A counter says which event types it weighs and by how much, which field names the key that is counted, and
+perhaps which field names the member that the count is broken down by.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+
+_WORD = re.compile(r"'(?:[^']|'')*'|[A-Za-z_][A-Za-z0-9_]*(?!\s*\()|.", re.DOTALL)
+_SQL_WORDS = {
+    "and", "or", "not", "in", "is", "null", "like", "rlike", "between", "true", "false", "case", "when",
+    "then", "else", "end", "escape",
+}  # fmt: skip
+RESOLUTIONS = {"1h": timedelta(hours=1), "15m": timedelta(minutes=15), "1m": timedelta(minutes=1)}
+
+
+class Counter(BaseModel):
+    """One `[[counters]]` table of the settings.
+
+    name:       what the reader is asked for
+    key:        the field whose value is counted (`track_id`)
+    member:     the field that the count of a key is broken down by, or None
+    weights:    event type → signed integer, or the name of an int field whose value is added
+    where:      a SQL condition over event fields that an event must meet, or None
+    resolution: the finest bucket kept
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: FieldName
+    key: FieldName
+    member: FieldName | None = None
+    weights: dict[str, int | FieldName] = Field(min_length=1)
+    where: str | None = None
+    resolution: Literal["1h", "15m", "1m"] = "1h"
+
+    @model_validator(mode="after")
+    def member_differs_from_key(self) -> Counter:
+        if self.member == self.key:
+            raise ValueError("member: is the key itself; a breakdown needs another field")
+        return self
+
+    @property
+    def finest(self) -> timedelta:
+        """The length of the finest bucket kept."""
+        return RESOLUTIONS[self.resolution]
+
+    @property
+    def weight_fields(self) -> list[str]:
+        """The fields whose values are summed."""
+        return sorted({weight for weight in self.weights.values() if isinstance(weight, str)})
+
+    @property
+    def fields(self) -> list[str]:
+        """Every event field that this counter reads, `where` included; the event's own three apart."""
+        names = {self.key, *self.weight_fields}
+        if self.member:
+            names.add(self.member)
+        if self.where:
+            names |= condition_fields(self.where)
+        return sorted(names - {"event_id", "type", "occurred_at"})
+
+
+def condition_fields(condition: str) -> set[str]:
+    """The field names in a SQL condition: its words, less literals, functions and SQL's own."""
+    words = {match.group() for match in _WORD.finditer(condition)}
+    names = {word for word in words if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", word)}
+    return {name for name in names if name.lower() not in _SQL_WORDS}

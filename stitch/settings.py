@@ -1,0 +1,228 @@
+"""One TOML file and the environment, made into typed settings, with every mistake reported at once.
+
+The file holds values only: where things are, what an event looks like, and the counters. Each value can be
+overridden by the environment (`STITCH_REALTIME__PORT=9043`); secrets (passwords) are taken from there alone,
+so that no file and no process list shows them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from stitch.counters import Counter
+
+DEFAULT_CONFIG = Path("conf/stitch.toml")
+_DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
+_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message lists every mistake with its path, and nothing was started."""
+
+
+def parse_duration(text: Any) -> Any:
+    """`"15m"` → fifteen minutes. Other types pass through for pydantic to judge."""
+    if not isinstance(text, str):
+        return text
+    match = _DURATION.match(text)
+    if not match or int(match[1]) == 0:
+        raise ValueError(f'{text!r} is not a duration: write a number and s, m, h or d, such as "1h"')
+    return timedelta(seconds=int(match[1]) * _UNIT[match[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A table of the file: an unknown name in it is a mistake, not a comment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    bootstrap_servers: str = "127.0.0.1:19092"
+    topic: str = Field(default="events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    partitions: int = Field(default=8, ge=1)
+
+
+class CassandraSettings(Section):
+    """One layer's cluster. `password` comes from the environment only."""
+
+    hosts: list[str] = ["127.0.0.1"]
+    port: Port = 19042
+    keyspace: Identifier
+    datacenter: str = "datacenter1"
+    username: str | None = None
+    password: str | None = None
+
+
+class RealtimeSettings(CassandraSettings):
+    keyspace: Identifier = "stitch_realtime"
+    retention: Duration = timedelta(days=14)
+
+
+class BatchSettings(CassandraSettings):
+    keyspace: Identifier = "stitch_batch"
+
+
+class StreamingSettings(Section):
+    ingest_window: Duration = timedelta(hours=1)
+    watermark: Duration = timedelta(minutes=10)
+    trigger: Duration = timedelta(seconds=2)
+    max_offsets_per_trigger: int = Field(default=500_000, ge=1)
+    checkpoint: str = ".local/checkpoints/streaming_counts"
+
+    @model_validator(mode="after")
+    def ingest_windows_fill_an_hour(self) -> StreamingSettings:
+        if 3600 % self.ingest_window.total_seconds():
+            raise ValueError("ingest_window: must divide an hour (1h, 1m, 10s, …), so that cutoffs fall on bucket edges")
+        return self
+
+
+class LogSettings(Section):
+    """The event log. `origin` says who wrote it: this topic's archive, or JSON lines or Parquet of other origin."""
+
+    path: str = ".local/log"
+    snapshots: str = ".local/snapshots"
+    checkpoint: str = ".local/checkpoints/archive_events"
+    origin: Literal["archive", "json", "parquet"] = "archive"
+    ingest_time: str = "column:ingested_at"
+    lookback: Duration = timedelta(days=2)
+    grace: Duration = timedelta(seconds=5)
+    trigger: Duration = timedelta(seconds=10)
+
+
+class EventSettings(Section):
+    """Where an event's fields are (dotted paths into its JSON), and their types (string unless said)."""
+
+    event_id: str = "event_id"
+    type: str = "type"
+    occurred_at: str = "occurred_at"
+    max_future: Duration = timedelta(days=1)
+    paths: dict[Identifier, str] = {}
+    types: dict[Identifier, Literal["string", "int", "double", "boolean"]] = {}
+
+
+class ServingSettings(Section):
+    host: str = "127.0.0.1"
+    port: Port = 18080
+    workers: int = Field(default=1, ge=1)
+    threads: int = Field(default=8, ge=1)
+    max_keys: int = Field(default=1000, ge=1)
+    max_points: int = Field(default=10_000, ge=1)
+    timeout: Duration = timedelta(seconds=5)
+
+
+class LocalSettings(Section):
+    """The Kafka and Cassandra of `stitch local`: their ports, heaps and folder."""
+
+    folder: str = ".local"
+    kafka_port: Port = 19092
+    kafka_controller_port: Port = 19093
+    kafka_heap: str = "384m"
+    cassandra_port: Port = 19042
+    cassandra_storage_port: Port = 17000
+    cassandra_heap: str = "768m"
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="STITCH_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    realtime: RealtimeSettings = RealtimeSettings()
+    batch: BatchSettings = BatchSettings()
+    streaming: StreamingSettings = StreamingSettings()
+    log: LogSettings = LogSettings()
+    events: EventSettings = EventSettings()
+    serving: ServingSettings = ServingSettings()
+    local: LocalSettings = LocalSettings()
+    counters: list[Counter] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def counters_have_one_name_each(self) -> Settings:
+        names = [counter.name for counter in self.counters]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"counters: named more than once: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def weights_are_numbers(self) -> Settings:
+        wrong = [
+            f"counters.{counter.name}.weights: the field {field!r} is summed, so events.types must say it is an int"
+            for counter in self.counters
+            for field in counter.weight_fields
+            if self.events.types.get(field) != "int"
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def counter(self, name: str) -> Counter:
+        """The counter of that name; KeyError where there is none."""
+        return {counter.name: counter for counter in self.counters}[name]
+
+    @property
+    def fields(self) -> dict[str, tuple[str, str]]:
+        """name → (dotted path, type) of every field that a counter reads or the file declares."""
+        names = {name for counter in self.counters for name in counter.fields}
+        names |= set(self.events.paths) | set(self.events.types)
+        return {
+            name: (self.events.paths.get(name, name), self.events.types.get(name, "string"))
+            for name in sorted(names)
+        }
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """Read the settings of `path`, else of `STITCH_CONFIG`, else of conf/stitch.toml.
+
+    Raises SettingsError with one line per mistake.
+    """
+    file = Path(path or os.environ.get("STITCH_CONFIG") or DEFAULT_CONFIG)
+    try:
+        parsed = tomllib.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(
+            f"no settings file at {file}: name one with --config or STITCH_CONFIG"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}") from None
+    secrets = [f"  {layer}.password: a secret; set STITCH_{layer.upper()}__PASSWORD instead"
+               for layer in ("realtime", "batch") if "password" in parsed.get(layer, {})]
+    if secrets:
+        raise SettingsError("\n".join([f"{file} cannot be used:", *secrets]))
+
+    class FromFile(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return sources["env_settings"], TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    try:
+        return FromFile()  # type: ignore[call-arg]
+    except ValidationError as error:
+        lines = [_one_line(mistake) for mistake in error.errors()]
+    except ValueError as error:  # an environment variable that is not the JSON it should be
+        lines = [f"  {error}"]
+    raise SettingsError("\n".join([f"{file} (with the environment) cannot be used:", *lines]))
+
+
+def _one_line(mistake: Any) -> str:
+    path = ".".join(str(part) for part in mistake["loc"])
+    message = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "extra_forbidden":
+        message = "unknown setting"
+    return f"  {path}: {message}" if path else f"  {message}"
