@@ -1,0 +1,21 @@
+"""The one named error of the jobs, and the one place where it becomes an exit message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from stitch.settings import SettingsError
+
+
+class JobError(Exception):
+    """The job cannot go on; the message says what was wrong, where, and what to do."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a job's main; a named error becomes one message on stderr and exit status 1."""
+    try:
+        main()
+    except (JobError, SettingsError) as error:
+        print(f"stitch: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,110 @@
+"""Raw records decoded into events, or into the reason why they are none.
+
+Whether an event is valid, and when it occurred, depends on the record alone (payload and broker timestamp, never the
+clock of the job), so the streaming job, the batch and every replay decide alike.
+
+A payload is parsed once with every leaf as a string and each leaf is then judged by its declared type: Spark's own
+typed parsing would null a whole record for one mistyped field, and not say which.
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StringType, StructField, StructType
+
+from stitch.settings import Settings
+
+MAX_TEXT_BYTES = 4096  # of a key or member: Cassandra's own limit for a partition key is 64 KiB
+_CORRUPT = "_corrupt"
+_INSTANT = (
+    r"^[1-9]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|[+-]\d{2}(:\d{2})?)?)?$"
+)
+_EPOCH_MS = r"^\d{1,14}$"
+_TYPED = {
+    "int": (r"^-?\d{1,18}([.]0+)?$", "bigint"),
+    "double": (r"^-?\d+([.]\d+)?([eE][+-]?\d+)?$", "double"),
+    "boolean": (r"^(true|false)$", "boolean"),
+}
+
+
+def decode(records: DataFrame, settings: Settings) -> DataFrame:
+    """(…, value: binary, timestamp) → the same columns and event_id, type, occurred_at, fields: struct, reject_reason.
+
+    reject_reason is null for an event; the decoded columns mean nothing where it is not.
+    """
+    events = settings.events
+    own = {"event_id": events.event_id, "type": events.type, "occurred_at": events.occurred_at}
+    paths = {**{name: path for name, (path, _) in settings.fields.items()}, **own}
+    text = F.col("value").cast("string")
+    payload = F.from_json(text, _schema(paths.values()), {"columnNameOfCorruptRecord": _CORRUPT})
+    parsed = records.withColumn("_text", text).withColumn("_payload", payload)
+    occurred_at = _instant(_leaf(own["occurred_at"]))
+    return parsed.select(
+        *records.columns,
+        _leaf(own["event_id"]).alias("event_id"),
+        _leaf(own["type"]).alias("type"),
+        occurred_at.alias("occurred_at"),
+        F.struct(*[_typed(path, kind).alias(name) for name, (path, kind) in settings.fields.items()]
+                 or [F.lit(None).cast("string").alias("none")]).alias("fields"),
+        _reject_reason(settings, own, occurred_at).alias("reject_reason"),
+    )  # fmt: skip
+
+
+def accepted(decoded: DataFrame) -> DataFrame:
+    """Decoded records → events: (timestamp, event_id, type, occurred_at, each field), rejected ones left out."""
+    events = decoded.where(F.col("reject_reason").isNull())
+    return events.select("timestamp", "event_id", "type", "occurred_at", "fields.*")
+
+
+def _reject_reason(settings: Settings, own: dict[str, str], occurred_at: Column) -> Column:
+    instant = _leaf(own["occurred_at"])
+    horizon = F.col("timestamp") + F.expr(f"INTERVAL {int(settings.events.max_future.total_seconds())} SECONDS")
+    reasons: list[tuple[Column, Any]] = [
+        (F.col("value").isNull(), "no value (a tombstone)"),
+        (F.encode("_text", "UTF-8") != F.col("value"), "not UTF-8"),
+        (F.col("_payload").isNull() | F.col(f"_payload.{_CORRUPT}").isNotNull(), "not a JSON object"),
+        *[(_leaf(path).isNull(), f"{path} is missing") for path in own.values()],
+        (occurred_at.isNull(), F.concat(F.lit(f"{own['occurred_at']} is not an instant: "), F.substring(instant, 1, 80))),
+        (occurred_at > horizon, F.concat(F.lit(f"{own['occurred_at']} is too far in the future: "), instant)),
+    ]
+    for _, (path, kind) in settings.fields.items():
+        leaf = _leaf(path)
+        if kind in _TYPED:
+            said = F.concat(F.lit(f"{path} is not of type {kind}: "), F.substring(leaf, 1, 80))
+            reasons.append((leaf.isNotNull() & ~leaf.rlike(_TYPED[kind][0]), said))
+        else:
+            reasons.append((F.octet_length(leaf) > MAX_TEXT_BYTES, f"{path} is longer than {MAX_TEXT_BYTES} bytes"))
+    return F.coalesce(*[F.when(condition, reason) for condition, reason in reasons])
+
+
+def _instant(text: Column) -> Column:
+    return F.when(text.rlike(_EPOCH_MS), F.timestamp_millis(text.cast("bigint"))).when(
+        text.rlike(_INSTANT), text.cast("timestamp")  # no zone: the session's, which is UTC
+    )
+
+
+def _typed(path: str, kind: str) -> Column:
+    if kind not in _TYPED:
+        return _leaf(path)
+    pattern, sql_type = _TYPED[kind]
+    return F.when(_leaf(path).rlike(pattern), _leaf(path).cast(sql_type))
+
+
+def _leaf(path: str) -> Column:
+    return reduce(lambda column, part: column[part], path.split("."), F.col("_payload"))
+
+
+def _schema(paths: Any) -> StructType:
+    """Dotted paths → a nested schema whose leaves are strings, and the column for what is not JSON."""
+    tree: dict[str, Any] = {_CORRUPT: {}}
+    for path in paths:
+        reduce(lambda node, part: node.setdefault(part, {}), path.split("."), tree)
+
+    def struct(node: dict[str, Any]) -> StructType:
+        return StructType([StructField(k, struct(v) if v else StringType()) for k, v in node.items()])
+
+    return struct(tree)

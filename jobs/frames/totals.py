@@ -1,0 +1,66 @@
+"""Contributions of the event log summed into totals: the finest buckets first, the coarser from them.
+
+An increment of the nightly run is the sum over the new ingest windows; the new totals are the previous snapshot's rows
+plus it. `changed` marks the rows that the run touched: only these are written.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from stitch.buckets import granularities_of
+
+from stitch.counters import Counter
+
+ROW = ["counter", "key", "member", "granularity", "bucket"]
+
+
+def deduplicated(decoded: DataFrame) -> DataFrame:
+    """Decoded records, the first of each event_id (by broker timestamp, partition, offset) kept, rejected ones dropped."""
+    valid = decoded.where(F.col("reject_reason").isNull())
+    first = F.min(F.struct("timestamp", "partition", "offset", "type", "occurred_at", "fields")).alias("e")
+    return valid.groupBy("event_id").agg(first).select("e.timestamp", "event_id", "e.type", "e.occurred_at", "e.fields.*")
+
+
+def totals(contributions: DataFrame, counters: list[Counter]) -> DataFrame:
+    """(counter, key, member, bucket, amount) → (counter, key, member, granularity, bucket, count)."""
+    finest = contributions.groupBy("counter", "key", "member", "bucket").agg(F.sum("amount").alias("count"))
+    rolled = finest.withColumn("g", F.explode(_buckets(counters)))
+    keys = ["counter", "key", "member", F.col("g.granularity").alias("granularity"), F.col("g.start").alias("bucket")]
+    return rolled.groupBy(*keys).agg(F.sum("count").alias("count")).select(*ROW, "count")
+
+
+def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
+    """Previous totals and the new windows' → (…, count, changed): the totals of both."""
+    both = previous.select(*ROW, "count", F.lit(False).alias("changed")).unionByName(
+        delta.select(*ROW, "count", F.lit(True).alias("changed"))
+    )
+    return both.groupBy(*ROW).agg(F.sum("count").alias("count"), F.max("changed").alias("changed")).select(*ROW, "count", "changed")
+
+
+def replaced(previous: DataFrame, recounted: DataFrame) -> DataFrame:
+    """A full recount in place of the previous totals: every row is written, and a row that vanished becomes 0."""
+    gone = previous.select(*ROW, F.lit(0).cast("bigint").alias("count"))
+    return added(gone, recounted).withColumn("changed", F.lit(True))
+
+
+def _buckets(counters: list[Counter]) -> Column:
+    """The array of (granularity, start) that a counter's finest bucket belongs to."""
+    chain: Column | None = None
+    for resolution in {counter.resolution for counter in counters}:
+        alike = [counter for counter in counters if counter.resolution == resolution]
+        levels = F.array(*[_bucket(granularity) for granularity in granularities_of(alike[0])])
+        named = F.col("counter").isin([counter.name for counter in alike])
+        chain = F.when(named, levels) if chain is None else chain.when(named, levels)
+    assert chain is not None  # settings hold one counter at least
+    return chain
+
+
+def _bucket(granularity: str) -> Column:
+    if granularity == "all":
+        start = F.timestamp_seconds(F.lit(0))
+    elif granularity == "quarter":
+        start = F.timestamp_seconds(F.floor(F.unix_seconds("bucket") / 900) * 900)
+    else:
+        start = F.date_trunc(granularity, F.col("bucket"))
+    return F.struct(F.lit(granularity).alias("granularity"), start.alias("start"))

@@ -1,0 +1,1 @@
+"""Adapters out: Cassandra and the Parquet files."""

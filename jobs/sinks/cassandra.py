@@ -1,0 +1,58 @@
+"""Upserts into Cassandra, each row with a write timestamp of its own, so that the best-informed writer wins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import Cluster, NoHostAvailable, Session
+from cassandra.policies import DCAwareRoundRobinPolicy
+from pyspark.sql import DataFrame
+
+from jobs.errors import JobError
+from stitch.settings import CassandraSettings
+
+WRITE_TIME = "write_time"
+
+
+def upsert(rows: DataFrame, layer: CassandraSettings, table: str) -> None:
+    """Write the rows (the table's columns and `write_time`, µs). Idempotent: the same rows again change nothing."""
+    (
+        rows.write.format("org.apache.spark.sql.cassandra")
+        .options(keyspace=layer.keyspace, table=table, writetime=WRITE_TIME)
+        .mode("append")
+        .save()
+    )
+
+
+@contextmanager
+def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
+    """A driver session on the layer's cluster. Raises JobError, with the way out, where there is none or no schema."""
+    auth = PlainTextAuthProvider(layer.username, layer.password or "") if layer.username else None
+    cluster = Cluster(
+        layer.hosts,
+        port=layer.port,
+        auth_provider=auth,
+        connect_timeout=10,
+        load_balancing_policy=DCAwareRoundRobinPolicy(layer.datacenter),
+        protocol_version=5,
+    )
+    try:
+        try:
+            session = cluster.connect()
+        except NoHostAvailable as error:
+            where = ", ".join(f"{host}:{layer.port}" for host in layer.hosts)
+            raise JobError(
+                f"no Cassandra at {where} for the {name} layer: start it (`stitch local up`), or set {name}.hosts and "
+                f"{name}.port ({next(iter(error.errors.values()), 'no answer')})"
+            ) from None
+        if layer.keyspace not in cluster.metadata.keyspaces:
+            raise JobError(
+                f"the keyspace {layer.keyspace!r} of the {name} layer does not exist: apply conf/schema/{name}.cql "
+                "(`stitch local up` does)"
+            )
+        session.set_keyspace(layer.keyspace)
+        yield session
+    finally:
+        cluster.shutdown()

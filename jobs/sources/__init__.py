@@ -1,0 +1,1 @@
+"""Adapters in: the topic, the event log, what was published."""

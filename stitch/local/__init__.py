@@ -1,0 +1,1 @@
+"""The real Kafka and Cassandra of a developer's machine, as plain JVM processes."""

@@ -1,0 +1,7 @@
+"""The one error of the local stack, so that the console script turns it into a message in one place."""
+
+from __future__ import annotations
+
+
+class StackError(Exception):
+    """The local stack cannot do what was asked; the message says what was found and what to do."""

@@ -1,0 +1,136 @@
+"""Events weighed, summed and merged into totals: literal events, literal rows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.frames.contributions import contributions
+from jobs.frames.totals import added, deduplicated, replaced, totals
+from stitch.counters import Counter
+
+LIKES = Counter(name="likes", key="track_id", weights={"like": 1, "unlike": -1})
+CREATOR_PLAYS = Counter(name="creator_plays", key="creator_id", member="track_id", weights={"play": 1})
+SECONDS = Counter(name="seconds", key="track_id", weights={"play": "duration_s"}, resolution="15m")
+GERMAN = Counter(name="german", key="track_id", weights={"play": 1}, where="country = 'DE' and duration_s >= 30")
+
+EVENT = "timestamp timestamp, type string, occurred_at timestamp, track_id string, creator_id string, country string, duration_s bigint"
+
+
+@pytest.fixture(scope="module")
+def spark(spark_session: SparkSession) -> SparkSession:
+    return spark_session
+
+
+def at(day: int, hour: int, minute: int = 0) -> datetime:
+    return datetime(2024, 2, day, hour, minute, tzinfo=UTC)
+
+
+def events(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
+    return spark.createDataFrame([(at(29, 23), *row) for row in rows], EVENT)
+
+
+def weighed(spark: SparkSession, counter: Counter, *rows: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    frame = contributions(events(spark, *rows), [counter])
+    found = frame.selectExpr("key", "member", "cast(bucket as string) as bucket", "amount").collect()
+    return sorted((tuple(row) for row in found), key=str)
+
+
+def test_an_unlike_takes_back_a_like(spark: SparkSession) -> None:
+    assert weighed(
+        spark, LIKES, ("like", at(29, 10, 59), "t1", None, None, None), ("unlike", at(29, 11), "t1", None, None, None)
+    ) == [("t1", None, "2024-02-29 10:00:00", 1), ("t1", None, "2024-02-29 11:00:00", -1)]
+
+
+def test_a_breakdown_counts_the_key_and_the_member(spark: SparkSession) -> None:
+    assert weighed(
+        spark, CREATOR_PLAYS, ("play", at(29, 10), "t1", "c1", None, None), ("play", at(29, 10), None, "c1", None, None)
+    ) == [
+        ("c1", "t1", "2024-02-29 10:00:00", 1),
+        ("c1", None, "2024-02-29 10:00:00", 1),
+        ("c1", None, "2024-02-29 10:00:00", 1),
+    ]
+
+
+def test_a_weight_may_be_a_field_and_a_resolution_a_quarter_of_an_hour(spark: SparkSession) -> None:
+    assert weighed(
+        spark, SECONDS, ("play", at(29, 10, 44), "t1", None, None, 31), ("play", at(29, 10, 45), "t1", None, None, None)
+    ) == [("t1", None, "2024-02-29 10:30:00", 31)]
+
+
+def test_a_condition_and_a_missing_key_leave_an_event_out(spark: SparkSession) -> None:
+    assert weighed(
+        spark,
+        GERMAN,
+        ("play", at(29, 10), "t1", None, "DE", 30),
+        ("play", at(29, 10), "t1", None, "DE", 29),
+        ("play", at(29, 10), "t1", None, None, 99),
+        ("play", at(29, 10), "", None, "DE", 99),
+        ("play", at(29, 10), None, None, "DE", 99),
+        ("like", at(29, 10), "t1", None, "DE", 99),
+    ) == [("t1", None, "2024-02-29 10:00:00", 1)]
+
+
+def test_days_months_and_all_time_are_the_sums_of_hours(spark: SparkSession) -> None:
+    rows = [("like", at(28, 23), "t1", None, None, None), ("like", at(29, 0), "t1", None, None, None)]
+    frame = totals(contributions(events(spark, *rows), [LIKES]), [LIKES])
+    found = {(r.granularity, r.bucket_text): r["count"] for r in frame.selectExpr("*", "cast(bucket as string) bucket_text").collect()}
+    assert found == {
+        ("hour", "2024-02-28 23:00:00"): 1,
+        ("hour", "2024-02-29 00:00:00"): 1,
+        ("day", "2024-02-28 00:00:00"): 1,
+        ("day", "2024-02-29 00:00:00"): 1,
+        ("month", "2024-02-01 00:00:00"): 2,
+        ("all", "1970-01-01 00:00:00"): 2,
+    }
+
+
+def test_of_two_records_with_one_event_id_the_first_appended_counts(spark: SparkSession) -> None:
+    schema = (
+        "timestamp timestamp, partition int, offset bigint, event_id string, type string, occurred_at timestamp, "
+        "reject_reason string, fields struct<track_id: string>"
+    )
+    decoded = spark.createDataFrame(
+        [
+            (at(29, 11), 0, 5, "e1", "like", at(29, 9), None, ("late copy",)),
+            (at(29, 10), 1, 9, "e1", "like", at(29, 9), None, ("first",)),
+            (at(29, 9), 1, 1, "e1", "like", at(29, 9), "not UTF-8", ("rejected",)),
+            (at(29, 11), 0, 6, "e2", "like", at(29, 9), None, ("other",)),
+        ],
+        schema,
+    )
+    assert sorted(row.track_id for row in deduplicated(decoded).collect()) == ["first", "other"]
+
+
+def totals_frame(spark: SparkSession, *rows: tuple[str, int]) -> DataFrame:
+    schema = "counter string, key string, member string, granularity string, bucket timestamp, count bigint"
+    return spark.createDataFrame([("likes", key, None, "hour", at(29, 10), count) for key, count in rows], schema)
+
+
+def table(frame: DataFrame) -> dict[str, tuple[int, bool]]:
+    return {row.key: (row["count"], row.changed) for row in frame.collect()}
+
+
+def test_an_incremental_run_changes_only_the_rows_it_touches(spark: SparkSession) -> None:
+    previous, delta = totals_frame(spark, ("t1", 5), ("t2", 7)), totals_frame(spark, ("t2", -2), ("t3", 1))
+    assert table(added(previous, delta)) == {"t1": (5, False), "t2": (5, True), "t3": (1, True)}
+
+
+def test_a_full_run_writes_every_row_and_zeroes_those_that_vanished(spark: SparkSession) -> None:
+    previous, recounted = totals_frame(spark, ("t1", 5), ("t2", 7)), totals_frame(spark, ("t2", 6))
+    assert table(replaced(previous, recounted)) == {"t1": (0, True), "t2": (6, True)}
+
+
+def test_an_increment_holds_its_whole_window_and_its_write_time_counts_the_events(
+    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from jobs.frames.increments import increments
+
+    rows = [("like", at(29, 10), "t1", None, None, None)] * 3 + [("unlike", at(29, 10), "t1", None, None, None)]
+    frame = increments(contributions(events(spark, *rows), [LIKES]), timedelta(hours=1), timedelta(minutes=10))
+    (row,) = frame.selectExpr("*", "cast(ingest_window as string) as w").collect()
+    window_start_us = int(at(29, 23).timestamp()) * 1_000_000
+    assert (row["count"], row.w, row.write_time) == (2, "2024-02-29 23:00:00", window_start_us + 4)
