@@ -53,24 +53,24 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
     check_topic(settings.kafka)
     check_checkpoint(settings)
-    spark = session(JOB)
-    records = read_topic(spark, settings.kafka, settings.streaming)
-    rows = log_rows(decode(records, settings))
-    trigger: dict[str, Any] = (
-        {"availableNow": True} if available_now
-        else {"processingTime": f"{settings.log.trigger.total_seconds()} seconds"}
-    )  # fmt: skip
-    query = (
-        rows.writeStream.queryName(JOB)
-        .format("parquet")
-        .option("path", settings.log.path)
-        .option("checkpointLocation", settings.log.checkpoint)
-        .partitionBy("verdict", "ingest_date", "ingest_hour")
-        .trigger(**trigger)
-        .start()
-    )
-    print(f"{JOB} writes {settings.kafka.topic} into {settings.log.path}", flush=True)
-    watch(query, stop, lambda progress: print(progress_line(JOB, progress), flush=True))
+    with session(JOB) as spark:
+        records = read_topic(spark, settings.kafka, settings.streaming)
+        rows = log_rows(decode(records, settings))
+        trigger: dict[str, Any] = (
+            {"availableNow": True} if available_now
+            else {"processingTime": f"{settings.log.trigger.total_seconds()} seconds"}
+        )  # fmt: skip
+        query = (
+            rows.writeStream.queryName(JOB)
+            .format("parquet")
+            .option("path", settings.log.path)
+            .option("checkpointLocation", settings.log.checkpoint)
+            .partitionBy("verdict", "ingest_date", "ingest_hour")
+            .trigger(**trigger)
+            .start()
+        )
+        print(f"{JOB} writes {settings.kafka.topic} into {settings.log.path}", flush=True)
+        watch(query, stop, lambda progress: print(progress_line(JOB, progress), flush=True))
 
 
 @click.command()

@@ -21,7 +21,6 @@ import click
 from cassandra.cluster import Session
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from stitch.cutoff import incomplete_partitions, window_start
 
 from jobs.errors import JobError, run
 from jobs.frames.contributions import contributions
@@ -30,9 +29,10 @@ from jobs.frames.totals import added, deduplicated, replaced, totals
 from jobs.sinks.cassandra import connected, upsert
 from jobs.sinks.snapshots import folder, read_snapshot, write_snapshot
 from jobs.sources.event_log import archived_offsets, read_log
-from jobs.sources.published import Published, published
+from jobs.sources.published import published
 from jobs.sources.topic import offsets_at
 from jobs.spark import session
+from stitch.cutoff import Published, incomplete_partitions, window_start
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -54,7 +54,9 @@ def plan(settings: Settings, cassandra: Session, cutoff: datetime, full: bool) -
     newest = max((at for at in mine if at), default=None)
     base = mine.pop() if len(mine) == 1 else None  # all counters published together, or none to add to
     if newest and cutoff < newest.cutoff:
-        raise JobError(f"the cutoff {cutoff:%FT%TZ} is before the published one, {newest.cutoff:%FT%TZ}: totals do not go back")
+        raise JobError(
+            f"the cutoff {cutoff:%FT%TZ} is before the published one, {newest.cutoff:%FT%TZ}: totals do not go back"
+        )
     if base and base.cutoff == cutoff and not full:
         return None
     full = full or base is None or not folder(settings.log.snapshots, base).is_dir()
@@ -85,10 +87,14 @@ def count_log(spark: SparkSession, settings: Settings, plan: Run) -> tuple[DataF
     delta = totals(contributions(first.where(new), settings.counters), settings.counters)
     previous = read_snapshot(spark, settings.log.snapshots, plan.base)
     rows = replaced(previous, delta) if plan.full else added(previous, delta)
-    counted = decoded.where(new).agg(
-        F.count(F.lit(1)).alias("records"),
-        F.count("reject_reason").alias("rejected"),
-    ).first()
+    counted = (
+        decoded.where(new)
+        .agg(
+            F.count(F.lit(1)).alias("records"),
+            F.count("reject_reason").alias("rejected"),
+        )
+        .first()
+    )
     kept = first.where(new).count()
     assert counted is not None
     facts = {"records": counted["records"], "rejected": counted["rejected"]}
@@ -130,15 +136,18 @@ def total_log(settings: Settings, cutoff: datetime | None, full: bool, now: date
         if planned is None:
             print(f"{JOB} nothing to do: {cutoff:%FT%TZ} is published")
             return
-        spark = session(JOB, settings.batch)
-        check_complete(spark, settings, cutoff)
-        rows, facts = count_log(spark, settings, planned)
-        snapshot = write_snapshot(rows, settings.log.snapshots, planned.target)
-        written = load(snapshot, settings, planned.target)
+        with session(JOB, settings.batch) as spark:
+            check_complete(spark, settings, cutoff)
+            rows, facts = count_log(spark, settings, planned)
+            snapshot = write_snapshot(rows, settings.log.snapshots, planned.target)
+            written = load(snapshot, settings, planned.target)
         publish(cassandra, settings, planned.target)
     summary = {**facts, "rows_written": written, "seconds": round(time.monotonic() - started, 1)}
     kind = "full" if planned.full else "incremental"
-    print(f"{JOB} published cutoff={cutoff:%FT%TZ} run={kind} " + " ".join(f"{k}={v}" for k, v in summary.items()), flush=True)
+    print(
+        f"{JOB} published cutoff={cutoff:%FT%TZ} run={kind} " + " ".join(f"{k}={v}" for k, v in summary.items()),
+        flush=True,
+    )
 
 
 def parse_instant(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:

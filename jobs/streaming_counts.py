@@ -55,8 +55,7 @@ def publish_progress(cassandra: Session, progress: dict[str, Any]) -> None:
 def count_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
     check_topic(settings.kafka)
-    with connected(settings.realtime, "realtime") as cassandra:
-        spark = session(JOB, settings.realtime)
+    with connected(settings.realtime, "realtime") as cassandra, session(JOB, settings.realtime) as spark:
         records = read_topic(spark, settings.kafka, settings.streaming)  # partition, offset, timestamp, key, value
         events = accepted(decode(records, settings))  # timestamp, event_id, type, occurred_at, fields…
         weighed = contributions(events, settings.counters)  # timestamp, counter, key, member, bucket, amount

@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
-from stitch.local import stack
+from stitch.local import run, stack
 from stitch.local.errors import StackError
+from stitch.local.producer import ProduceError
 from stitch.settings import Settings, SettingsError, load_settings
+from stitch.submit import JOBS, submit
 
 
 class Stitch(click.Group):
@@ -20,7 +22,7 @@ class Stitch(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except (SettingsError, StackError) as error:
+        except (SettingsError, StackError, ProduceError) as error:
             click.echo(f"stitch: {error}", err=True)
             context.exit(1)
 
@@ -53,8 +55,10 @@ def up(context: click.Context) -> None:
 @local.command()
 @click.pass_context
 def down(context: click.Context) -> None:
-    """Stop both; the data stays."""
-    stack.down(settings_of(context), click.echo)
+    """Stop the jobs, the reader, and both; the data stays."""
+    settings = settings_of(context)
+    run.stop_all(settings, click.echo)
+    stack.down(settings, click.echo)
 
 
 @local.command()
@@ -79,8 +83,46 @@ def logs(context: click.Context) -> None:
 @local.command()
 @click.pass_context
 def reset(context: click.Context) -> None:
-    """Stop both and remove their data, the checkpoints, the event log and the snapshots in local.folder."""
-    stack.reset(settings_of(context), click.echo)
+    """Stop all and remove the data, the checkpoints, the event log and the snapshots in local.folder."""
+    settings = settings_of(context)
+    run.stop_all(settings, click.echo)
+    stack.reset(settings, click.echo)
 
 
-# Further commands (submit, serve, …) are made in modules of their own and added here: main.add_command(…).
+@main.command("submit", context_settings={"ignore_unknown_options": True})
+@click.argument("job", type=click.Choice(JOBS))
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def submit_job(context: click.Context, job: str, args: tuple[str, ...]) -> None:
+    """Run JOB by spark-submit with conf/spark-defaults.conf; ARGS go to the job."""
+    context.exit(submit(job, args, context.obj))
+
+
+@main.command()
+@click.pass_context
+def serve(context: click.Context) -> None:
+    """Run the reader under gunicorn until SIGTERM."""
+    from serving.server import serve as run_reader  # the reader's libraries are for this command alone
+
+    run_reader(settings_of(context))
+
+
+@local.command()
+@click.pass_context
+def flights(context: click.Context) -> None:
+    """Count the flights that left New York in 2013 through every part, and compare with the CSV."""
+    run.flights(context.obj or str(run.FLIGHTS_CONFIG), click.echo)
+
+
+@local.command()
+@click.option("--rate", default=50, show_default=True, help="Events per second.")
+@click.option("--seconds", type=float, default=None, help="Stop after that long; else run until interrupted.")
+@click.option("--seed", default=0, show_default=True)
+@click.pass_context
+def music(context: click.Context, rate: int, seconds: float | None, seed: int) -> None:
+    """An endless synthetic music service: skewed popularity, late events, duplicates, unlikes."""
+    run.music(context.obj, rate, seconds, seed, click.echo)
+
+
+if __name__ == "__main__":
+    main()

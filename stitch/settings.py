@@ -90,7 +90,9 @@ class StreamingSettings(Section):
     @model_validator(mode="after")
     def ingest_windows_fill_an_hour(self) -> StreamingSettings:
         if 3600 % self.ingest_window.total_seconds():
-            raise ValueError("ingest_window: must divide an hour (1h, 1m, 10s, …), so that cutoffs fall on bucket edges")
+            raise ValueError(
+                "ingest_window: must divide an hour (1h, 1m, 10s, …), so that cutoffs fall on bucket edges"
+            )
         return self
 
 
@@ -141,9 +143,7 @@ class LocalSettings(Section):
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_prefix="STITCH_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
+    model_config = SettingsConfigDict(env_prefix="STITCH_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
     kafka: KafkaSettings = KafkaSettings()
     realtime: RealtimeSettings = RealtimeSettings()
@@ -185,8 +185,7 @@ class Settings(BaseSettings):
         names = {name for counter in self.counters for name in counter.fields}
         names |= set(self.events.paths) | set(self.events.types)
         return {
-            name: (self.events.paths.get(name, name), self.events.types.get(name, "string"))
-            for name in sorted(names)
+            name: (self.events.paths.get(name, name), self.events.types.get(name, "string")) for name in sorted(names)
         }
 
 
@@ -199,22 +198,28 @@ def load_settings(path: str | Path | None = None) -> Settings:
     try:
         parsed = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
-        raise SettingsError(
-            f"no settings file at {file}: name one with --config or STITCH_CONFIG"
-        ) from None
+        raise SettingsError(f"no settings file at {file}: name one with --config or STITCH_CONFIG") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
-    secrets = [f"  {layer}.password: a secret; set STITCH_{layer.upper()}__PASSWORD instead"
-               for layer in ("realtime", "batch") if "password" in parsed.get(layer, {})]
+    secrets = [
+        f"  {layer}.password: a secret; set STITCH_{layer.upper()}__PASSWORD instead"
+        for layer in ("realtime", "batch")
+        if "password" in parsed.get(layer, {})
+    ]
     if secrets:
         raise SettingsError("\n".join([f"{file} cannot be used:", *secrets]))
 
     class FromFile(Settings):
         @classmethod
         def settings_customise_sources(
-            cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return sources["env_settings"], TomlConfigSettingsSource(settings_cls, toml_file=file)
+            return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
 
     try:
         return FromFile()  # type: ignore[call-arg]

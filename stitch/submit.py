@@ -26,7 +26,12 @@ def command(job: str, args: Sequence[str], spark_args: Sequence[str] = ()) -> li
     """The spark-submit call of a job: flags of ours before the job, its own arguments after it."""
     spark_submit = Path(sys.executable).with_name("spark-submit")
     properties = ["--properties-file", str(ROOT / "conf/spark-defaults.conf")]
-    here = ["--conf", f"spark.jars.ivy={ROOT}/.cache/ivy", "--conf", f"spark.jars.ivySettings={ROOT}/conf/ivysettings.xml"]
+    here = [
+        "--conf",
+        f"spark.jars.ivy={ROOT}/.cache/ivy",
+        "--conf",
+        f"spark.jars.ivySettings={ROOT}/conf/ivysettings.xml",
+    ]
     return [str(spark_submit), *properties, *here, *spark_args, str(ROOT / f"jobs/{job}.py"), *args]
 
 

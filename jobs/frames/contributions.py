@@ -38,7 +38,9 @@ def _amounts(counter: Counter) -> list[Column]:
     nobody = F.lit(None).cast("string")
     amounts = [F.when(counts, _amount(counter, nobody, weight))]
     if counter.member:
-        amounts.append(F.when(counts & _present(counter.member), _amount(counter, F.col(counter.member).cast("string"), weight)))
+        amounts.append(
+            F.when(counts & _present(counter.member), _amount(counter, F.col(counter.member).cast("string"), weight))
+        )
     return amounts
 
 

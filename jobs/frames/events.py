@@ -20,9 +20,7 @@ from stitch.settings import Settings
 
 MAX_TEXT_BYTES = 4096  # of a key or member: Cassandra's own limit for a partition key is 64 KiB
 _CORRUPT = "_corrupt"
-_INSTANT = (
-    r"^[1-9]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|[+-]\d{2}(:\d{2})?)?)?$"
-)
+_INSTANT = r"^[1-9]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|[+-]\d{2}(:\d{2})?)?)?$"
 _EPOCH_MS = r"^\d{1,14}$"
 _TYPED = {
     "int": (r"^-?\d{1,18}([.]0+)?$", "bigint"),
@@ -68,7 +66,10 @@ def _reject_reason(settings: Settings, own: dict[str, str], occurred_at: Column)
         (F.encode("_text", "UTF-8") != F.col("value"), "not UTF-8"),
         (F.col("_payload").isNull() | F.col(f"_payload.{_CORRUPT}").isNotNull(), "not a JSON object"),
         *[(_leaf(path).isNull(), f"{path} is missing") for path in own.values()],
-        (occurred_at.isNull(), F.concat(F.lit(f"{own['occurred_at']} is not an instant: "), F.substring(instant, 1, 80))),
+        (
+            occurred_at.isNull(),
+            F.concat(F.lit(f"{own['occurred_at']} is not an instant: "), F.substring(instant, 1, 80)),
+        ),
         (occurred_at > horizon, F.concat(F.lit(f"{own['occurred_at']} is too far in the future: "), instant)),
     ]
     for _, (path, kind) in settings.fields.items():
@@ -83,7 +84,8 @@ def _reject_reason(settings: Settings, own: dict[str, str], occurred_at: Column)
 
 def _instant(text: Column) -> Column:
     return F.when(text.rlike(_EPOCH_MS), F.timestamp_millis(text.cast("bigint"))).when(
-        text.rlike(_INSTANT), text.cast("timestamp")  # no zone: the session's, which is UTC
+        text.rlike(_INSTANT),
+        text.cast("timestamp"),  # no zone: the session's, which is UTC
     )
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from stitch.buckets import granularities_of
 
+from stitch.buckets import granularities_of
 from stitch.counters import Counter
 
 ROW = ["counter", "key", "member", "granularity", "bucket"]
@@ -19,7 +19,9 @@ def deduplicated(decoded: DataFrame) -> DataFrame:
     """Decoded records, the first of each event_id (by broker timestamp, partition, offset) kept, rejected ones dropped."""
     valid = decoded.where(F.col("reject_reason").isNull())
     first = F.min(F.struct("timestamp", "partition", "offset", "type", "occurred_at", "fields")).alias("e")
-    return valid.groupBy("event_id").agg(first).select("e.timestamp", "event_id", "e.type", "e.occurred_at", "e.fields.*")
+    return (
+        valid.groupBy("event_id").agg(first).select("e.timestamp", "event_id", "e.type", "e.occurred_at", "e.fields.*")
+    )
 
 
 def totals(contributions: DataFrame, counters: list[Counter]) -> DataFrame:
@@ -35,7 +37,11 @@ def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
     both = previous.select(*ROW, "count", F.lit(False).alias("changed")).unionByName(
         delta.select(*ROW, "count", F.lit(True).alias("changed"))
     )
-    return both.groupBy(*ROW).agg(F.sum("count").alias("count"), F.max("changed").alias("changed")).select(*ROW, "count", "changed")
+    return (
+        both.groupBy(*ROW)
+        .agg(F.sum("count").alias("count"), F.max("changed").alias("changed"))
+        .select(*ROW, "count", "changed")
+    )
 
 
 def replaced(previous: DataFrame, recounted: DataFrame) -> DataFrame:

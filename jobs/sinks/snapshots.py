@@ -11,9 +11,11 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.sources.published import Published
+from stitch.cutoff import Published
 
-SCHEMA = "counter string, key string, member string, granularity string, bucket timestamp, count bigint, changed boolean"
+SCHEMA = (
+    "counter string, key string, member string, granularity string, bucket timestamp, count bigint, changed boolean"
+)
 
 
 def folder(snapshots: str, at: Published) -> Path:

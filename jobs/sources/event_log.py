@@ -26,7 +26,9 @@ def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, unti
     try:
         records = _archived(spark, log, since, until) if log.origin == "archive" else _foreign(spark, log)
     except AnalysisException as error:
-        raise JobError(f"the event log {log.path} cannot be read as {log.origin}: {error.getMessage() or error}") from None
+        raise JobError(
+            f"the event log {log.path} cannot be read as {log.origin}: {error.getMessage() or error}"
+        ) from None
     within = F.col("timestamp") < F.lit(until)
     if since:
         within &= F.col("timestamp") >= F.lit(since)

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import NamedTuple
+from datetime import UTC
 
 from cassandra.cluster import Session
 
-
-class Published(NamedTuple):
-    """Everything appended before `cutoff` is in the totals; `revision` counts the runs at the same cutoff."""
-
-    cutoff: datetime
-    revision: int
+from stitch.cutoff import Published
 
 
 def published(cassandra: Session) -> dict[str, Published]:

@@ -69,15 +69,32 @@ LOGBACK = """\
 
 # conf/jvm17-server.options of Cassandra 5.0.
 EXPORTS = (
-    "java.base/jdk.internal.misc", "java.base/java.lang.ref", "java.management.rmi/com.sun.jmx.remote.internal.rmi",
-    "java.rmi/sun.rmi.registry", "java.rmi/sun.rmi.server", "java.sql/java.sql", "jdk.unsupported/sun.misc",
+    "java.base/jdk.internal.misc",
+    "java.base/java.lang.ref",
+    "java.management.rmi/com.sun.jmx.remote.internal.rmi",
+    "java.rmi/sun.rmi.registry",
+    "java.rmi/sun.rmi.server",
+    "java.sql/java.sql",
+    "jdk.unsupported/sun.misc",
 )
 OPENS = (
-    "java.base/java.lang.module", "java.base/jdk.internal.loader", "java.base/jdk.internal.ref",
-    "java.base/jdk.internal.reflect", "java.base/jdk.internal.math", "java.base/jdk.internal.module",
-    "java.base/jdk.internal.util.jar", "jdk.management/com.sun.management.internal", "java.base/sun.nio.ch",
-    "java.base/java.io", "java.base/java.nio", "java.base/java.util", "java.base/java.util.concurrent",
-    "java.base/java.util.concurrent.atomic", "java.base/java.lang", "java.base/java.math", "java.base/java.net",
+    "java.base/java.lang.module",
+    "java.base/jdk.internal.loader",
+    "java.base/jdk.internal.ref",
+    "java.base/jdk.internal.reflect",
+    "java.base/jdk.internal.math",
+    "java.base/jdk.internal.module",
+    "java.base/jdk.internal.util.jar",
+    "jdk.management/com.sun.management.internal",
+    "java.base/sun.nio.ch",
+    "java.base/java.io",
+    "java.base/java.nio",
+    "java.base/java.util",
+    "java.base/java.util.concurrent",
+    "java.base/java.util.concurrent.atomic",
+    "java.base/java.lang",
+    "java.base/java.math",
+    "java.base/java.net",
 )
 
 
@@ -108,16 +125,28 @@ def prepare(settings: Settings, home: Path) -> Sequence[str]:
     agents = [f"-javaagent:{jar}" for jar in sorted(CASSANDRA.folder.glob("*_jamm-*.jar"))]  # measures memtables
     return [
         str(java_home() / "bin/java"),
-        f"-Xmx{heap}", f"-Xms{heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-XX:MaxDirectMemorySize=256m",
-        "-Xss512k", *agents,
-        "-Djdk.attach.allowAttachSelf=true", "-Dio.netty.tryReflectionSetAccessible=true",
+        f"-Xmx{heap}",
+        f"-Xms{heap}",
+        "-XX:+UseSerialGC",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-XX:MaxDirectMemorySize=256m",
+        "-Xss512k",
+        *agents,
+        "-Djdk.attach.allowAttachSelf=true",
+        "-Dio.netty.tryReflectionSetAccessible=true",
         *(f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS),
         *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),
         f"-Dcassandra.config=file://{home}/cassandra.yaml",
         f"-Dlogback.configurationFile={home}/logback.xml",
-        f"-Dcassandra.storagedir={home}", f"-Dcassandra.logdir={home}", f"-Djava.io.tmpdir={home}/tmp",
-        "-Dcassandra-foreground=yes", "-Dcassandra.ring_delay_ms=100", "-Dcassandra.skip_wait_for_gossip_to_settle=0",
-        "-cp", classes, "org.apache.cassandra.service.CassandraDaemon",
+        f"-Dcassandra.storagedir={home}",
+        f"-Dcassandra.logdir={home}",
+        f"-Djava.io.tmpdir={home}/tmp",
+        "-Dcassandra-foreground=yes",
+        "-Dcassandra.ring_delay_ms=100",
+        "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+        "-cp",
+        classes,
+        "org.apache.cassandra.service.CassandraDaemon",
     ]
 
 

@@ -73,13 +73,17 @@ def ivy_module(jars: JarSet) -> str:
     for package in jars.packages:
         org, name, rev = package.split(":")
         rows.append(f'    <dependency org="{org}" name="{name}" rev="{rev}" conf="default->default"/>')
-    return "\n".join([
-        '<ivy-module version="2.0">',
-        f'  <info organisation="stitch" module="{jars.name}-jars"/>',
-        '  <configurations><conf name="default"/></configurations>',
-        "  <dependencies>", *rows, "  </dependencies>",
-        "</ivy-module>",
-    ])
+    return "\n".join(
+        [
+            '<ivy-module version="2.0">',
+            f'  <info organisation="stitch" module="{jars.name}-jars"/>',
+            '  <configurations><conf name="default"/></configurations>',
+            "  <dependencies>",
+            *rows,
+            "  </dependencies>",
+            "</ivy-module>",
+        ]
+    )
 
 
 def fetch(jars: JarSet) -> None:
@@ -91,10 +95,27 @@ def fetch(jars: JarSet) -> None:
     pattern = f"{jars.folder}/[organisation]_[artifact]-[revision](-[classifier]).[ext]"
     with log.open("w", encoding="utf-8") as out:
         status = subprocess.run(
-            [str(java_home() / "bin/java"), "-jar", str(ivy_jar()),
-             "-settings", str(ROOT / "conf/ivysettings.xml"), "-cache", str(CACHE / "ivy/cache"),
-             "-ivy", str(module), "-confs", "default", "-retrieve", pattern, "-types", "jar", "bundle"],
-            stdout=out, stderr=subprocess.STDOUT, cwd=CACHE,
+            [
+                str(java_home() / "bin/java"),
+                "-jar",
+                str(ivy_jar()),
+                "-settings",
+                str(ROOT / "conf/ivysettings.xml"),
+                "-cache",
+                str(CACHE / "ivy/cache"),
+                "-ivy",
+                str(module),
+                "-confs",
+                "default",
+                "-retrieve",
+                pattern,
+                "-types",
+                "jar",
+                "bundle",
+            ],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=CACHE,
         ).returncode
     if status or not any(jars.folder.glob("*.jar")):
         last = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-12:])

@@ -84,12 +84,22 @@ def prepare(settings: Settings, home: Path) -> Sequence[str]:
         "utf-8",
     )
     (home / "log4j2.properties").write_text(LOG4J, "utf-8")
-    java = [str(java_home() / "bin/java"), f"-Dlog4j2.configurationFile={home}/log4j2.properties",
-            "-cp", class_path(KAFKA)]
+    java = [
+        str(java_home() / "bin/java"),
+        f"-Dlog4j2.configurationFile={home}/log4j2.properties",
+        "-cp",
+        class_path(KAFKA),
+    ]
     format_storage(java, properties, home)
     heap = settings.local.kafka_heap
-    flags = [f"-Xmx{heap}", f"-Xms{heap}", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError",
-             "-Djava.awt.headless=true", f"-Dkafka.logs.dir={home}"]
+    flags = [
+        f"-Xmx{heap}",
+        f"-Xms{heap}",
+        "-XX:+UseSerialGC",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-Djava.awt.headless=true",
+        f"-Dkafka.logs.dir={home}",
+    ]
     return [java[0], *flags, *java[1:], "kafka.Kafka", str(properties)]
 
 
@@ -103,7 +113,9 @@ def format_storage(java: Sequence[str], properties: Path, home: Path) -> None:
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "A", 1)
     answer = subprocess.run(
         [*java[:1], "-Xmx128m", *java[1:], "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
-        capture_output=True, text=True, timeout=120,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     if answer.returncode:
         last = "\n".join((answer.stdout + answer.stderr).splitlines()[-10:])

@@ -1,4 +1,4 @@
-"""Starts, recognises and stops the JVMs of the local stack by pid files that cannot be fooled by a reused pid.
+"""Starts, recognises and stops the processes of the local stack by pid files that cannot be fooled by a reused pid.
 
 A pid file holds the pid and the instant at which that process was created: after a crash or a reboot the number may
 belong to somebody else, and the pair never does. So only a process that Stitch started is ever signalled.
@@ -23,13 +23,14 @@ SIGTERM_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Service:
-    """One JVM of the stack. `ports` maps the setting that chooses a port to the port."""
+    """One process of the stack. `ports` maps the setting that chooses a port to the port."""
 
     name: str
     folder: Path
     ports: dict[str, int]
     prepare: Callable[[], Sequence[str]]  # writes what the service reads, and answers its command line
     answers: Callable[[], bool]
+    cwd: Path | None = None  # where it runs; else in its folder
 
     @property
     def pid_file(self) -> Path:
@@ -65,8 +66,13 @@ def start(service: Service) -> psutil.Process:
     environment = {name: value for name, value in os.environ.items() if name not in ("JAVA_TOOL_OPTIONS", "CLASSPATH")}
     with service.log.open("ab") as log:
         child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            cwd=service.folder, env=environment,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=service.cwd or service.folder,
+            env=environment,
         )
     process = psutil.Process(child.pid)
     write_pid(service.pid_file, process)

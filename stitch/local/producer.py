@@ -22,7 +22,9 @@ def produce(kafka: KafkaSettings, values: Iterable[bytes | None], timeout_s: flo
     for value in values:
         while True:
             try:
-                producer.produce(kafka.topic, value, on_delivery=lambda error, _: errors.append(str(error)) if error else None)
+                producer.produce(
+                    kafka.topic, value, on_delivery=lambda error, _: errors.append(str(error)) if error else None
+                )
                 break
             except BufferError:  # the local queue is full: let it drain
                 producer.poll(0.1)
@@ -31,5 +33,7 @@ def produce(kafka: KafkaSettings, values: Iterable[bytes | None], timeout_s: flo
             producer.poll(0)
     waiting = producer.flush(timeout_s)
     if errors or waiting:
-        raise ProduceError(f"{len(errors) + waiting} of {sent} events were not acknowledged: {(errors or ['time ran out'])[0]}")
+        raise ProduceError(
+            f"{len(errors) + waiting} of {sent} events were not acknowledged: {(errors or ['time ran out'])[0]}"
+        )
     return sent

@@ -42,8 +42,13 @@ def connected(layer: CassandraSettings) -> Iterator[Any]:
     auth = PlainTextAuthProvider(layer.username, layer.password) if layer.username else None
     profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy(layer.datacenter), request_timeout=60)
     cluster = Cluster(
-        layer.hosts, port=layer.port, auth_provider=auth, protocol_version=5, connect_timeout=10,
-        control_connection_timeout=20, execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        layer.hosts,
+        port=layer.port,
+        auth_provider=auth,
+        protocol_version=5,
+        connect_timeout=10,
+        control_connection_timeout=20,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
     )
     try:
         yield cluster.connect()

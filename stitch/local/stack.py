@@ -69,8 +69,10 @@ def up(settings: Settings, say: Say = print) -> None:
             raise
         create_topic(settings)
         apply_schema(settings)
-        say(f"the stack is up ({time.monotonic() - began:.0f} s): topic {settings.kafka.topic}, keyspaces "
-            f"{settings.realtime.keyspace} and {settings.batch.keyspace}")
+        say(
+            f"the stack is up ({time.monotonic() - began:.0f} s): topic {settings.kafka.topic}, keyspaces "
+            f"{settings.realtime.keyspace} and {settings.batch.keyspace}"
+        )
 
 
 def preflight(settings: Settings, missing: Sequence[Service]) -> list[str]:
@@ -92,13 +94,17 @@ def preflight(settings: Settings, missing: Sequence[Service]) -> list[str]:
                 )
     memory = psutil.virtual_memory().available
     if memory < MEMORY_NEEDED:
-        problems.append(f"{memory >> 20} MiB of memory are free; Kafka and Cassandra need {MEMORY_NEEDED >> 20} MiB: "
-                        "end other programs, or lower local.kafka_heap and local.cassandra_heap")
+        problems.append(
+            f"{memory >> 20} MiB of memory are free; Kafka and Cassandra need {MEMORY_NEEDED >> 20} MiB: "
+            "end other programs, or lower local.kafka_heap and local.cassandra_heap"
+        )
     folder = local_folder(settings)
     disk = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
     if disk < DISK_NEEDED:
-        problems.append(f"{disk >> 20} MiB are free on the disk of {folder}; {DISK_NEEDED >> 20} MiB are needed: "
-                        "free some, or set local.folder (STITCH_LOCAL__FOLDER) to another disk")
+        problems.append(
+            f"{disk >> 20} MiB are free on the disk of {folder}; {DISK_NEEDED >> 20} MiB are needed: "
+            "free some, or set local.folder (STITCH_LOCAL__FOLDER) to another disk"
+        )
     return problems
 
 
@@ -107,12 +113,16 @@ def unreachable(settings: Settings) -> list[str]:
     problems = []
     port = settings.local.kafka_port
     if not settings.kafka.bootstrap_servers.endswith(f":{port}"):
-        problems.append(f"local.kafka_port is {port}, but kafka.bootstrap_servers is "
-                        f"{settings.kafka.bootstrap_servers}: set STITCH_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:{port}")
+        problems.append(
+            f"local.kafka_port is {port}, but kafka.bootstrap_servers is "
+            f"{settings.kafka.bootstrap_servers}: set STITCH_KAFKA__BOOTSTRAP_SERVERS=127.0.0.1:{port}"
+        )
     port = settings.local.cassandra_port
     if port not in (settings.realtime.port, settings.batch.port):
-        problems.append(f"local.cassandra_port is {port}, but neither realtime.port nor batch.port is: "
-                        f"set STITCH_REALTIME__PORT={port} and STITCH_BATCH__PORT={port}")
+        problems.append(
+            f"local.cassandra_port is {port}, but neither realtime.port nor batch.port is: "
+            f"set STITCH_REALTIME__PORT={port} and STITCH_BATCH__PORT={port}"
+        )
     return problems
 
 
@@ -128,15 +138,17 @@ def wait_until_all_answer(waited_for: Sequence[Service], say: Say, patience: flo
     while pending:
         for service in list(pending):
             if running(service.pid_file) is None:
-                raise StackError(f"{service.name} ended while starting; the end of {service.log}:\n"
-                                 f"{last_lines(service.log)}")
+                raise StackError(
+                    f"{service.name} ended while starting; the end of {service.log}:\n{last_lines(service.log)}"
+                )
             if service.answers():
                 say(f"{service.name} answers")
                 pending.remove(service)
         if pending and time.monotonic() > deadline:
             slow = pending[0]
-            raise StackError(f"{slow.name} did not answer within {patience:.0f} s; the end of {slow.log}:\n"
-                             f"{last_lines(slow.log)}")
+            raise StackError(
+                f"{slow.name} did not answer within {patience:.0f} s; the end of {slow.log}:\n{last_lines(slow.log)}"
+            )
         if pending:
             time.sleep(0.2)
 

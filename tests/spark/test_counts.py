@@ -77,7 +77,10 @@ def test_a_condition_and_a_missing_key_leave_an_event_out(spark: SparkSession) -
 def test_days_months_and_all_time_are_the_sums_of_hours(spark: SparkSession) -> None:
     rows = [("like", at(28, 23), "t1", None, None, None), ("like", at(29, 0), "t1", None, None, None)]
     frame = totals(contributions(events(spark, *rows), [LIKES]), [LIKES])
-    found = {(r.granularity, r.bucket_text): r["count"] for r in frame.selectExpr("*", "cast(bucket as string) bucket_text").collect()}
+    found = {
+        (r.granularity, r.bucket_text): r["count"]
+        for r in frame.selectExpr("*", "cast(bucket as string) bucket_text").collect()
+    }
     assert found == {
         ("hour", "2024-02-28 23:00:00"): 1,
         ("hour", "2024-02-29 00:00:00"): 1,

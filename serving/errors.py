@@ -1,0 +1,65 @@
+"""Every error becomes an HTTP answer here and nowhere else: `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One thing wrong with a request, and where."""
+
+    parameter: str
+    detail: str
+
+
+class BadRequest(Exception):
+    """The request cannot be understood; it carries every mistake in it, not the first alone."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__("; ".join(f"{mistake.parameter}: {mistake.detail}" for mistake in mistakes))
+        self.mistakes = list(mistakes)
+
+
+class Unavailable(Exception):
+    """No layer that could answer can be read now."""
+
+
+def problem(status: int, detail: str, **more: Any) -> Response:
+    """One problem as a response."""
+    title = HTTP_STATUS_CODES.get(status, "Error")
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return Response(json.dumps(body), status, content_type="application/problem+json")
+
+
+def handle_errors(app: Flask) -> None:
+    """Make the app answer every error as a problem."""
+
+    @app.errorhandler(BadRequest)
+    def bad_request(error: BadRequest) -> Response:
+        return problem(400, str(error), errors=[asdict(mistake) for mistake in error.mistakes])
+
+    @app.errorhandler(Unavailable)
+    def unavailable(error: Unavailable) -> Response:
+        answer = problem(503, str(error))
+        answer.headers["Retry-After"] = "1"
+        return answer
+
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Response:
+        answer = problem(error.code or 500, error.description or "")
+        kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Location", "Retry-After")}
+        answer.headers.update(kept)
+        return answer
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> Response:
+        app.logger.exception("unexpected error", exc_info=error)
+        return problem(500, "an unexpected error; the reader's log says more")

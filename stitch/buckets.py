@@ -1,0 +1,126 @@
+"""Instants into buckets: half-open UTC intervals of a minute, a quarter, an hour, a day, a month, or all time.
+
+Every layer names buckets by these words and cuts them by these functions, so that counts add up: each bucket is
+made of whole buckets of the next finer granularity. Instants without a zone are refused, never guessed at: an hour
+counted in the wrong zone is wrong for good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from stitch.counters import Counter
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ALL_END = datetime.max.replace(tzinfo=UTC)
+FIXED = {
+    "minute": timedelta(minutes=1),
+    "quarter": timedelta(minutes=15),
+    "hour": timedelta(hours=1),
+    "day": timedelta(days=1),
+}
+GRANULARITIES = ("minute", "quarter", "hour", "day", "month", "all")  # finest first
+_FINEST = {"1m": "minute", "15m": "quarter", "1h": "hour"}
+
+
+@dataclass(frozen=True, order=True)
+class Bucket:
+    """`[start, end)` of one granularity; `all` starts at the epoch, wherever its events are."""
+
+    granularity: str
+    start: datetime
+    end: datetime
+
+    def holds(self, instant: datetime) -> bool:
+        """Whether the instant falls into the bucket; every instant falls into `all`, also those before 1970."""
+        return self.granularity == "all" or self.start <= utc(instant) < self.end
+
+
+def utc(instant: datetime) -> datetime:
+    """The same instant in UTC. Raises ValueError where it has no zone."""
+    if instant.tzinfo is None or instant.utcoffset() is None:
+        raise ValueError(f"{instant.isoformat()} has no zone: instants must say theirs")
+    return instant.astimezone(UTC)
+
+
+def floor(instant: datetime, granularity: str) -> datetime:
+    """The start of the bucket that the instant falls into."""
+    instant = utc(instant)
+    if granularity == "all":
+        return EPOCH
+    if granularity == "month":
+        return datetime(instant.year, instant.month, 1, tzinfo=UTC)
+    length = _length(granularity)
+    return instant - (instant - EPOCH) % length
+
+
+def after(start: datetime, granularity: str) -> datetime:
+    """The end of the bucket that starts at `start`: the start of the next one."""
+    start = utc(start)
+    if granularity == "all":
+        return ALL_END
+    if granularity == "month":
+        return datetime(start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=UTC)
+    return start + _length(granularity)
+
+
+def ceil(instant: datetime, granularity: str) -> datetime:
+    """The first bucket edge at or after the instant."""
+    start = floor(instant, granularity)
+    return start if start == utc(instant) else after(start, granularity)
+
+
+def bucket_of(instant: datetime, granularity: str) -> Bucket:
+    """The bucket that the instant falls into."""
+    start = floor(instant, granularity)
+    return Bucket(granularity, start, after(start, granularity))
+
+
+ALL = bucket_of(EPOCH, "all")
+
+
+def series(start: datetime, end: datetime, granularity: str) -> list[Bucket]:
+    """Every bucket of a granularity that touches `[start, end)`, in order, empty ones too."""
+    found = []
+    at = floor(start, granularity)
+    while at < utc(end):
+        found.append(bucket_of(at, granularity))
+        at = found[-1].end
+    return found
+
+
+def covering(start: datetime, end: datetime, finest: str) -> list[Bucket]:
+    """The fewest buckets that cover exactly `[start, end)`: a year is 12 months, not 8,760 hours.
+
+    At each instant the longest bucket that starts there and ends within the range is taken; as each bucket is made
+    of whole finer ones, no other choice needs fewer. `all` never takes part: it has no edge to stop at.
+    """
+    for name, instant in (("start", start), ("end", end)):
+        if floor(instant, finest) != utc(instant):
+            raise ValueError(f"{name} {instant.isoformat()} is not the edge of a bucket of granularity {finest!r}")
+    longest_first = [g for g in reversed(GRANULARITIES[GRANULARITIES.index(finest) :]) if g != "all"]
+    found = []
+    at, end = utc(start), utc(end)
+    while at < end:
+        bucket = next(b for b in (bucket_of(at, g) for g in longest_first) if b.start == at and b.end <= end)
+        found.append(bucket)
+        at = bucket.end
+    return found
+
+
+def finest_of(counter: Counter) -> str:
+    """The granularity of the finest buckets that the counter keeps."""
+    return _FINEST[counter.resolution]
+
+
+def granularities_of(counter: Counter) -> tuple[str, ...]:
+    """Every granularity the counter has totals of, finest first: its own, then hour, day, month and all."""
+    finest = finest_of(counter)
+    return tuple(dict.fromkeys((finest, "hour", "day", "month", "all")))
+
+
+def _length(granularity: str) -> timedelta:
+    if granularity not in FIXED:
+        raise ValueError(f"{granularity!r} is no granularity: one of {', '.join(GRANULARITIES)}")
+    return FIXED[granularity]

@@ -1,0 +1,199 @@
+"""`make run` and `make demo`: every part of Stitch at once on this machine, fed with a real or an endless data set.
+
+The flights run ends with a comparison that proves the whole: what the reader answers, before and after the batch,
+beside what a loop over the CSV counts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from confluent_kafka import Consumer, TopicPartition
+
+from stitch.local import flights as nyc
+from stitch.local import stack
+from stitch.local.errors import StackError
+from stitch.local.music import MusicService
+from stitch.local.process import Service, last_lines, local_folder, running, start, stop
+from stitch.local.producer import produce
+from stitch.settings import KafkaSettings, Settings, load_settings
+from stitch.submit import ROOT, submit
+
+FLIGHTS_CONFIG = ROOT / "conf/flights.toml"
+BACKGROUND = ("reader", "streaming_counts", "archive_events")
+COUNT_SECONDS = 420.0
+Say = Callable[[str], object]
+Counts = dict[str, dict[str, int]]
+
+
+def flights(config: str, say: Say) -> None:
+    """Replay the flights, count them by both layers, print the comparison. Raises StackError where one differs."""
+    settings = load_settings(config)
+    began = time.monotonic()
+    say("[1/5] Kafka and Cassandra")
+    stack.up(settings, say)
+    say("[2/5] the streaming job, the archive and the reader")
+    start_background(settings, config, say)
+    say("[3/5] 336,776 flights onto the topic, counted in real time")
+    replay_flights(settings.kafka, say)
+    expected = {name: dict(keys) for name, keys in nyc.expected().items()}
+    realtime = wait_for(settings, expected, "realtime", say)
+    say("[4/5] the nightly batch over the event log")
+    total(settings, config, say)
+    merged = wait_for(settings, expected, "merged", say)
+    batch = wait_for(settings, expected, "batch", say)
+    say("[5/5] counts")
+    say(table(expected, {"real-time": realtime, "batch": batch, "merged": merged}))
+    counts = sum(len(keys) for keys in expected.values())
+    say(
+        f"\nall {counts} counts equal the CSV's ({time.monotonic() - began:.0f} s). The reader and the jobs are running:"
+    )
+    say(f"  {address(settings)}/v1/totals?counters=departures,cancellations&keys=JFK,LGA,EWR")
+    say(f"  {address(settings)}/v1/top?counter=departures&key=JFK&limit=5")
+    say("`make down` stops all.")
+
+
+def music(config: str | None, rate: int, seconds: float | None, seed: int, say: Say) -> None:
+    """Feed the music service of conf/stitch.toml at `rate` events/s while the streaming job and the reader run."""
+    os.environ.setdefault("STITCH_STREAMING__INGEST_WINDOW", "1m")  # nobody waits for an hour to end
+    path = config or str(ROOT / "conf/stitch.toml")
+    settings = load_settings(path)
+    stack.up(settings, say)
+    start_background(settings, path, say)
+    service = MusicService(seed)
+    say(f"{rate} events/s; watch {address(settings)}/v1/totals?counters=plays,likes&keys=track-1,track-2")
+    say(
+        f"and {address(settings)}/v1/top?counter=creator_plays&key=creator-1 (Ctrl-C ends the feed, `make down` the rest)"
+    )
+    for second in itertools.count():
+        if seconds is not None and second >= seconds:
+            return
+        began = time.time()
+        produce(settings.kafka, service.events(rate, began))
+        time.sleep(max(0.0, 1 - (time.time() - began)))
+
+
+def background(settings: Settings, config: str) -> list[Service]:
+    """The reader and the two streaming jobs, as services that run on after this command."""
+    folder = local_folder(settings)
+    stitch = [sys.executable, "-m", "stitch.cli", "--config", str(Path(config).absolute())]
+    commands = {
+        "reader": [*stitch, "serve"],
+        "streaming_counts": [*stitch, "submit", "streaming_counts"],
+        "archive_events": [*stitch, "submit", "archive_events"],
+    }
+
+    def service(name: str) -> Service:
+        ports = {"serving.port": settings.serving.port} if name == "reader" else {}
+        return Service(name, folder, ports, lambda: commands[name], lambda: True, cwd=Path.cwd())
+
+    return [service(name) for name in BACKGROUND]
+
+
+def start_background(settings: Settings, config: str, say: Say) -> None:
+    """Start what is not running of them."""
+    missing = [service for service in background(settings, config) if running(service.pid_file) is None]
+    for service in missing:
+        start(service)
+        say(f"started {service.name} (log: {service.log})")
+
+
+def stop_all(settings: Settings, say: Say) -> None:
+    """Stop the reader and the jobs; a job lets its micro-batch end."""
+    for service in background(settings, ""):
+        if running(service.pid_file):
+            say(f"{service.name}: {stop(service.pid_file, patience=130)}")
+
+
+def replay_flights(kafka: KafkaSettings, say: Say) -> None:
+    """The flights onto the topic, once: a topic that holds them already is left alone."""
+    held = records_on(kafka)
+    if held == nyc.FLIGHTS:
+        say("the topic holds the flights already")
+        return
+    if held:
+        raise StackError(f"the topic {kafka.topic!r} holds {held} records, not the {nyc.FLIGHTS} flights: make reset")
+    began = time.monotonic()
+    sent = produce(kafka, nyc.events())
+    say(f"{sent} events acknowledged in {time.monotonic() - began:.0f} s")
+
+
+def records_on(kafka: KafkaSettings) -> int:
+    """How many records the topic ever took."""
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "stitch-offsets"})
+    try:
+        ends = (consumer.get_watermark_offsets(TopicPartition(kafka.topic, p), 10) for p in range(kafka.partitions))
+        return sum(high for _, high in ends)
+    finally:
+        consumer.close()
+
+
+def wait_for(settings: Settings, expected: Counts, layer: str, say: Say) -> Counts:
+    """Poll the reader until its answer is the expected one; returns it. Raises StackError when time runs out."""
+    whole = sum(sum(keys.values()) for name, keys in expected.items() if "departures" in name or "cancell" in name)
+    deadline, told = time.monotonic() + COUNT_SECONDS, 0.0
+    while True:
+        counts = ask(settings, expected, layer)
+        if counts == expected:
+            return counts
+        for service in background(settings, ""):
+            if running(service.pid_file) is None:
+                raise StackError(f"{service.name} ended; the end of {service.log}:\n{last_lines(service.log)}")
+        if time.monotonic() > deadline:
+            raise StackError(
+                f"after {COUNT_SECONDS:.0f} s the {layer} counts are not the CSV's:\n{table(expected, {layer: counts})}"
+            )
+        if time.monotonic() - told > 10:
+            told = time.monotonic()
+            have = sum(sum(keys.values()) for n, keys in counts.items() if "departures" in n or "cancell" in n)
+            say(f"  {layer}: {have * 100 // whole} % counted")
+        time.sleep(1)
+
+
+def ask(settings: Settings, expected: Counts, layer: str) -> Counts:
+    """The reader's totals of the expected counters and keys; empty while it does not answer."""
+    answer: Counts = {}
+    for counter, keys in expected.items():
+        query = urllib.parse.urlencode({"counters": counter, "keys": ",".join(keys), "layer": layer})
+        try:
+            with urllib.request.urlopen(f"{address(settings)}/v1/totals?{query}", timeout=20) as response:
+                data = json.load(response)["data"]
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return {}
+        answer[counter] = {row["key"]: row["counts"][counter] for row in data}
+    return answer
+
+
+def total(settings: Settings, config: str, say: Say) -> None:
+    """Run the batch as soon as the log is complete: it refuses a cutoff that the archive has not reached."""
+    wait = (settings.streaming.ingest_window + settings.log.grace).total_seconds()
+    for attempt in range(1, 7):
+        time.sleep(wait)
+        if submit("batch_totals", [], config) == 0:
+            return
+        say(f"  the archive is behind; trying again ({attempt})")
+    raise StackError("the batch did not run; its message stands above")
+
+
+def table(expected: Counts, answers: dict[str, Counts]) -> str:
+    """The first keys of each counter: the CSV's count beside the reader's."""
+    lines = [f"{'counter':<22}{'key':<6}" + "".join(f"{name:>12}" for name in ("CSV", *answers))]
+    for counter, keys in expected.items():
+        for key, count in sorted(keys.items(), key=lambda item: -item[1])[:3]:
+            found = "".join(f"{answer.get(counter, {}).get(key, '-'):>12}" for answer in answers.values())
+            lines.append(f"{counter:<22}{key:<6}{count:>12}{found}")
+    return "\n".join(lines)
+
+
+def address(settings: Settings) -> str:
+    """Where the reader answers."""
+    return f"http://{settings.serving.host}:{settings.serving.port}"

@@ -1,0 +1,153 @@
+"""The real Kafka and Cassandra for the tests that ask for them, started once, on ports and in a folder of their own.
+
+Unit tests ask for none of this, so nothing is started for them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import socket
+import tomllib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stitch.settings import Settings, load_settings
+
+BASE_CONFIG = Path(__file__).parents[1] / "conf/stitch.toml"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A stack that runs: its settings, and the file they were read from (for --config)."""
+
+    settings: Settings
+    config_path: Path
+
+
+def write_config(path: Path, base: Path = BASE_CONFIG, **overrides: Any) -> Path:
+    """Write conf/stitch.toml to `path` with sections changed: write_config(path, kafka={"topic": "t"}).
+
+    A section is merged into the file's; anything else (`counters=[…]`) replaces it.
+    """
+    document = tomllib.loads(base.read_text("utf-8"))
+    for name, value in overrides.items():
+        document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
+    lines: list[str] = []
+    for name, value in document.items():
+        for table in value if isinstance(value, list) else [value]:
+            lines.append(f"[[{name}]]" if isinstance(value, list) else f"[{name}]")
+            lines += [f"{key} = {toml(entry)}" for key, entry in table.items()]
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    return path
+
+
+def toml(value: Any) -> str:
+    """A value as inline TOML: JSON but for tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {toml(entry)}" for key, entry in value.items()) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml(entry) for entry in value) + "]"
+    return json.dumps(value)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, all different."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def stack_config(folder: Path) -> Path:
+    """The settings file of a stack of its own: free ports, and everything it keeps below `folder`."""
+    kafka, controller, cassandra, storage = free_ports(4)
+    return write_config(
+        folder / "stitch.toml",
+        kafka={"bootstrap_servers": f"127.0.0.1:{kafka}"},
+        realtime={"port": cassandra},
+        batch={"port": cassandra},
+        streaming={"ingest_window": "10s", "checkpoint": str(folder / "checkpoints/streaming_counts")},
+        log={
+            name: str(folder / part)
+            for name, part in (
+                ("path", "log"),
+                ("snapshots", "snapshots"),
+                ("checkpoint", "checkpoints/archive_events"),
+            )
+        },
+        local={
+            "folder": str(folder / "local"),
+            "kafka_port": kafka,
+            "kafka_controller_port": controller,
+            "cassandra_port": cassandra,
+            "cassandra_storage_port": storage,
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The real stack of this test session. Taken down at its end, and at exit should pytest itself fail."""
+    from stitch.local import stack as local_stack
+
+    config = stack_config(tmp_path_factory.mktemp("stack"))
+    settings = load_settings(config)
+
+    def take_down() -> None:
+        local_stack.down(settings, say=lambda _: None)
+
+    atexit.register(take_down)
+    try:
+        local_stack.up(settings)
+        yield Stack(settings, config)
+    finally:
+        take_down()
+        atexit.unregister(take_down)
+        for part in ("kafka", "cassandra"):
+            shutil.rmtree(Path(settings.local.folder) / part, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh(stack: Stack, tmp_path: Path) -> Stack:
+    """The session's stack with a topic, keyspaces, checkpoints, log and snapshots that no other test sees."""
+    from stitch.local.schema import apply_schema
+    from stitch.local.topic import create_topic
+
+    mine = uuid.uuid4().hex[:12]
+    config = write_config(
+        tmp_path / "stitch.toml",
+        base=stack.config_path,
+        kafka={"topic": f"events_{mine}"},
+        realtime={"keyspace": f"realtime_{mine}"},
+        batch={"keyspace": f"batch_{mine}"},
+        streaming={"checkpoint": str(tmp_path / "checkpoints/streaming_counts")},
+        log={
+            "path": str(tmp_path / "log"),
+            "snapshots": str(tmp_path / "snapshots"),
+            "checkpoint": str(tmp_path / "checkpoints/archive_events"),
+        },
+    )
+    settings = load_settings(config)
+    create_topic(settings)
+    apply_schema(settings)
+    return Stack(settings, config)
+
+
+@pytest.fixture(scope="session")
+def cassandra(stack: Stack) -> Iterator[Any]:
+    """A driver session on the stack's Cassandra, in no keyspace."""
+    from stitch.local.schema import connected
+
+    with connected(stack.settings.realtime) as session:
+        yield session
