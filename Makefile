@@ -1,7 +1,7 @@
 # `make` alone prints this help. Every long step says what it does before it does it.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= python3.11
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STITCH := $(BIN)/stitch
@@ -11,7 +11,7 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .PHONY: help
 help: ## print this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 .PHONY: setup
 setup: $(VENV)/.ready ## install everything into .venv and .cache (run by every other target)
@@ -23,3 +23,52 @@ $(VENV)/.ready: requirements.lock requirements-java.lock pyproject.toml setup.sh
 .PHONY: lock
 lock: setup ## resolve the dependencies anew into requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header -p 3.11 -o requirements.lock
+
+.PHONY: run
+run: setup ## count the flights of 2013 through every part, on the local Kafka and Cassandra
+	@$(STITCH) --config conf/flights.toml local flights
+
+RATE ?= 50
+.PHONY: demo
+demo: setup ## an endless synthetic music service; RATE=50 events per second
+	@STITCH_STREAMING__INGEST_WINDOW=1m $(STITCH) local music --rate $(RATE)
+
+.PHONY: down
+down: setup ## stop the jobs, the reader, Kafka and Cassandra; the data stays
+	@$(STITCH) --config conf/flights.toml local down
+
+.PHONY: reset
+reset: setup ## stop all and remove its data
+	@$(STITCH) --config conf/flights.toml local reset
+
+.PHONY: test
+test: setup ## every test: unit, spark, integration, e2e (starts a stack of its own, on free ports)
+	$(BIN)/pytest
+
+.PHONY: unit
+unit: setup ## pure logic, in seconds
+	$(BIN)/pytest tests/unit -q
+
+.PHONY: spark
+spark: setup ## the frames, in a local Spark session
+	$(BIN)/pytest tests/spark -q
+
+.PHONY: integration
+integration: setup ## jobs and reader on a real Kafka and Cassandra
+	$(BIN)/pytest tests/integration -q
+
+.PHONY: e2e
+e2e: setup ## from producer to HTTP
+	$(BIN)/pytest tests/e2e -q
+
+.PHONY: check
+check: setup ## ruff, mypy, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: setup ## let ruff format and mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .

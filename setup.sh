@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 fail() { printf 'stitch: %s\n' "$*" >&2; exit 1; }
 
-python=$(command -v "${PYTHON:-python3.11}" || command -v python3 || true)
+python=$(command -v "${PYTHON:-python3.11}" || command -v "${PYTHON:-python3}" || true)
 [ -n "$python" ] || fail "Python 3.11 was not found. Install it, or name it: make PYTHON=/path/to/python3.11"
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 [ "$version" = 3.11 ] || fail "$python is Python $version; Stitch needs 3.11. Name another: make PYTHON=/path/to/python3.11"

@@ -22,6 +22,7 @@ from cassandra.cluster import Session
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs import failpoints
 from jobs.errors import JobError, run
 from jobs.frames.contributions import contributions
 from jobs.frames.events import decode
@@ -109,8 +110,11 @@ def load(rows: DataFrame, settings: Settings, at: Published) -> int:
         F.lit(at.cutoff).alias("cutoff"),
         F.lit(cutoff_us + at.revision).alias("write_time"),
     )  # fmt: skip
+    if failpoints.armed("half_loaded"):
+        changed = changed.where(F.pmod(F.xxhash64("counter", "key", "granularity", "bucket", "member"), F.lit(2)) == 0)
     upsert(changed.where(F.col("member").isNull()).drop("member"), settings.batch, "totals")
     upsert(changed.where(F.col("member").isNotNull()), settings.batch, "member_totals")
+    failpoints.die("half_loaded")
     return changed.count()
 
 

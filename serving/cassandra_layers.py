@@ -16,7 +16,7 @@ from cassandra import DriverException, RequestExecutionException
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
 from cassandra.concurrent import execute_concurrent
-from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
+from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
 from cassandra.query import tuple_factory
 
 from serving.layers import IncrementsSince, LayerDown, LayerName, Layers, MembersOf, TotalsRange
@@ -102,6 +102,7 @@ class Connection:
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             connect_timeout=self._timeout,
             control_connection_timeout=self._timeout,
+            reconnection_policy=ConstantReconnectionPolicy(RETRY_AFTER, max_attempts=None),
             protocol_version=5,
         )
         session = self._cluster.connect(settings.keyspace)

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-
-@dataclass(frozen=True)
-class Mistake:
-    """One thing wrong with a request, and where."""
-
-    parameter: str
-    detail: str
-
-
-class BadRequest(Exception):
-    """The request cannot be understood; it carries every mistake in it, not the first alone."""
-
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        super().__init__("; ".join(f"{mistake.parameter}: {mistake.detail}" for mistake in mistakes))
-        self.mistakes = list(mistakes)
-
-
-class Unavailable(Exception):
-    """No layer that could answer can be read now."""
+from serving.form import BadRequest
+from serving.layers import Unavailable
 
 
 def problem(status: int, detail: str, **more: Any) -> Response:

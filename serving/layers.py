@@ -27,6 +27,10 @@ class LayerDown(Exception):
         self.reason = reason
 
 
+class Unavailable(Exception):
+    """No layer that could answer can be read now."""
+
+
 @dataclass(frozen=True)
 class TotalsRange:
     """The totals of one key with `first <= bucket start < last`: a slice of one partition."""

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from serving.errors import Unavailable
-from serving.layers import IncrementsSince, LayerDown, LayerName, Layers, MembersOf, TotalsRange
-from serving.params import Range, SeriesQuery, TopQuery, TotalsQuery
+from serving.form import Range
+from serving.layers import IncrementsSince, LayerDown, LayerName, Layers, MembersOf, TotalsRange, Unavailable
+from serving.params import SeriesQuery, TopQuery, TotalsQuery
 from stitch import merge
 from stitch.buckets import ALL, Bucket, covering, finest_of, series
 from stitch.counters import Counter
@@ -55,12 +55,11 @@ class Top:
 
 @dataclass(frozen=True)
 class View:
-    """One consistent look at the layers: what is published, which layer answers, which one is missing."""
+    """One consistent look at the layers: what is published, which layer answers."""
 
     layer: Layer
     published: dict[str, datetime]
     realtime_through: datetime | None
-    missing: tuple[LayerName, ...]
     now: datetime
 
 
@@ -115,10 +114,10 @@ class Reader:
                 self._of_realtime(view, self._layers.member_increments, since),
             )
             counts = self._merged(view, query.counter, buckets, slices, held)
-            published, gains = view.published.get(name), _flat(live)
+            published, gains = view.published.get(name), merge.by_bucket(buckets, _flat(live))
             tally: Tally[str] = Tally()
             for bucket, totals in zip(buckets, rows or [{} for _ in buckets], strict=True):
-                tally.update(merge.members(bucket, totals, gains, published, view.layer))
+                tally.update(merge.members(bucket, totals, gains[bucket], published, view.layer))
             ranked = sorted(((m, n) for m, n in tally.items() if n), key=lambda pair: (-pair[1], pair[0]))
             shown, total = ranked[: query.limit], sum(count.count for count in counts)
             return Top(shown, total - sum(n for _, n in shown), total)
@@ -128,9 +127,10 @@ class Reader:
     def status(self) -> tuple[dict[str, Any], Meta]:
         """Which layers answer, and each counter's published cutoff. Never Unavailable."""
         view, failures = self._lenient_view()
-        layers = {name: {"up": name not in failures, "reason": failures.get(name)} for name in ("batch", "realtime")}
+        names: tuple[LayerName, ...] = ("batch", "realtime")
+        layers = {name: {"up": name not in failures, "reason": failures.get(name)} for name in names}
         cutoffs = {counter.name: view.published.get(counter.name) for counter in self._settings.counters}
-        return {"layers": layers, "cutoffs": cutoffs}, self._meta(view, self._settings.counters)
+        return {"layers": layers, "cutoffs": cutoffs}, self._meta(view, self._settings.counters, tuple(failures))
 
     def _answer(self, layer: Layer, counters: Sequence[Counter], ask: Callable[[View], T]) -> tuple[T, Meta]:
         """Ask both layers, or the one left: each failure takes one away, so this ends."""
@@ -138,10 +138,10 @@ class Reader:
         while True:
             try:
                 view = self._view(layer, tuple(down))
-                return ask(view), self._meta(view, counters)
+                return ask(view), self._meta(view, counters, missing=tuple(down) if layer == "merged" else ())
             except LayerDown as failure:
                 down[failure.layer] = failure
-                if layer in (failure.layer, "batch" if "batch" in down else "") or len(down) == 2:
+                if layer == failure.layer or len(down) == 2:
                     raise Unavailable("; ".join(str(one) for one in down.values())) from failure
 
     def _view(self, layer: Layer, missing: tuple[LayerName, ...]) -> View:
@@ -151,9 +151,9 @@ class Reader:
         cutoffs = None if "batch" in missing else self._pool.submit(self._layers.cutoffs)
         progress = None if "realtime" in missing else self._pool.submit(self._layers.realtime_through)
         published, through = self._together(cutoffs, progress)
-        return View(layer, published or {}, through, missing, self._now())
+        return View(layer, published or {}, through, self._now())
 
-    def _lenient_view(self) -> tuple[View, dict[str, str]]:
+    def _lenient_view(self) -> tuple[View, dict[LayerName, str]]:
         failures: dict[LayerName, str] = {}
         while True:
             try:
@@ -208,8 +208,8 @@ class Reader:
     def _together(self, *futures: Future[Any] | None) -> list[Any]:
         return [future.result() if future else None for future in futures]
 
-    def _meta(self, view: View, counters: Sequence[Counter]) -> Meta:
-        return Meta(_oldest(view, counters), view.realtime_through, view.now, tuple(sorted(view.missing)))
+    def _meta(self, view: View, counters: Sequence[Counter], missing: tuple[LayerName, ...]) -> Meta:
+        return Meta(_oldest(view, counters), view.realtime_through, view.now, tuple(sorted(missing)))
 
 
 def _oldest(view: View, counters: Sequence[Counter]) -> datetime | None:

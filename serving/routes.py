@@ -8,8 +8,7 @@ from typing import Any
 from flask import Blueprint, Flask, current_app, request
 
 from serving import params
-from serving.errors import BadRequest, Mistake
-from serving.params import Range
+from serving.form import BadRequest, Mistake, Range, Raw
 from serving.reader import Meta, Reader
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
@@ -105,7 +104,7 @@ def _totals(query: params.TotalsQuery) -> dict[str, Any]:
     return {"query": {**asked, "layer": query.layer}, "meta": _meta(meta), "data": data}
 
 
-def _raw() -> params.Raw:
+def _raw() -> Raw:
     return request.args.to_dict(flat=False)
 
 

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
-_WORD = re.compile(r"'(?:[^']|'')*'|[A-Za-z_][A-Za-z0-9_]*(?!\s*\()|.", re.DOTALL)
+_LITERAL = re.compile(r"'(?:[^']|'')*'")
+_NAME = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]*\b(?!\s*\()")  # a word that is not a function's
 _SQL_WORDS = {
     "and", "or", "not", "in", "is", "null", "like", "rlike", "between", "true", "false", "case", "when",
     "then", "else", "end", "escape",
@@ -71,6 +72,5 @@ class Counter(BaseModel):
 
 def condition_fields(condition: str) -> set[str]:
     """The field names in a SQL condition: its words, less literals, functions and SQL's own."""
-    words = {match.group() for match in _WORD.finditer(condition)}
-    names = {word for word in words if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", word)}
+    names = set(_NAME.findall(_LITERAL.sub(" ", condition)))
     return {name for name in names if name.lower() not in _SQL_WORDS}

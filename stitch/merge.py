@@ -30,7 +30,7 @@ is the sum of the finest increments that fall into it, so coarse counts are alwa
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -96,13 +96,20 @@ def counts(
 
     `totals` are by (granularity, bucket start), since a range is covered by buckets of several granularities.
     """
-    index = _index(buckets)
+    fallen = by_bucket(buckets, increments)
+    return [count(b, totals.get((b.granularity, b.start)), fallen[b], published, layer) for b in buckets]
+
+
+def by_bucket(buckets: Sequence[Bucket], increments: Iterable[Increment]) -> dict[Bucket, list[Increment]]:
+    """The increments that fall into each of the buckets; by bisection, since a series may have 10,000 of them."""
+    ordered = sorted(buckets, key=lambda bucket: bucket.start)
+    edges = [bucket.start for bucket in ordered]
     fallen: dict[Bucket, list[Increment]] = {bucket: [] for bucket in buckets}
     for increment in increments:
-        bucket = index(increment.bucket)
-        if bucket:
-            fallen[bucket].append(increment)
-    return [count(b, totals.get((b.granularity, b.start)), fallen[b], published, layer) for b in buckets]
+        at = max(bisect_right(edges, increment.bucket) - 1, 0)  # 0: `all` holds also what is before its start
+        if ordered and ordered[at].holds(increment.bucket):
+            fallen[ordered[at]].append(increment)
+    return fallen
 
 
 def members(
@@ -125,15 +132,3 @@ def _source(total: Total | None, live: list[int], published: datetime | None) ->
     if live:
         return "mixed" if total else "realtime"
     return "batch" if total or published else "realtime"
-
-
-def _index(buckets: Sequence[Bucket]) -> Callable[[datetime], Bucket | None]:
-    """instant → the bucket that holds it; by bisection, since a series may have 10,000 points."""
-    ordered = sorted(buckets, key=lambda bucket: bucket.start)
-    edges = [bucket.start for bucket in ordered]
-
-    def bucket_at(instant: datetime) -> Bucket | None:
-        at = max(bisect_right(edges, instant) - 1, 0)  # 0: `all` holds also what is before its start
-        return ordered[at] if ordered and ordered[at].holds(instant) else None
-
-    return bucket_at

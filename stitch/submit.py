@@ -53,6 +53,9 @@ def submit(job: str, args: Sequence[str], config: str | None, spark_args: Sequen
             if "python" in process.name() and any(f"{job}.py" in part for part in process.cmdline()):
                 process.send_signal(signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, hand_on)
-    return child.wait()
+    before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -83,9 +83,10 @@ def _reject_reason(settings: Settings, own: dict[str, str], occurred_at: Column)
 
 
 def _instant(text: Column) -> Column:
+    """ISO-8601 or epoch ms; without a zone it is UTC, the session's. Spark reads a zone only after seconds: add them."""
+    with_seconds = F.regexp_replace(text, r"^(.{16})(Z|[+-].*)?$", "$1:00$2")
     return F.when(text.rlike(_EPOCH_MS), F.timestamp_millis(text.cast("bigint"))).when(
-        text.rlike(_INSTANT),
-        text.cast("timestamp"),  # no zone: the session's, which is UTC
+        text.rlike(_INSTANT), with_seconds.cast("timestamp")
     )
 
 

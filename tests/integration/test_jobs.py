@@ -1,0 +1,162 @@
+"""The jobs on a real Kafka and Cassandra: what a user sees when all is well, and when something is not."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from flask.testing import FlaskClient
+
+from serving.app import create_app
+from stitch.cutoff import window_start
+from stitch.local.producer import produce
+from stitch.submit import submit
+from tests.conftest import Stack, write_config
+
+HOUR = "2024-02-29T23:10:00Z"
+
+
+def event(event_id: str, kind: str, **fields: Any) -> bytes:
+    return json.dumps({"event_id": event_id, "type": kind, "occurred_at": HOUR, **fields}).encode()
+
+
+def count(client: FlaskClient, counter: str, key: str, layer: str = "merged") -> int:
+    response = client.post("/v1/totals", json={"counters": [counter], "keys": [key], "layer": layer})
+    assert response.status_code == 200, response.text
+    return int(response.json["data"][0]["counts"][counter])
+
+
+def total(fresh: Stack, *args: str) -> int:
+    """Wait for the ingest window to end, then run the batch."""
+    streaming, log = fresh.settings.streaming, fresh.settings.log
+    now = datetime.now(UTC)
+    end = window_start(now, streaming.ingest_window) + streaming.ingest_window + log.grace
+    time.sleep((end - now + timedelta(seconds=0.5)).total_seconds())
+    return submit("batch_totals", args, str(fresh.config_path))
+
+
+def run_both(fresh: Stack) -> None:
+    config = str(fresh.config_path)
+    assert submit("streaming_counts", ["--available-now"], config) == 0
+    assert submit("archive_events", ["--available-now"], config) == 0
+
+
+def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_recount(
+    fresh: Stack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = create_app(fresh.settings).test_client()
+    produce(
+        fresh.settings.kafka,
+        [
+            event("e1", "like", track_id="t/1 🎵", creator_id="c1"),
+            event("e2", "like", track_id="t/1 🎵", creator_id="c1"),
+            event("e2", "like", track_id="t/1 🎵", creator_id="c1"),  # a duplicate: the batch removes it
+            event("e3", "unlike", track_id="t2"),
+            event("e4", "play", track_id="t2", creator_id="c1", duration_s=31),
+            event("e5", "play", track_id="t3", creator_id="c1", duration_s="long"),  # mistyped
+            b"{broken",
+            None,
+            event("e6", "never_heard_of"),
+        ],
+    )
+    run_both(fresh)
+    assert (count(client, "likes", "t/1 🎵"), count(client, "likes", "t2")) == (3, -1)
+    assert total(fresh) == 0
+    assert "records=9 rejected=3 duplicates=1 events=5" in capfd.readouterr().out
+    assert (count(client, "likes", "t/1 🎵"), count(client, "likes", "t2")) == (2, -1)
+    assert (count(client, "listened_seconds", "t2"), count(client, "plays", "t3")) == (31, 0)
+
+    produce(
+        fresh.settings.kafka,
+        [
+            event("e1", "like", track_id="t/1 🎵", creator_id="c1"),  # a duplicate, a night later
+            event("e7", "like", track_id="t/1 🎵", creator_id="c1"),
+        ],
+    )
+    run_both(fresh)
+    assert total(fresh) == 0
+    assert "run=incremental records=2 rejected=0 duplicates=1 events=1" in capfd.readouterr().out
+    assert count(client, "likes", "t/1 🎵") == 3
+    before = table(fresh)
+    assert total(fresh, "--full") == 0
+    assert "run=full records=11 rejected=3 duplicates=2 events=6" in capfd.readouterr().out
+    assert table(fresh) == before
+
+
+def table(fresh: Stack) -> list[tuple[Any, ...]]:
+    """The rows of totals and member_totals, cutoffs apart."""
+    from stitch.local.schema import connected
+
+    with connected(fresh.settings.batch) as session:
+        rows = [
+            tuple(row)
+            for columns in ("counter, key, granularity, bucket, count FROM {}.totals",
+                            "counter, key, granularity, bucket, member, count FROM {}.member_totals")
+            for row in session.execute("SELECT " + columns.format(fresh.settings.batch.keyspace))
+        ]  # fmt: skip
+    return sorted(rows, key=str)
+
+
+def test_feeding_the_topic_again_with_a_lost_checkpoint_changes_no_increment(fresh: Stack, tmp_path: Path) -> None:
+    client = create_app(fresh.settings).test_client()
+    produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id="t1", creator_id="c1") for n in range(100)])
+    assert submit("streaming_counts", ["--available-now"], str(fresh.config_path)) == 0
+    assert count(client, "plays", "t1") == 100
+    lost = write_config(
+        tmp_path / "lost.toml", base=fresh.config_path, streaming={"checkpoint": str(tmp_path / "another")}
+    )
+    assert submit("streaming_counts", ["--available-now"], str(lost)) == 0
+    assert (count(client, "plays", "t1"), count(client, "creator_plays", "c1")) == (100, 100)
+
+
+def test_a_topic_with_producers_timestamps_is_refused_with_the_command_that_mends_it(
+    fresh: Stack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    kafka = fresh.settings.kafka
+    entry = ConfigEntry("message.timestamp.type", "CreateTime", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, kafka.topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin.incremental_alter_configs([resource])[resource].result()
+    assert submit("streaming_counts", ["--available-now"], str(fresh.config_path)) == 1
+    said = capfd.readouterr().err
+    assert f"--entity-name {kafka.topic} --add-config message.timestamp.type=LogAppendTime" in said
+    assert "Traceback" not in said
+
+
+def refused(fresh: Stack, tmp_path: Path, job: str, capfd: pytest.CaptureFixture[str], **sections: Any) -> str:
+    config = write_config(tmp_path / "refused.toml", base=fresh.config_path, **sections)
+    args = [] if job == "batch_totals" else ["--available-now"]
+    assert submit(job, args, str(config)) == 1
+    said = capfd.readouterr().err
+    assert "Traceback" not in said
+    return said
+
+
+def test_a_missing_topic_is_named(fresh: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = refused(fresh, tmp_path, "archive_events", capfd, kafka={"topic": "nowhere"})
+    assert "the topic 'nowhere' does not exist" in said and "stitch local up" in said
+
+
+def test_a_kafka_that_is_down_is_named(fresh: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = refused(fresh, tmp_path, "archive_events", capfd, kafka={"bootstrap_servers": "127.0.0.1:1"})
+    assert "no Kafka at 127.0.0.1:1" in said and "kafka.bootstrap_servers" in said
+
+
+def test_a_cassandra_that_is_down_is_named(fresh: Stack, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    said = refused(fresh, tmp_path, "streaming_counts", capfd, realtime={"port": 1})
+    assert "no Cassandra at 127.0.0.1:1 for the realtime layer" in said and "realtime.port" in said
+
+
+def test_a_batch_refuses_a_cutoff_that_the_log_cannot_prove_complete(
+    fresh: Stack, capfd: pytest.CaptureFixture[str]
+) -> None:
+    produce(fresh.settings.kafka, [event("e1", "like", track_id="t1")])
+    assert submit("archive_events", ["--available-now"], str(fresh.config_path)) == 0
+    produce(fresh.settings.kafka, [event("e2", "like", track_id="t1")])
+    assert total(fresh) == 1
+    assert "is not complete before" in capfd.readouterr().err

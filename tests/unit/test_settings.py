@@ -1,0 +1,99 @@
+"""Settings: every mistake at once, with its path; the environment over the file; secrets from the environment alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from stitch.settings import SettingsError, load_settings
+
+PLAYS = '[[counters]]\nname = "plays"\nkey = "track_id"\nweights = { play = 1 }\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "stitch.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+@pytest.mark.parametrize("file", ["conf/stitch.toml", "conf/flights.toml"])
+def test_the_files_that_ship_are_valid(file: str) -> None:
+    assert load_settings(file).counters
+
+
+def test_a_file_of_one_counter_is_enough(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, PLAYS))
+    assert settings.counter("plays").key == "track_id"
+    assert settings.streaming.ingest_window == timedelta(hours=1)
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STITCH_REALTIME__PORT", "9043")
+    monkeypatch.setenv("STITCH_REALTIME__PASSWORD", "secret")
+    monkeypatch.setenv("STITCH_STREAMING__INGEST_WINDOW", "1m")
+    settings = load_settings(write(tmp_path, "[realtime]\nport = 1\n" + PLAYS))
+    assert (settings.realtime.port, settings.realtime.password) == (9043, "secret")
+    assert settings.streaming.ingest_window == timedelta(minutes=1)
+
+
+def test_the_file_is_named_by_the_environment_where_no_option_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STITCH_CONFIG", str(write(tmp_path, PLAYS)))
+    assert [counter.name for counter in load_settings().counters] == ["plays"]
+
+
+def test_every_mistake_is_in_one_message_with_its_path(tmp_path: Path) -> None:
+    text = '[kafka]\ntopic = "a b"\nbroker = "x"\n[serving]\nport = 0\n[streaming]\nwatermark = "soon"\n'
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(tmp_path, text + PLAYS.replace("1", '"Bad Name"')))
+    message = str(error.value)
+    for path in (
+        "kafka.topic:",
+        "kafka.broker: unknown setting",
+        "serving.port:",
+        "streaming.watermark:",
+        "counters.0.",
+    ):
+        assert path in message
+
+
+MISTAKES = {
+    "no counters": ("", "counters"),
+    "a window that does not divide an hour": ('[streaming]\ningest_window = "7m"\n' + PLAYS, "must divide an hour"),
+    "two counters of one name": (PLAYS + PLAYS, "named more than once: plays"),
+    "a summed field without a type": (PLAYS.replace("1", '"duration_s"'), "events.types must say it is an int"),
+    "a password in the file": ('[batch]\npassword = "x"\n' + PLAYS, "set STITCH_BATCH__PASSWORD instead"),
+    "a keyspace that is no identifier": ('[batch]\nkeyspace = "x; DROP"\n' + PLAYS, "batch.keyspace:"),
+    "not TOML": ("[", "is not valid TOML"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        load_settings(write(tmp_path, text))
+    assert message in str(error.value)
+
+
+def test_a_missing_file_is_a_message_with_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no settings file at .*--config or STITCH_CONFIG"):
+        load_settings(tmp_path / "none.toml")
+
+
+def test_an_environment_value_that_is_not_json_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STITCH_REALTIME__HOSTS", "a,b")
+    with pytest.raises(SettingsError):
+        load_settings(write(tmp_path, PLAYS))
+
+
+def test_fields_hold_every_field_a_counter_reads_with_its_path_and_type(tmp_path: Path) -> None:
+    text = '[events]\npaths = { country = "geo.country" }\ntypes = { duration_s = "int" }\n'
+    counter = PLAYS.replace("1", '"duration_s"') + "where = \"country <> 'T1'\"\n"
+    assert load_settings(write(tmp_path, text + counter)).fields == {
+        "country": ("geo.country", "string"),
+        "duration_s": ("duration_s", "int"),
+        "track_id": ("track_id", "string"),
+    }
