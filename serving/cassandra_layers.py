@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 from cassandra import DriverException, RequestExecutionException
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
-from cassandra.concurrent import execute_concurrent
 from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
 from cassandra.query import tuple_factory
 
@@ -58,11 +58,19 @@ class Connection:
         self._failed: tuple[float, str] = (float("-inf"), "")
 
     def read(self, query: str, parameters: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
-        """The rows of the query for each tuple of parameters, all sent together."""
+        """The rows of the query for each tuple of parameters, sent without waiting for one another.
+
+        Not by the driver's execute_concurrent: that waits without a timeout, for ever on a server that hangs.
+        """
+        answers: list[list[tuple[Any, ...]]] = []
+        waiting: deque[Any] = deque()
         try:
             session = self._connected()
-            statements = [(self._prepared[query], values) for values in parameters]
-            return [list(found.result_or_exc) for found in execute_concurrent(session, statements, IN_FLIGHT)]
+            for values in parameters:
+                if len(waiting) >= IN_FLIGHT:
+                    answers.append(list(waiting.popleft().result()))
+                waiting.append(session.execute_async(self._prepared[query], values))
+            return answers + [list(future.result()) for future in waiting]
         except _FAILURES as error:
             raise LayerDown(self.layer, _reason(error)) from error
 

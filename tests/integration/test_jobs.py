@@ -40,6 +40,11 @@ def total(fresh: Stack, *args: str) -> int:
     return submit("batch_totals", args, str(fresh.config_path))
 
 
+def everything(capfd: pytest.CaptureFixture[str]) -> str:
+    """Both streams: spark-submit hands a Python driver's stderr on as its own stdout."""
+    return "".join(capfd.readouterr())
+
+
 def run_both(fresh: Stack) -> None:
     config = str(fresh.config_path)
     assert submit("streaming_counts", ["--available-now"], config) == 0
@@ -123,7 +128,7 @@ def test_a_topic_with_producers_timestamps_is_refused_with_the_command_that_mend
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     admin.incremental_alter_configs([resource])[resource].result()
     assert submit("streaming_counts", ["--available-now"], str(fresh.config_path)) == 1
-    said = capfd.readouterr().err
+    said = everything(capfd)
     assert f"--entity-name {kafka.topic} --add-config message.timestamp.type=LogAppendTime" in said
     assert "Traceback" not in said
 
@@ -132,7 +137,7 @@ def refused(fresh: Stack, tmp_path: Path, job: str, capfd: pytest.CaptureFixture
     config = write_config(tmp_path / "refused.toml", base=fresh.config_path, **sections)
     args = [] if job == "batch_totals" else ["--available-now"]
     assert submit(job, args, str(config)) == 1
-    said = capfd.readouterr().err
+    said = everything(capfd)
     assert "Traceback" not in said
     return said
 
@@ -159,4 +164,4 @@ def test_a_batch_refuses_a_cutoff_that_the_log_cannot_prove_complete(
     assert submit("archive_events", ["--available-now"], str(fresh.config_path)) == 0
     produce(fresh.settings.kafka, [event("e2", "like", track_id="t1")])
     assert total(fresh) == 1
-    assert "is not complete before" in capfd.readouterr().err
+    assert "is not complete before" in everything(capfd)
