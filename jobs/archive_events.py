@@ -78,7 +78,7 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
 @click.option("--available-now", is_flag=True, help="stop at the end of the topic")
 def main(config: str | None, available_now: bool) -> None:
     """Topic → event log."""
-    archive_topic(load_settings(config), available_now, Stop())
+    archive_topic(load_settings(config), available_now, Stop.on_signals())
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from stitch.settings import SettingsError
+from stitch.errors import StitchError
 
 
-class JobError(Exception):
+class JobError(StitchError):
     """The job cannot go on; the message says what was wrong, where, and what to do."""
 
 
@@ -16,6 +16,6 @@ def run(main: Callable[[], None]) -> None:
     """Call a job's main; a named error becomes one message on stderr and exit status 1."""
     try:
         main()
-    except (JobError, SettingsError) as error:
+    except StitchError as error:
         print(f"stitch: {error}", file=sys.stderr)
         sys.exit(1)

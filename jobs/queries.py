@@ -10,6 +10,7 @@ import json
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.errors.exceptions.captured import StreamingQueryException
@@ -21,16 +22,23 @@ POLL_S = 0.2
 STOP_WITHIN_S = 120
 
 
+@dataclass
 class Stop:
-    """Whether SIGTERM or SIGINT asked the job to end after the running micro-batch."""
+    """Whether somebody asked the job to end after the running micro-batch."""
 
-    def __init__(self) -> None:
-        self.asked = False
+    asked: bool = False
+
+    @classmethod
+    def on_signals(cls) -> Stop:
+        """One that SIGTERM and SIGINT ask."""
+        stop = cls()
+
+        def ask(*_: Any) -> None:
+            stop.asked = True
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, *_: Any) -> None:
-        self.asked = True
+            signal.signal(number, ask)
+        return stop
 
 
 def watch(query: StreamingQuery, stop: Stop, report: Callable[[dict[str, Any]], None]) -> None:

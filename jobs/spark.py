@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from pyspark.sql import SparkSession
 
 from stitch.settings import CassandraSettings
 
 
-def session(job: str, layer: CassandraSettings | None = None) -> SparkSession:
-    """The job's session, its connector pointing at `layer` (a job writes to one layer only)."""
-    builder = (
-        SparkSession.builder.appName(f"stitch {job}")
-        .config("spark.sql.session.timeZone", "UTC")
-        .config("spark.sql.ansi.enabled", "false")
-    )
-    spark = builder.getOrCreate()
+@contextmanager
+def session(job: str, layer: CassandraSettings | None = None) -> Iterator[SparkSession]:
+    """The job's session, its connector pointing at `layer` (a job writes to one layer only).
+
+    A session that was there before (a notebook's, a test run's) is used and left running.
+    """
+    lent = SparkSession.getActiveSession()
+    spark = lent or SparkSession.builder.appName(f"stitch {job}").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
+    spark.conf.set("spark.sql.session.timeZone", "UTC")
+    spark.conf.set("spark.sql.ansi.enabled", "false")
     if layer:
         spark.conf.set("spark.cassandra.connection.host", ",".join(layer.hosts))
         spark.conf.set("spark.cassandra.connection.port", str(layer.port))
@@ -23,4 +28,8 @@ def session(job: str, layer: CassandraSettings | None = None) -> SparkSession:
         if layer.username:
             spark.conf.set("spark.cassandra.auth.username", layer.username)
             spark.conf.set("spark.cassandra.auth.password", layer.password or "")
-    return spark
+    try:
+        yield spark
+    finally:
+        if lent is None:
+            spark.stop()

@@ -87,7 +87,7 @@ def count_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
 @click.option("--available-now", is_flag=True, help="stop at the end of the topic")
 def main(config: str | None, available_now: bool) -> None:
     """Topic → increments."""
-    count_topic(load_settings(config), available_now, Stop())
+    count_topic(load_settings(config), available_now, Stop.on_signals())
 
 
 if __name__ == "__main__":

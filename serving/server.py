@@ -9,10 +9,11 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from serving.app import create_app
+from stitch.errors import StitchError
 from stitch.settings import Settings
 
 
-class ServingError(Exception):
+class ServingError(StitchError):
     """The reader cannot start; the message says why and what to do."""
 
 

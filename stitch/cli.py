@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
+from stitch.errors import StitchError
 from stitch.local import run, stack
-from stitch.local.errors import StackError
-from stitch.local.producer import ProduceError
-from stitch.settings import Settings, SettingsError, load_settings
+from stitch.settings import Settings, load_settings
 from stitch.submit import JOBS, submit
 
 
@@ -22,7 +21,7 @@ class Stitch(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except (SettingsError, StackError, ProduceError) as error:
+        except StitchError as error:
             click.echo(f"stitch: {error}", err=True)
             context.exit(1)
 

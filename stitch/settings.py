@@ -23,13 +23,14 @@ from pydantic_settings import (
 )
 
 from stitch.counters import Counter
+from stitch.errors import StitchError
 
 DEFAULT_CONFIG = Path("conf/stitch.toml")
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class SettingsError(Exception):
+class SettingsError(StitchError):
     """The settings cannot be used; the message lists every mistake with its path, and nothing was started."""
 
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import shutil
 import socket
+import sys
 import tomllib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +101,18 @@ def stack_config(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def spark(request: pytest.FixtureRequest) -> Any:
+    """pytest-spark's session with the packages and settings of conf/spark-defaults.conf. One JVM for the whole run, for a
+    job that starts cold spends twenty seconds on warming up."""
+    from stitch.local.java import java_home
+
+    os.environ["JAVA_HOME"] = str(java_home())
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    os.environ["PYSPARK_SUBMIT_ARGS"] = "--properties-file conf/spark-defaults.conf pyspark-shell"
+    return request.getfixturevalue("spark_session")
+
+
+@pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The real stack of this test session. Taken down at its end, and at exit should pytest itself fail."""
     from stitch.local import stack as local_stack
@@ -142,6 +158,25 @@ def fresh(stack: Stack, tmp_path: Path) -> Stack:
     create_topic(settings)
     apply_schema(settings)
     return Stack(settings, config)
+
+
+@pytest.fixture
+def run_job(spark: Any, fresh: Stack) -> Callable[..., None]:
+    """Runs a job of the fresh stack to its end, in the test run's own Spark: run_job("batch_totals", full=True)."""
+    return partial(run_in, fresh.settings)
+
+
+def run_in(settings: Settings, job: str, full: bool = False, cutoff: datetime | None = None) -> None:
+    """Run a job in this process; it may raise JobError."""
+    from jobs.archive_events import archive_topic
+    from jobs.batch_totals import total_log
+    from jobs.queries import Stop
+    from jobs.streaming_counts import count_topic
+
+    if job == "batch_totals":
+        total_log(settings, cutoff, full, datetime.now(UTC))
+    else:
+        {"streaming_counts": count_topic, "archive_events": archive_topic}[job](settings, True, Stop())
 
 
 @pytest.fixture(scope="session")

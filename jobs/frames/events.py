@@ -39,7 +39,9 @@ def decode(records: DataFrame, settings: Settings) -> DataFrame:
     paths = {**{name: path for name, (path, _) in settings.fields.items()}, **own}
     text = F.col("value").cast("string")
     payload = F.from_json(text, _schema(paths.values()), {"columnNameOfCorruptRecord": _CORRUPT})
-    parsed = records.withColumn("_text", text).withColumn("_payload", payload)
+    # explode(array(…)) is a barrier: without it the optimizer copies from_json into each of its uses, and a payload is
+    # parsed twenty times over.
+    parsed = records.select(*records.columns, text.alias("_text"), F.explode(F.array(payload)).alias("_payload"))
     occurred_at = _instant(_leaf(own["occurred_at"]))
     return parsed.select(
         *records.columns,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from stitch.errors import StitchError
 
-class StackError(Exception):
+
+class StackError(StitchError):
     """The local stack cannot do what was asked; the message says what was found and what to do."""

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from confluent_kafka import Producer
 
+from stitch.errors import StitchError
 from stitch.settings import KafkaSettings
 
 
-class ProduceError(Exception):
+class ProduceError(StitchError):
     """Some events were not acknowledged; the message says how many and why."""
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from jobs.errors import JobError
 from serving.app import create_app
 from stitch.cutoff import window_start
 from stitch.local import flights
@@ -20,8 +21,7 @@ from stitch.local.producer import produce
 from stitch.local.schema import apply_schema
 from stitch.local.topic import create_topic
 from stitch.settings import Settings, load_settings
-from stitch.submit import submit
-from tests.conftest import Stack, write_config
+from tests.conftest import Stack, run_in, write_config
 
 FLIGHTS_CONFIG = Path(__file__).parents[2] / "conf/flights.toml"
 
@@ -73,28 +73,29 @@ def next_edge(settings: Settings) -> datetime:
 
 
 def test_all_flight_counts_equal_the_csv_in_real_time_half_way_through_the_load_and_after_it(
-    flights_stack: Stack, monkeypatch: pytest.MonkeyPatch
+    flights_stack: Stack, spark: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, config = flights_stack.settings, str(flights_stack.config_path)
+    settings = flights_stack.settings
     expected = {counter: dict(keys) for counter, keys in flights.expected().items()}
     client = create_app(settings).test_client()
 
     assert produce(settings.kafka, flights.events()) == flights.FLIGHTS
-    assert submit("streaming_counts", ["--available-now"], config) == 0
+    run_in(settings, "streaming_counts")
     assert answers(client, expected) == expected
     assert answers(client, expected, "realtime") == expected
 
-    assert submit("archive_events", ["--available-now"], config) == 0
+    run_in(settings, "archive_events")
     cutoff = next_edge(settings)
     monkeypatch.setenv("STITCH_FAILPOINT", "half_loaded")
-    assert submit("batch_totals", ["--cutoff", cutoff.isoformat()], config) == 1
+    with pytest.raises(JobError, match="half_loaded"):
+        run_in(settings, "batch_totals", cutoff=cutoff)
     half = answers(client, expected, "batch")
     assert half != expected and any(count for keys in half.values() for count in keys.values())
     assert answers(client, expected) == expected
     assert months_of(client, "departures", "JFK") == expected["departures"]["JFK"]
 
     monkeypatch.delenv("STITCH_FAILPOINT")
-    assert submit("batch_totals", ["--cutoff", cutoff.isoformat()], config) == 0  # simply run again
+    run_in(settings, "batch_totals", cutoff=cutoff)  # simply run again
     assert answers(client, expected, "batch") == expected
     assert answers(client, expected) == expected
     assert months_of(client, "departures", "JFK") == expected["departures"]["JFK"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from flask.testing import FlaskClient
 
+from jobs.errors import JobError
 from serving.app import create_app
 from stitch.cutoff import window_start
 from stitch.local.producer import produce
@@ -31,13 +34,11 @@ def count(client: FlaskClient, counter: str, key: str, layer: str = "merged") ->
     return int(response.json["data"][0]["counts"][counter])
 
 
-def total(fresh: Stack, *args: str) -> int:
-    """Wait for the ingest window to end, then run the batch."""
+def wait_for_the_window_to_end(fresh: Stack) -> None:
     streaming, log = fresh.settings.streaming, fresh.settings.log
     now = datetime.now(UTC)
     end = window_start(now, streaming.ingest_window) + streaming.ingest_window + log.grace
     time.sleep((end - now + timedelta(seconds=0.5)).total_seconds())
-    return submit("batch_totals", args, str(fresh.config_path))
 
 
 def everything(capfd: pytest.CaptureFixture[str]) -> str:
@@ -45,14 +46,8 @@ def everything(capfd: pytest.CaptureFixture[str]) -> str:
     return "".join(capfd.readouterr())
 
 
-def run_both(fresh: Stack) -> None:
-    config = str(fresh.config_path)
-    assert submit("streaming_counts", ["--available-now"], config) == 0
-    assert submit("archive_events", ["--available-now"], config) == 0
-
-
 def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_recount(
-    fresh: Stack, capfd: pytest.CaptureFixture[str]
+    fresh: Stack, run_job: Callable[..., None], capfd: pytest.CaptureFixture[str]
 ) -> None:
     client = create_app(fresh.settings).test_client()
     produce(
@@ -69,9 +64,11 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
             event("e6", "never_heard_of"),
         ],
     )
-    run_both(fresh)
+    run_job("streaming_counts")
+    run_job("archive_events")
     assert (count(client, "likes", "t/1 🎵"), count(client, "likes", "t2")) == (3, -1)
-    assert total(fresh) == 0
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals")
     assert "records=9 rejected=3 duplicates=1 events=5" in capfd.readouterr().out
     assert (count(client, "likes", "t/1 🎵"), count(client, "likes", "t2")) == (2, -1)
     assert (count(client, "listened_seconds", "t2"), count(client, "plays", "t3")) == (31, 0)
@@ -83,12 +80,15 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
             event("e7", "like", track_id="t/1 🎵", creator_id="c1"),
         ],
     )
-    run_both(fresh)
-    assert total(fresh) == 0
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals")
     assert "run=incremental records=2 rejected=0 duplicates=1 events=1" in capfd.readouterr().out
     assert count(client, "likes", "t/1 🎵") == 3
     before = table(fresh)
-    assert total(fresh, "--full") == 0
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals", full=True)
     assert "run=full records=11 rejected=3 duplicates=2 events=6" in capfd.readouterr().out
     assert table(fresh) == before
 
@@ -107,15 +107,15 @@ def table(fresh: Stack) -> list[tuple[Any, ...]]:
     return sorted(rows, key=str)
 
 
-def test_feeding_the_topic_again_with_a_lost_checkpoint_changes_no_increment(fresh: Stack, tmp_path: Path) -> None:
+def test_feeding_the_topic_again_with_a_lost_checkpoint_changes_no_increment(
+    fresh: Stack, run_job: Callable[..., None]
+) -> None:
     client = create_app(fresh.settings).test_client()
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id="t1", creator_id="c1") for n in range(100)])
-    assert submit("streaming_counts", ["--available-now"], str(fresh.config_path)) == 0
+    run_job("streaming_counts")
     assert count(client, "plays", "t1") == 100
-    lost = write_config(
-        tmp_path / "lost.toml", base=fresh.config_path, streaming={"checkpoint": str(tmp_path / "another")}
-    )
-    assert submit("streaming_counts", ["--available-now"], str(lost)) == 0
+    shutil.rmtree(fresh.settings.streaming.checkpoint)
+    run_job("streaming_counts")
     assert (count(client, "plays", "t1"), count(client, "creator_plays", "c1")) == (100, 100)
 
 
@@ -158,10 +158,11 @@ def test_a_cassandra_that_is_down_is_named(fresh: Stack, tmp_path: Path, capfd: 
 
 
 def test_a_batch_refuses_a_cutoff_that_the_log_cannot_prove_complete(
-    fresh: Stack, capfd: pytest.CaptureFixture[str]
+    fresh: Stack, run_job: Callable[..., None]
 ) -> None:
     produce(fresh.settings.kafka, [event("e1", "like", track_id="t1")])
-    assert submit("archive_events", ["--available-now"], str(fresh.config_path)) == 0
+    run_job("archive_events")
     produce(fresh.settings.kafka, [event("e2", "like", track_id="t1")])
-    assert total(fresh) == 1
-    assert "is not complete before" in everything(capfd)
+    wait_for_the_window_to_end(fresh)
+    with pytest.raises(JobError, match="is not complete before"):
+        run_job("batch_totals")

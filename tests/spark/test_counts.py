@@ -20,11 +20,6 @@ GERMAN = Counter(name="german", key="track_id", weights={"play": 1}, where="coun
 EVENT = "timestamp timestamp, type string, occurred_at timestamp, track_id string, creator_id string, country string, duration_s bigint"
 
 
-@pytest.fixture(scope="module")
-def spark(spark_session: SparkSession) -> SparkSession:
-    return spark_session
-
-
 def at(day: int, hour: int, minute: int = 0) -> datetime:
     return datetime(2024, 2, day, hour, minute, tzinfo=UTC)
 

@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from pyspark.sql import SparkSession
 
 from jobs.frames.events import decode
@@ -32,11 +31,6 @@ def verdicts(spark: SparkSession, *payloads: bytes | None) -> list[Any]:
 def payload(**fields: Any) -> bytes:
     event = {"event_id": "e1", "type": "play", "occurred_at": "2024-02-29T10:00:00Z", "track_id": "t1", **fields}
     return json.dumps({name: value for name, value in event.items() if value != "absent"}).encode()
-
-
-@pytest.fixture(scope="module")
-def spark(spark_session: SparkSession) -> SparkSession:
-    return spark_session
 
 
 REJECTED = [
