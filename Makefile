@@ -72,3 +72,11 @@ check: setup ## ruff, mypy, import contracts
 format: setup ## let ruff format and mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: setup ## measure the jobs beside a plain consumer and DuckDB (bench/README.md); EVENTS=2000000
+	@$(BIN)/python -m bench.bench --events $(or $(EVENTS),2000000)
+
+.PHONY: wheel
+wheel: setup ## the project as a wheel in dist/, for --py-files of a cluster
+	$(BIN)/uv build --quiet --wheel --out-dir dist .

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.errors import JobError, run
 from jobs.frames.events import decode
-from jobs.queries import Stop, progress_line, watch
+from jobs.queries import Stop, print_progress, watch
 from jobs.sources.topic import check_topic, read_topic
 from jobs.spark import session
 from stitch.settings import Settings, load_settings
@@ -70,7 +70,7 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
             .start()
         )
         print(f"{JOB} writes {settings.kafka.topic} into {settings.log.path}", flush=True)
-        watch(query, stop, lambda progress: print(progress_line(JOB, progress), flush=True))
+        watch(query, stop, lambda progress: print_progress(JOB, progress))
 
 
 @click.command()

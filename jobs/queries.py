@@ -1,4 +1,4 @@
-"""A streaming query watched from the driver's main thread: a progress line per batch, and a stop between batches.
+"""A streaming query watched from the driver's main thread: a report per batch, and a stop between batches.
 
 `query.stop()` in the middle of a batch interrupts Py4J inside foreachBatch (SPARK-39218), so SIGTERM sets a flag and
 the query is stopped when no batch is running.
@@ -43,14 +43,14 @@ class Stop:
 
 def watch(query: StreamingQuery, stop: Stop, report: Callable[[dict[str, Any]], None]) -> None:
     """Return when the query ends or, once asked, has been stopped between two batches. Raises JobError when it fails."""
-    reported = -1
+    reported = ""
     deadline: float | None = None
     while True:
         alive = query.isActive
         for progress in query.recentProgress:
-            if progress["batchId"] > reported and progress["numInputRows"]:
+            if progress["timestamp"] > reported:  # an idle query reports too, with the batch id of its next batch
                 report(progress)
-            reported = max(reported, progress["batchId"])
+                reported = progress["timestamp"]
         if not alive:
             break
         if stop.asked:
@@ -65,8 +65,10 @@ def watch(query: StreamingQuery, stop: Stop, report: Callable[[dict[str, Any]], 
         raise JobError(f"{query.name} stopped: {_cause(error)}") from None
 
 
-def progress_line(job: str, progress: dict[str, Any]) -> str:
-    """One batch in one line: rate, lag, state and drops."""
+def print_progress(job: str, progress: dict[str, Any]) -> None:
+    """A line for a batch that had records: rate, lag, state and drops."""
+    if not progress["numInputRows"]:
+        return
     lag = sum(int((s.get("metrics") or {}).get("maxOffsetsBehindLatest", 0) or 0) for s in progress["sources"])
     operators = progress.get("stateOperators") or []
     facts = {
@@ -78,12 +80,14 @@ def progress_line(job: str, progress: dict[str, Any]) -> str:
         "rows": sum(o["numRowsUpdated"] for o in operators),
         "dropped": sum(o["numRowsDroppedByWatermark"] for o in operators),
     }
-    return f"{job} " + " ".join(f"{name}={value}" for name, value in facts.items())
+    print(f"{job} " + " ".join(f"{name}={value}" for name, value in facts.items()), flush=True)
 
 
 def at_the_end(progress: dict[str, Any]) -> bool:
     """Whether the batch reached the topic's latest offsets."""
     source = progress["sources"][0]
+    if source["endOffset"] is None:  # idle before the first batch
+        return False
     return _offsets(source["endOffset"]) == _offsets(source["latestOffset"])
 
 

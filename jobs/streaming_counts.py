@@ -24,7 +24,7 @@ from jobs.errors import run
 from jobs.frames.contributions import contributions
 from jobs.frames.events import accepted, decode
 from jobs.frames.increments import increments
-from jobs.queries import Stop, at_the_end, progress_line, watch
+from jobs.queries import Stop, at_the_end, print_progress, watch
 from jobs.sinks.cassandra import connected, upsert
 from jobs.sources.topic import check_topic, read_topic
 from jobs.spark import session
@@ -76,7 +76,7 @@ def count_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
         print(f"{JOB} counts {settings.kafka.topic} into {settings.realtime.keyspace}", flush=True)
 
         def report(progress: dict[str, Any]) -> None:
-            print(progress_line(JOB, progress), flush=True)
+            print_progress(JOB, progress)
             publish_progress(cassandra, progress)
 
         watch(query, stop, report)

@@ -1,0 +1,1 @@
+"""Speed and memory, as ratios within one run: these figures are measured here and never asserted in timed tests."""

@@ -1,0 +1,178 @@
+"""`make bench`: the jobs over a backlog of synthetic events, beside the plain ways to do the same in the same run.
+
+- streaming_counts over the backlog, beside a consumer that does one Cassandra counter update per event (as the original
+  Stitch did);
+- batch_totals --full over the archived log, beside DuckDB doing its deduplicate-and-count over the same Parquet.
+
+Each job runs by spark-submit in a process of its own; its memory is the largest resident size of that tree of processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+import duckdb
+import psutil
+from cassandra.concurrent import execute_concurrent_with_args
+from confluent_kafka import Consumer
+
+from stitch.cutoff import window_start
+from stitch.local import stack
+from stitch.local.music import MusicService
+from stitch.local.producer import produce
+from stitch.local.schema import connected
+from stitch.settings import Settings, load_settings
+from stitch.submit import submit
+
+CONFIG = Path(__file__).with_name("bench.toml")
+
+
+@dataclass
+class Measured:
+    """Seconds, and the largest resident memory (bytes) of the processes that this one had started meanwhile."""
+
+    seconds: float = 0.0
+    memory: int = 0
+
+
+@contextmanager
+def measured() -> Iterator[Measured]:
+    found, over = Measured(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            sizes = []
+            for child in psutil.Process().children(recursive=True):
+                try:
+                    sizes.append(child.memory_info().rss)
+                except psutil.Error:
+                    continue
+            found.memory = max(found.memory, sum(sizes))
+
+    watcher = threading.Thread(target=watch)
+    began = time.monotonic()
+    watcher.start()
+    try:
+        yield found
+    finally:
+        found.seconds = time.monotonic() - began
+        over.set()
+        watcher.join()
+
+
+def backlog(events: int) -> Iterator[bytes]:
+    service, now = MusicService(seed=1), time.time()
+    for second in range(events // 10_000):
+        yield from service.events(10_000, now - second)
+
+
+def run_job(job: str, *args: str) -> Measured:
+    with measured() as found:
+        status = submit(job, args, str(CONFIG))
+    if status:
+        raise click.ClickException(f"{job} ended with status {status}; its message stands above")
+    return found
+
+
+def counter_updates(settings: Settings, events: int) -> float:
+    """Events/s of a consumer that adds each event to its counters, one update per counter, 128 in flight."""
+    keyspace = settings.realtime.keyspace
+    consumer = Consumer({"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": f"bench-{os.getpid()}",
+                         "auto.offset.reset": "earliest"})  # fmt: skip
+    consumer.subscribe([settings.kafka.topic])
+    with connected(settings.realtime) as session:
+        table = f"{keyspace}.plain_counters"
+        session.execute(f"CREATE TABLE IF NOT EXISTS {table} (name text, key text, bucket text, n counter, "
+                        "PRIMARY KEY ((name, key), bucket))")  # fmt: skip
+        statement = session.prepare(f"UPDATE {table} SET n = n + ? WHERE name = ? AND key = ? AND bucket = ?")
+        consumer.consume(1, timeout=30)  # the group is joined: not part of the measure
+        began, done = time.monotonic(), 0
+        while done < events:
+            batch = [json.loads(m.value()) for m in consumer.consume(2_000, timeout=10) if not m.error()]
+            updates = [(1, "plays", e["track_id"], e["occurred_at"][:13]) for e in batch]
+            execute_concurrent_with_args(session, statement, updates, concurrency=128)
+            done += len(batch)
+        seconds = time.monotonic() - began
+    consumer.close()
+    return done / seconds
+
+
+def duckdb_seconds(settings: Settings) -> tuple[float, int]:
+    """Deduplicate and count the same Parquet into the same ten counters' hours, days, months and all-time."""
+    selects = []
+    for counter in settings.counters:
+        cases = " ".join(f"WHEN '{t}' THEN {w}" for t, w in counter.weights.items())
+        for member in (None, counter.member) if counter.member else (None,):
+            selects.append(f"SELECT '{counter.name}' AS counter, {counter.key} AS key, {member or 'NULL'} AS member, hour, "
+                           f"sum(CASE type {cases} END) AS n FROM events WHERE type IN ({', '.join(map(repr, counter.weights))}) "
+                           "GROUP BY ALL")  # fmt: skip
+    fields = {"type": "VARCHAR", "track_id": "VARCHAR", "creator_id": "VARCHAR", "country": "VARCHAR", "duration_s": "BIGINT",
+              "event_id": "VARCHAR", "occurred_at": "TIMESTAMPTZ"}  # fmt: skip
+    structure = json.dumps(fields)
+    files = f"{settings.log.path}/verdict=*/*/*/*.parquet"
+    began = time.monotonic()
+    con = duckdb.connect()
+    con.execute("SET threads = 2; SET TimeZone = 'UTC'")
+    con.execute(f"""
+        CREATE TABLE events AS SELECT * EXCLUDE (value), date_trunc('hour', occurred_at) AS hour FROM (
+          SELECT unnest(from_json(decode(value), '{structure}')), value, timestamp, partition, "offset"
+          FROM read_parquet('{files}'))
+        QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY timestamp, partition, "offset") = 1""")
+    con.execute("CREATE TABLE hours AS " + " UNION ALL ".join(selects))
+    rows: Any = con.execute("""
+        SELECT count(*) FROM (
+          SELECT counter, key, member, 'hour', hour, n FROM hours
+          UNION ALL SELECT counter, key, member, 'day', date_trunc('day', hour) AS b, sum(n) FROM hours GROUP BY ALL
+          UNION ALL SELECT counter, key, member, 'month', date_trunc('month', hour) AS b, sum(n) FROM hours GROUP BY ALL
+          UNION ALL SELECT counter, key, member, 'all', NULL, sum(n) FROM hours GROUP BY ALL)""").fetchone()
+    return time.monotonic() - began, int(rows[0])
+
+
+@click.command()
+@click.option("--events", default=2_000_000, show_default=True)
+@click.option("--updates", default=40_000, show_default=True, help="events of the plain consumer")
+def main(events: int, updates: int) -> None:
+    """Measure, and print the table of bench/README.md."""
+    settings = load_settings(CONFIG)
+    stack.reset(settings, lambda _: None)
+    stack.up(settings)
+    try:
+        sent = produce(settings.kafka, backlog(events))
+        print(f"backlog: {sent} events")
+        plain = counter_updates(settings, updates)
+        streaming = run_job("streaming_counts", "--available-now")
+        archive = run_job("archive_events", "--available-now")
+        cutoff = window_start(datetime.now(UTC), settings.streaming.ingest_window) + settings.streaming.ingest_window
+        time.sleep(max(0.0, (cutoff + settings.log.grace + timedelta(seconds=1) - datetime.now(UTC)).total_seconds()))
+        batch = run_job("batch_totals", "--full", "--cutoff", cutoff.isoformat())
+        duck, duck_rows = duckdb_seconds(settings)
+    finally:
+        stack.down(settings)
+    rows = [
+        ("streaming_counts, whole process", sent / streaming.seconds, streaming),
+        ("archive_events, whole process", sent / archive.seconds, archive),
+        ("batch_totals --full, whole process, rows written included", sent / batch.seconds, batch),
+    ]
+    print(f"\n{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {sent} events\n")
+    print("| what | events/s | seconds | memory |\n| --- | --- | --- | --- |")
+    for name, rate, found in rows:
+        print(f"| {name} | {rate:,.0f} | {found.seconds:.1f} | {found.memory / 1e9:.1f} GB |")
+    print(f"| one counter update per event ({updates} events) | {plain:,.0f} | | |")
+    print(f"| DuckDB, deduplicate and count ({duck_rows:,} rows, none written) | {sent / duck:,.0f} | {duck:.1f} | |")
+    print(f"\nstreaming / counter updates: {sent / streaming.seconds / plain:.1f}")
+    print(f"batch whole process / DuckDB: {batch.seconds / duck:.1f} (see the job's own line for its counting alone)")
+
+
+if __name__ == "__main__":
+    main()

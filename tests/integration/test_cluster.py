@@ -1,0 +1,102 @@
+"""Plain spark-submit against a Spark standalone master with a worker in another process, the project shipped as a wheel.
+
+The job is the batch over a log of other origin (JSON lines in folders by day): no Kafka takes part.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.app import create_app
+from stitch.local.process import accepts
+from stitch.settings import load_settings
+from stitch.submit import ROOT, environment
+from tests.conftest import Stack, free_ports, write_config
+
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[str]:
+    """The URL of a master that has one worker."""
+    port, master_ui, worker_ui = free_ports(3)
+    url = f"spark://127.0.0.1:{port}"
+    spark_class = str(BIN / "spark-class")
+    env = {**environment(None), "SPARK_WORKER_DIR": str(tmp_path / "work"), "SPARK_LOCAL_IP": "127.0.0.1"}
+    commands = [
+        ["org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(master_ui)],
+        ["org.apache.spark.deploy.worker.Worker", "--cores", "2", "--memory", "2g", "--webui-port", str(worker_ui), url],
+    ]  # fmt: skip
+    log = (tmp_path / "cluster.log").open("wb")
+    processes = []
+    try:
+        for command in commands:
+            processes.append(subprocess.Popen([spark_class, *command], env=env, stdout=log, stderr=log))
+            wait_for_port(port)
+        yield url
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(30)
+        log.close()
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while not accepts(port):
+        assert time.monotonic() < deadline, "the master did not start"
+        time.sleep(0.2)
+
+
+def wheel(folder: Path) -> Path:
+    subprocess.run([str(BIN / "uv"), "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)], check=True)
+    return next(folder.glob("stitch-*.whl"))
+
+
+def json_log(folder: Path) -> None:
+    """Two days of likes: one duplicate across the days, one line that is no event."""
+    days = {
+        "2024-02-28": [("e1", "like", "t1"), ("e2", "like", "t2")],
+        "2024-02-29": [("e1", "like", "t1"), ("e3", "unlike", "t2"), ("e4", "like", "t1")],
+    }
+    for day, events in days.items():
+        (folder / f"day={day}").mkdir(parents=True)
+        lines = [
+            json.dumps({"event_id": i, "type": kind, "track_id": track, "occurred_at": f"{day}T12:00:00Z"})
+            for i, kind, track in events
+        ]
+        (folder / f"day={day}/part-0.json").write_text("\n".join([*lines, "{broken"]) + "\n", "utf-8")
+
+
+def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(fresh: Stack, master: str, tmp_path: Path) -> None:
+    json_log(tmp_path / "foreign")
+    config = write_config(
+        tmp_path / "foreign.toml",
+        base=fresh.config_path,
+        kafka={"bootstrap_servers": "127.0.0.1:1"},
+        log={"path": str(tmp_path / "foreign"), "origin": "json", "ingest_time": "folder:day"},
+    )
+    properties = ROOT / "conf/spark-defaults.conf"
+    command = [
+        str(BIN / "spark-submit"), "--properties-file", str(properties), "--master", master,
+        "--py-files", str(wheel(tmp_path / "dist")), str(ROOT / "jobs/batch_totals.py"),
+        "--config", str(config), "--cutoff", "2024-03-01T00:00:00Z",
+    ]  # fmt: skip
+    done = subprocess.run(command, env=environment(None), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "records=7 rejected=2 duplicates=1 events=4" in done.stdout
+    assert any((tmp_path / "work").glob("app-*/*/stderr")), "no executor ran in the worker's folder"
+
+    client = create_app(load_settings(config)).test_client()
+    answer = client.get("/v1/totals?counters=likes&keys=t1,t2&layer=batch").json
+    assert [row["counts"]["likes"] for row in answer["data"]] == [2, 0]
+    day = client.get("/v1/totals?counters=likes&keys=t1,t2&layer=batch&start=2024-02-29&end=2024-03-01").json
+    assert [row["counts"]["likes"] for row in day["data"]] == [1, -1]
