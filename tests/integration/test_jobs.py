@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -117,6 +120,42 @@ def test_feeding_the_topic_again_with_a_lost_checkpoint_changes_no_increment(
     shutil.rmtree(fresh.settings.streaming.checkpoint)
     run_job("streaming_counts")
     assert (count(client, "plays", "t1"), count(client, "creator_plays", "c1")) == (100, 100)
+
+
+def test_sigterm_ends_the_streaming_job_after_its_batch_and_the_next_start_goes_on_from_there(
+    fresh: Stack, tmp_path: Path
+) -> None:
+    client = create_app(fresh.settings).test_client()
+    for run in (1, 2):
+        produce(fresh.settings.kafka, [event(f"e{run}-{n}", "play", track_id="t1") for n in range(10)])
+        log = tmp_path / f"streaming-{run}.log"
+        with log.open("wb") as out:
+            command = [
+                sys.executable,
+                "-m",
+                "stitch.cli",
+                "--config",
+                str(fresh.config_path),
+                "submit",
+                "streaming_counts",
+            ]
+            job = subprocess.Popen(command, stdout=out, stderr=out)
+            try:
+                wait_for_line(log, "streaming_counts batch=")
+                job.send_signal(signal.SIGTERM)
+                assert job.wait(90) == 0, log.read_text("utf-8")
+            finally:
+                job.terminate()
+        assert count(client, "plays", "t1") == 10 * run
+        counted = [line for line in log.read_text("utf-8").splitlines() if line.startswith("streaming_counts batch=")]
+        assert ["events=10 " in line for line in counted] == [True]  # no batch was replayed
+
+
+def wait_for_line(log: Path, start: str) -> None:
+    deadline = time.monotonic() + 120
+    while not any(line.startswith(start) for line in log.read_text("utf-8").splitlines()):
+        assert time.monotonic() < deadline, log.read_text("utf-8")
+        time.sleep(0.2)
 
 
 def test_a_topic_with_producers_timestamps_is_refused_with_the_command_that_mends_it(
