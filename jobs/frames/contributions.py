@@ -13,34 +13,31 @@ from pyspark.sql import functions as F
 
 from stitch.counters import Counter
 
-SECONDS = {"minute": 60, "quarter": 900}
-
 
 def contributions(events: DataFrame, counters: list[Counter]) -> DataFrame:
     """(timestamp, type, occurred_at, fields…) → (timestamp, counter, key, member or null, bucket, amount: bigint)."""
-    weighed_types = sorted({event_type for counter in counters for event_type in counter.weights})
-    amounts = [amount for counter in counters for amount in _amounts(counter)]
-    exploded = events.where(F.col("type").isin(weighed_types)).select(
-        "timestamp", F.explode(F.array_compact(F.array(*amounts))).alias("c")
-    )
-    return exploded.select("timestamp", "c.counter", "c.key", "c.member", "c.bucket", "c.amount")
+    by_type = {event_type: _amounts(event_type, counters) for counter in counters for event_type in counter.weights}
+    # An event type's own array: an event is not asked by counters that do not weigh its type.
+    amounts = reduce(lambda chain, t: chain.when(F.col("type") == t, F.array(*by_type[t])), by_type, F)
+    exploded = events.where(F.col("type").isin(*by_type)).select("timestamp", F.explode(amounts).alias("c"))
+    weighed = exploded.where(F.col("c").isNotNull())
+    return weighed.select("timestamp", "c.counter", "c.key", "c.member", "c.bucket", "c.amount")
 
 
-def _amounts(counter: Counter) -> list[Column]:
-    weight = reduce(
-        lambda chain, item: chain.when(F.col("type") == item[0], _weight(item[1])),
-        list(counter.weights.items())[1:],
-        F.when(F.col("type") == next(iter(counter.weights)), _weight(next(iter(counter.weights.values())))),
-    )
-    counts = _present(counter.key) & weight.isNotNull()
-    if counter.where:
-        counts &= F.expr(counter.where)
-    nobody = F.lit(None).cast("string")
-    amounts = [F.when(counts, _amount(counter, nobody, weight))]
-    if counter.member:
-        amounts.append(
-            F.when(counts & _present(counter.member), _amount(counter, F.col(counter.member).cast("string"), weight))
-        )
+def _amounts(event_type: str, counters: list[Counter]) -> list[Column]:
+    """What an event of that type adds to each counter: a struct, or null where it adds nothing."""
+    amounts = []
+    for counter in counters:
+        if event_type not in counter.weights:
+            continue
+        weight = _weight(counter.weights[event_type])
+        counts = _present(counter.key) & weight.isNotNull()
+        if counter.where:
+            counts &= F.expr(counter.where)
+        amounts.append(F.when(counts, _amount(counter, F.lit(None).cast("string"), weight)))
+        if counter.member:
+            member = F.col(counter.member).cast("string")
+            amounts.append(F.when(counts & _present(counter.member), _amount(counter, member, weight)))
     return amounts
 
 
@@ -56,7 +53,8 @@ def _amount(counter: Counter, member: Column, weight: Column) -> Column:
 
 def floor_to(instant: Column, seconds: int) -> Column:
     """The start of the interval of that length (a divisor of a day) that holds the instant, UTC."""
-    return F.timestamp_seconds(F.floor(F.unix_seconds(instant) / seconds) * seconds)
+    since_1970 = F.unix_seconds(instant)
+    return F.timestamp_seconds(since_1970 - F.pmod(since_1970, F.lit(seconds)))
 
 
 def _weight(weight: int | str) -> Column:

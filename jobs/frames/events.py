@@ -19,7 +19,6 @@ from pyspark.sql.types import StringType, StructField, StructType
 from stitch.settings import Settings
 
 MAX_TEXT_BYTES = 4096  # of a key or member: Cassandra's own limit for a partition key is 64 KiB
-_CORRUPT = "_corrupt"
 _INSTANT = r"^[1-9]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|[+-]\d{2}(:\d{2})?)?)?$"
 _EPOCH_MS = r"^\d{1,14}$"
 _TYPED = {
@@ -38,20 +37,25 @@ def decode(records: DataFrame, settings: Settings) -> DataFrame:
     own = {"event_id": events.event_id, "type": events.type, "occurred_at": events.occurred_at}
     paths = {**{name: path for name, (path, _) in settings.fields.items()}, **own}
     text = F.col("value").cast("string")
-    payload = F.from_json(text, _schema(paths.values()), {"columnNameOfCorruptRecord": _CORRUPT})
-    # explode(array(…)) is a barrier: without it the optimizer copies from_json into each of its uses, and a payload is
-    # parsed twenty times over.
-    parsed = records.select(*records.columns, text.alias("_text"), F.explode(F.array(payload)).alias("_payload"))
-    occurred_at = _instant(_leaf(own["occurred_at"]))
-    return parsed.select(
+    parsed = records.select(
+        *records.columns, text.alias("_text"), _once(F.from_json(text, _schema(paths.values())), "_payload")
+    )
+    timed = parsed.select("*", _once(F.struct(_instant(_leaf(own["occurred_at"])).alias("at")), "_occurred"))
+    return timed.select(
         *records.columns,
         _leaf(own["event_id"]).alias("event_id"),
         _leaf(own["type"]).alias("type"),
-        occurred_at.alias("occurred_at"),
+        F.col("_occurred.at").alias("occurred_at"),
         F.struct(*[_typed(path, kind).alias(name) for name, (path, kind) in settings.fields.items()]
                  or [F.lit(None).cast("string").alias("none")]).alias("fields"),
-        _reject_reason(settings, own, occurred_at).alias("reject_reason"),
+        _reject_reason(settings, own).alias("reject_reason"),
     )  # fmt: skip
+
+
+def _once(struct: Column, name: str) -> Column:
+    """The struct, computed once per record: explode(array(…)) is a barrier, without which the optimizer copies an
+    expression into each of its uses (a payload was parsed 23 times)."""
+    return F.explode(F.array(struct)).alias(name)
 
 
 def accepted(decoded: DataFrame) -> DataFrame:
@@ -60,13 +64,13 @@ def accepted(decoded: DataFrame) -> DataFrame:
     return events.select("timestamp", "event_id", "type", "occurred_at", "fields.*")
 
 
-def _reject_reason(settings: Settings, own: dict[str, str], occurred_at: Column) -> Column:
-    instant = _leaf(own["occurred_at"])
+def _reject_reason(settings: Settings, own: dict[str, str]) -> Column:
+    occurred_at, instant = F.col("_occurred.at"), _leaf(own["occurred_at"])
     horizon = F.col("timestamp") + F.expr(f"INTERVAL {int(settings.events.max_future.total_seconds())} SECONDS")
     reasons: list[tuple[Column, Any]] = [
         (F.col("value").isNull(), "no value (a tombstone)"),
         (F.encode("_text", "UTF-8") != F.col("value"), "not UTF-8"),
-        (F.col("_payload").isNull() | F.col(f"_payload.{_CORRUPT}").isNotNull(), "not a JSON object"),
+        (_leaf(own["event_id"]).isNull() & ~_is_object(F.col("_text")), "not a JSON object"),
         *[(_leaf(path).isNull(), f"{path} is missing") for path in own.values()],
         (
             occurred_at.isNull(),
@@ -82,6 +86,12 @@ def _reject_reason(settings: Settings, own: dict[str, str], occurred_at: Column)
         else:
             reasons.append((F.octet_length(leaf) > MAX_TEXT_BYTES, f"{path} is longer than {MAX_TEXT_BYTES} bytes"))
     return F.coalesce(*[F.when(condition, reason) for condition, reason in reasons])
+
+
+def _is_object(text: Column) -> Column:
+    """Asked only where the payload had no event_id: from_json makes a malformed payload's fields null and says no more
+    (its own column for malformed records would cost as much again as the parsing)."""
+    return F.get_json_object(text, "$").isNotNull() & F.ltrim(text).startswith("{")
 
 
 def _instant(text: Column) -> Column:
@@ -104,8 +114,8 @@ def _leaf(path: str) -> Column:
 
 
 def _schema(paths: Any) -> StructType:
-    """Dotted paths → a nested schema whose leaves are strings, and the column for what is not JSON."""
-    tree: dict[str, Any] = {_CORRUPT: {}}
+    """Dotted paths → a nested schema whose leaves are strings."""
+    tree: dict[str, Any] = {}
     for path in paths:
         reduce(lambda node, part: node.setdefault(part, {}), path.split("."), tree)
 

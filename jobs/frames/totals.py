@@ -9,6 +9,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.frames.contributions import floor_to
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
 
@@ -66,7 +67,7 @@ def _bucket(granularity: str) -> Column:
     if granularity == "all":
         start = F.timestamp_seconds(F.lit(0))
     elif granularity == "quarter":
-        start = F.timestamp_seconds(F.floor(F.unix_seconds("bucket") / 900) * 900)
+        start = floor_to(F.col("bucket"), 900)
     else:
         start = F.date_trunc(granularity, F.col("bucket"))
     return F.struct(F.lit(granularity).alias("granularity"), start.alias("start"))
