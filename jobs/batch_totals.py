@@ -14,12 +14,13 @@ again. Only after all rows are in are the counters' cutoffs published.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
 from cassandra.cluster import Session
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import failpoints
@@ -78,28 +79,31 @@ def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) ->
         )
 
 
-def count_log(spark: SparkSession, settings: Settings, plan: Run) -> tuple[DataFrame, dict[str, int]]:
-    """The totals at the run's cutoff (the snapshot's schema), and what was read: records, rejected, duplicates."""
+def count_log(spark: SparkSession, settings: Settings, plan: Run) -> tuple[DataFrame, Callable[[], dict[str, int]]]:
+    """The totals at the run's cutoff (the snapshot's schema), and what was read, to be asked after they were written.
+
+    The figures are observed while the totals are computed: a pass of their own would parse the log again.
+    """
     since = None if plan.full or plan.base is None else plan.base.cutoff
     seen_since = since - settings.log.lookback if since else None
-    decoded = decode(read_log(spark, settings.log, seen_since, plan.target.cutoff), settings).drop("value").persist()
     new = F.lit(True) if since is None else F.col("timestamp") >= F.lit(since)
-    first = deduplicated(decoded)  # the earliest of each event_id: one that came before `since` is counted already
-    delta = totals(contributions(first.where(new), settings.counters), settings.counters)
+    read, kept = Observation("read"), Observation("kept")
+    decoded = decode(read_log(spark, settings.log, seen_since, plan.target.cutoff), settings).observe(
+        read,
+        F.count(F.when(new, 1)).alias("records"),
+        F.count(F.when(new, F.col("reject_reason"))).alias("rejected"),
+    )
+    # The earliest of each event_id: one that came before `since` is counted already.
+    first = deduplicated(decoded).where(new).observe(kept, F.count(F.lit(1)).alias("events"))
+    delta = totals(contributions(first, settings.counters), settings.counters)
     previous = read_snapshot(spark, settings.log.snapshots, plan.base)
     rows = replaced(previous, delta) if plan.full else added(previous, delta)
-    counted = (
-        decoded.where(new)
-        .agg(
-            F.count(F.lit(1)).alias("records"),
-            F.count("reject_reason").alias("rejected"),
-        )
-        .first()
-    )
-    kept = first.where(new).count()
-    assert counted is not None
-    facts = {"records": counted["records"], "rejected": counted["rejected"]}
-    return rows, {**facts, "duplicates": facts["records"] - facts["rejected"] - kept, "events": kept}
+
+    def facts() -> dict[str, int]:
+        records, rejected, events = (read.get["records"], read.get["rejected"], kept.get["events"])
+        return {"records": records, "rejected": rejected, "duplicates": records - rejected - events, "events": events}
+
+    return rows, facts
 
 
 def load(rows: DataFrame, settings: Settings, at: Published) -> int:
@@ -143,10 +147,17 @@ def total_log(settings: Settings, cutoff: datetime | None, full: bool, now: date
         with session(JOB, settings.batch) as spark:
             check_complete(spark, settings, cutoff)
             rows, facts = count_log(spark, settings, planned)
+            counting = time.monotonic()
             snapshot = write_snapshot(rows, settings.log.snapshots, planned.target)
+            counted = time.monotonic() - counting
             written = load(snapshot, settings, planned.target)
         publish(cassandra, settings, planned.target)
-    summary = {**facts, "rows_written": written, "seconds": round(time.monotonic() - started, 1)}
+    summary = {
+        **facts(),
+        "rows_written": written,
+        "count_seconds": round(counted, 1),
+        "seconds": round(time.monotonic() - started, 1),
+    }
     kind = "full" if planned.full else "incremental"
     print(
         f"{JOB} published cutoff={cutoff:%FT%TZ} run={kind} " + " ".join(f"{k}={v}" for k, v in summary.items()),
