@@ -165,6 +165,20 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def paths_end_in_values(self) -> Settings:
+        events = self.events
+        paths = {path for path, _ in self.fields.values()} | {events.event_id, events.type, events.occurred_at}
+        wrong = [
+            f"events.paths: {inner!r} lies within {outer!r}, which is another field's value; a path must end in a value"
+            for outer in sorted(paths)
+            for inner in sorted(paths)
+            if inner.startswith(f"{outer}.")
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
     def weights_are_numbers(self) -> Settings:
         wrong = [
             f"counters.{counter.name}.weights: the field {field!r} is summed, so events.types must say it is an int"

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from functools import reduce
 
+from pyspark.errors.exceptions.captured import AnalysisException, CapturedException, ParseException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from jobs.errors import JobError
 from stitch.counters import Counter
 
 
@@ -19,7 +21,10 @@ def contributions(events: DataFrame, counters: list[Counter]) -> DataFrame:
     by_type = {event_type: _amounts(event_type, counters) for counter in counters for event_type in counter.weights}
     # An event type's own array: an event is not asked by counters that do not weigh its type.
     amounts = reduce(lambda chain, t: chain.when(F.col("type") == t, F.array(*by_type[t])), by_type, F)
-    exploded = events.where(F.col("type").isin(*by_type)).select("timestamp", F.explode(amounts).alias("c"))
+    try:
+        exploded = events.where(F.col("type").isin(*by_type)).select("timestamp", F.explode(amounts).alias("c"))
+    except AnalysisException as error:
+        raise JobError(f"a condition (counters.….where) does not fit the types of its fields: {_said(error)}") from None
     weighed = exploded.where(F.col("c").isNotNull())
     return weighed.select("timestamp", "c.counter", "c.key", "c.member", "c.bucket", "c.amount")
 
@@ -33,12 +38,23 @@ def _amounts(event_type: str, counters: list[Counter]) -> list[Column]:
         weight = _weight(counter.weights[event_type])
         counts = _present(counter.key) & weight.isNotNull()
         if counter.where:
-            counts &= F.expr(counter.where)
+            counts &= _condition(counter, counter.where)
         amounts.append(F.when(counts, _amount(counter, F.lit(None).cast("string"), weight)))
         if counter.member:
             member = F.col(counter.member).cast("string")
             amounts.append(F.when(counts & _present(counter.member), _amount(counter, member, weight)))
     return amounts
+
+
+def _condition(counter: Counter, condition: str) -> Column:
+    try:
+        return F.expr(condition)
+    except ParseException as error:
+        raise JobError(f"counters.{counter.name}.where is not a SQL condition: {condition!r}: {_said(error)}") from None
+
+
+def _said(error: CapturedException) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 def _amount(counter: Counter, member: Column, weight: Column) -> Column:

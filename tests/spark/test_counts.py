@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.errors import JobError
 from jobs.frames.contributions import contributions
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from stitch.counters import Counter
@@ -67,6 +69,19 @@ def test_a_condition_and_a_missing_key_leave_an_event_out(spark: SparkSession) -
         ("play", at(29, 10), None, None, "DE", 99),
         ("like", at(29, 10), "t1", None, "DE", 99),
     ) == [("t1", None, "2024-02-29 10:00:00", 1)]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("country = ", "counters.odd.where is not a SQL condition: 'country = '"),
+        ("country + 1", "does not fit the types of its fields"),
+    ],
+)
+def test_a_condition_that_spark_cannot_use_is_told(spark: SparkSession, where: str, message: str) -> None:
+    odd = Counter(name="odd", key="track_id", weights={"play": 1}, where=where)
+    with pytest.raises(JobError, match=re.escape(message)):
+        weighed(spark, odd, ("play", at(29, 10), "t1", None, "DE", 30))
 
 
 def test_days_months_and_all_time_are_the_sums_of_hours(spark: SparkSession) -> None:

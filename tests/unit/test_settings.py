@@ -73,6 +73,11 @@ MISTAKES = {
     "two counters of one name": (PLAYS + PLAYS, "named more than once: plays"),
     "a summed field without a type": (PLAYS.replace("1", '"duration_s"'), "events.types must say it is an int"),
     "a password in the file": ('[batch]\npassword = "x"\n' + PLAYS, "set STITCH_BATCH__PASSWORD instead"),
+    "a path that ends within another": (
+        '[events]\npaths = { track_id = "track", label = "track.label" }\n'
+        + PLAYS.replace('key = "track_id"', 'key = "track_id"\nmember = "label"'),
+        "'track.label' lies within 'track'",
+    ),
     "a keyspace that is no identifier": ('[batch]\nkeyspace = "x; DROP"\n' + PLAYS, "batch.keyspace:"),
     "not TOML": ("[", "is not valid TOML"),
 }
