@@ -117,17 +117,13 @@ def duckdb_seconds(settings: Settings) -> tuple[float, int]:
             selects.append(f"SELECT '{counter.name}' AS counter, {counter.key} AS key, {member or 'NULL'} AS member, hour, "
                            f"sum(CASE type {cases} END) AS n FROM events WHERE type IN ({', '.join(map(repr, counter.weights))}) "
                            "GROUP BY ALL")  # fmt: skip
-    fields = {"type": "VARCHAR", "track_id": "VARCHAR", "creator_id": "VARCHAR", "country": "VARCHAR", "duration_s": "BIGINT",
-              "event_id": "VARCHAR", "occurred_at": "TIMESTAMPTZ"}  # fmt: skip
-    structure = json.dumps(fields)
-    files = f"{settings.log.path}/verdict=*/*/*/*.parquet"
+    files = f"{settings.log.path}/decoder=*/verdict=accepted/*/*/*.parquet"
     began = time.monotonic()
     con = duckdb.connect()
     con.execute("SET threads = 2; SET TimeZone = 'UTC'")
     con.execute(f"""
-        CREATE TABLE events AS SELECT * EXCLUDE (value), date_trunc('hour', occurred_at) AS hour FROM (
-          SELECT unnest(from_json(decode(value), '{structure}')), value, timestamp, partition, "offset"
-          FROM read_parquet('{files}'))
+        CREATE TABLE events AS SELECT type, unnest(fields), date_trunc('hour', occurred_at) AS hour
+        FROM read_parquet('{files}')
         QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY timestamp, partition, "offset") = 1""")
     con.execute("CREATE TABLE hours AS " + " UNION ALL ".join(selects))
     rows: Any = con.execute("""

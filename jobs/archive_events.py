@@ -16,7 +16,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.errors import JobError, run
-from jobs.frames.events import decode
+from jobs.frames.events import DECODED, DECODER, decode
 from jobs.queries import Stop, print_progress, watch
 from jobs.sources.topic import check_topic, read_topic
 from jobs.spark import session
@@ -25,15 +25,17 @@ from stitch.settings import Settings, load_settings
 JOB = "archive_events"
 
 
-def log_rows(decoded: DataFrame) -> DataFrame:
-    """Decoded records → the log's columns; the last three name the folders."""
+def log_rows(decoded: DataFrame, decoder: str) -> DataFrame:
+    """Decoded records → the log's columns; the last four name the folders.
+
+    The payload is the truth; what it was decoded into stands beside it, under the decoder's name, to spare the batch
+    from parsing it again while the decoder is the same.
+    """
     return decoded.select(
-        "partition",
-        "offset",
-        "timestamp",
+        *DECODED,
         "key",
         "value",
-        "reject_reason",
+        F.lit(decoder).alias("decoder"),
         F.when(F.col("reject_reason").isNull(), "accepted").otherwise("rejected").alias("verdict"),
         F.to_date("timestamp").alias("ingest_date"),
         F.hour("timestamp").alias("ingest_hour"),
@@ -55,7 +57,7 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
     check_checkpoint(settings)
     with session(JOB) as spark:
         records = read_topic(spark, settings.kafka, settings.streaming)
-        rows = log_rows(decode(records, settings))
+        rows = log_rows(decode(records, settings), settings.decoder(DECODER))
         trigger: dict[str, Any] = (
             {"availableNow": True} if available_now
             else {"processingTime": f"{settings.log.trigger.total_seconds()} seconds"}
@@ -65,7 +67,7 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
             .format("parquet")
             .option("path", settings.log.path)
             .option("checkpointLocation", settings.log.checkpoint)
-            .partitionBy("verdict", "ingest_date", "ingest_hour")
+            .partitionBy("decoder", "verdict", "ingest_date", "ingest_hour")
             .trigger(**trigger)
             .start()
         )

@@ -26,11 +26,11 @@ from pyspark.sql import functions as F
 from jobs import failpoints
 from jobs.errors import JobError, run
 from jobs.frames.contributions import contributions
-from jobs.frames.events import decode
+from jobs.frames.events import DECODED, DECODER, decode, fields_type
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from jobs.sinks.cassandra import connected, upsert
 from jobs.sinks.snapshots import folder, read_snapshot, write_snapshot
-from jobs.sources.event_log import archived_offsets, read_log
+from jobs.sources.event_log import archived_offsets, read_decoded, read_log
 from jobs.sources.published import published
 from jobs.sources.topic import offsets_at
 from jobs.spark import session
@@ -86,9 +86,9 @@ def count_log(spark: SparkSession, settings: Settings, plan: Run) -> tuple[DataF
     """
     since = None if plan.full or plan.base is None else plan.base.cutoff
     seen_since = since - settings.log.lookback if since else None
-    new = F.lit(True) if since is None else F.col("timestamp") >= F.lit(since)
+    new = F.lit(True) if since is None else F.coalesce(F.col("timestamp") >= F.lit(since), F.lit(True))
     read, kept = Observation("read"), Observation("kept")
-    decoded = decode(read_log(spark, settings.log, seen_since, plan.target.cutoff), settings).observe(
+    decoded = read_events(spark, settings, seen_since, plan.target.cutoff).observe(
         read,
         F.count(F.when(new, 1)).alias("records"),
         F.count(F.when(new, F.col("reject_reason"))).alias("rejected"),
@@ -104,6 +104,16 @@ def count_log(spark: SparkSession, settings: Settings, plan: Run) -> tuple[DataF
         return {"records": records, "rejected": rejected, "duplicates": records - rejected - events, "events": events}
 
     return rows, facts
+
+
+def read_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
+    """The log decoded (DECODED): as the archive did where the decoder is the same, else anew from the payloads."""
+    decoder = settings.decoder(DECODER)
+    anew = decode(read_log(spark, settings.log, since, until, decoder), settings).select(*DECODED)
+    if settings.log.origin != "archive":
+        return anew
+    known = read_decoded(spark, settings.log, since, until, decoder, fields_type(settings)).select(*DECODED)
+    return known.unionByName(anew)
 
 
 def load(rows: DataFrame, settings: Settings, at: Published) -> int:

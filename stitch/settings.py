@@ -7,6 +7,8 @@ so that no file and no process list shows them.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import tomllib
@@ -202,6 +204,11 @@ class Settings(BaseSettings):
         return {
             name: (self.events.paths.get(name, name), self.events.types.get(name, "string")) for name in sorted(names)
         }
+
+    def decoder(self, version: int) -> str:
+        """A name for how records are decoded: the events' settings and the version of the code that follows them."""
+        said = self.events.model_dump(mode="json") | {"fields": self.fields, "version": version}
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def load_settings(path: str | Path | None = None) -> Settings:

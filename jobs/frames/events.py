@@ -18,6 +18,8 @@ from pyspark.sql.types import StringType, StructField, StructType
 
 from stitch.settings import Settings
 
+DECODER = 1  # raise it with every change of what a record is decoded into: logs of another are decoded anew
+DECODED = ["partition", "offset", "timestamp", "event_id", "type", "occurred_at", "fields", "reject_reason"]
 MAX_TEXT_BYTES = 4096  # of a key or member: Cassandra's own limit for a partition key is 64 KiB
 _INSTANT = r"^[1-9]\d{3}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?\s*(Z|[+-]\d{2}(:\d{2})?)?)?$"
 _EPOCH_MS = r"^\d{1,14}$"
@@ -52,6 +54,13 @@ def decode(records: DataFrame, settings: Settings) -> DataFrame:
     )  # fmt: skip
 
 
+def fields_type(settings: Settings) -> str:
+    """The type of the column `fields` that `decode` makes, as DDL."""
+    sql_types = {"string": "string", **{kind: sql_type for kind, (_, sql_type) in _TYPED.items()}}
+    columns = [f"{name}: {sql_types[kind]}" for name, (_, kind) in settings.fields.items()]
+    return f"struct<{', '.join(columns or ['none: string'])}>"
+
+
 def _once(struct: Column, name: str) -> Column:
     """The struct, computed once per record: explode(array(…)) is a barrier, without which the optimizer copies an
     expression into each of its uses (a payload was parsed 23 times)."""
@@ -68,6 +77,7 @@ def _reject_reason(settings: Settings, own: dict[str, str]) -> Column:
     occurred_at, instant = F.col("_occurred.at"), _leaf(own["occurred_at"])
     horizon = F.col("timestamp") + F.expr(f"INTERVAL {int(settings.events.max_future.total_seconds())} SECONDS")
     reasons: list[tuple[Column, Any]] = [
+        (F.col("timestamp").isNull(), "no ingest time"),
         (F.col("value").isNull(), "no value (a tombstone)"),
         (F.encode("_text", "UTF-8") != F.col("value"), "not UTF-8"),
         (_leaf(own["event_id"]).isNull() & ~_is_object(F.col("_text")), "not a JSON object"),

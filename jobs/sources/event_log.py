@@ -18,39 +18,64 @@ from pyspark.sql import functions as F
 from jobs.errors import JobError
 from stitch.settings import LogSettings
 
+FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
+RAW = f"partition int, offset bigint, timestamp timestamp, value binary, {FOLDERS}"
+DECODED = (
+    "partition int, offset bigint, timestamp timestamp, event_id string, type string, occurred_at timestamp, "
+    f"reject_reason string, fields {{fields_type}}, {FOLDERS}"
+)
 
-def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime) -> DataFrame:
-    """Records with `since` ≤ timestamp < `until`: (partition: int, offset: bigint, timestamp, value: binary)."""
-    if not Path(log.path).exists() and "://" not in log.path:
-        raise JobError(f"no event log at {log.path}: run archive_events first, or set log.path")
+
+def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime, decoder: str) -> DataFrame:
+    """Records with `since` ≤ timestamp < `until` that this decoder has not decoded: (partition, offset, timestamp, value)."""
+    _check_there(log)
     try:
-        records = _archived(spark, log, since, until) if log.origin == "archive" else _foreign(spark, log)
+        if log.origin == "archive":
+            records = spark.read.schema(RAW).parquet(log.path).where(F.col("decoder") != decoder)
+            records = records.where(_days(since, until))
+            records = records.where(_within(since, until))
+        else:  # a record without an ingest time is in no window: it is read each time, to be rejected with that reason
+            records = _foreign(spark, log).where(_within(since, until) | F.col("timestamp").isNull())
     except AnalysisException as error:
         raise JobError(
             f"the event log {log.path} cannot be read as {log.origin}: {error.getMessage() or error}"
         ) from None
-    within = F.col("timestamp") < F.lit(until)
-    if since:
-        within &= F.col("timestamp") >= F.lit(since)
-    return records.where(within).select("partition", "offset", "timestamp", "value")
+    return records.select("partition", "offset", "timestamp", "value")
+
+
+def read_decoded(
+    spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime, decoder: str, fields_type: str
+) -> DataFrame:
+    """The other records of an archived log, as the archive decoded them: their payloads need not be parsed again."""
+    _check_there(log)
+    rows = spark.read.schema(DECODED.format(fields_type=fields_type)).parquet(log.path)
+    return rows.where(F.col("decoder") == decoder).where(_days(since, until)).where(_within(since, until))
 
 
 def archived_offsets(spark: SparkSession, log: LogSettings) -> dict[int, int]:
     """partition → the offset after the last that the log holds."""
-    if not Path(log.path).exists() and "://" not in log.path:
-        raise JobError(f"no event log at {log.path}: run archive_events first, or set log.path")
+    _check_there(log)
     try:
-        last = spark.read.parquet(log.path).groupBy("partition").agg(F.max("offset").alias("last"))
+        last = spark.read.schema(RAW).parquet(log.path).groupBy("partition").agg(F.max("offset").alias("last"))
     except AnalysisException:  # a log that has no file yet
         return {}
     return {row["partition"]: row["last"] + 1 for row in last.collect()}
 
 
-def _archived(spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime) -> DataFrame:
+def _check_there(log: LogSettings) -> None:
+    if not Path(log.path).exists() and "://" not in log.path:
+        raise JobError(f"no event log at {log.path}: run archive_events first, or set log.path")
+
+
+def _days(since: datetime | None, until: datetime) -> Column:
+    """The folders that may hold the range: all others are not opened."""
     days = F.col("ingest_date") <= F.lit(until.date())
-    if since:
-        days &= F.col("ingest_date") >= F.lit(since.date())
-    return spark.read.parquet(log.path).where(days)
+    return days & (F.col("ingest_date") >= F.lit(since.date())) if since else days
+
+
+def _within(since: datetime | None, until: datetime) -> Column:
+    within = F.col("timestamp") < F.lit(until)
+    return within & (F.col("timestamp") >= F.lit(since)) if since else within
 
 
 def _foreign(spark: SparkSession, log: LogSettings) -> DataFrame:

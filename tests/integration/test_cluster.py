@@ -10,15 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from serving.app import create_app
 from stitch.local.process import accepts
 from stitch.settings import load_settings
 from stitch.submit import ROOT, environment
-from tests.conftest import Stack, free_ports, write_config
+from tests.conftest import Stack, free_ports, run_in, write_config
 
 BIN = Path(sys.executable).parent
 
@@ -100,3 +103,27 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(fresh: Stack,
     assert [row["counts"]["likes"] for row in answer["data"]] == [2, 0]
     day = client.get("/v1/totals?counters=likes&keys=t1,t2&layer=batch&start=2024-02-29&end=2024-03-01").json
     assert [row["counts"]["likes"] for row in day["data"]] == [1, -1]
+
+
+def test_a_parquet_log_of_other_origin_is_totalled_by_its_own_ingest_time(
+    fresh: Stack, spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        ("e1", "like", "t1", "2024-02-28T12:00:00Z", "2024-02-28 12:00:01"),
+        ("e1", "like", "t1", "2024-02-28T12:00:00Z", "2024-02-28 12:00:02"),
+        ("e2", "like", "t1", "2024-02-28T12:00:00Z", "2024-03-01 00:00:00"),  # after the cutoff
+        ("e3", "like", "t1", "2024-02-28T12:00:00Z", None),  # in no ingest window
+    ]
+    names = "event_id string, type string, track_id string, occurred_at string, received string"
+    frame = spark.createDataFrame(rows, names).withColumn("received", F.col("received").cast("timestamp"))
+    frame.write.parquet(str(tmp_path / "foreign"))
+    config = write_config(
+        tmp_path / "foreign.toml",
+        base=fresh.config_path,
+        log={"path": str(tmp_path / "foreign"), "origin": "parquet", "ingest_time": "column:received"},
+    )
+    run_in(load_settings(config), "batch_totals", cutoff=datetime(2024, 3, 1, tzinfo=UTC))
+    assert "records=3 rejected=1 duplicates=1 events=1" in capfd.readouterr().out
+    client = create_app(load_settings(config)).test_client()
+    answer = client.get("/v1/totals?counters=likes&keys=t1&layer=batch").json
+    assert answer["data"] == [{"key": "t1", "counts": {"likes": 1}}]

@@ -21,8 +21,9 @@ from jobs.errors import JobError
 from serving.app import create_app
 from stitch.cutoff import window_start
 from stitch.local.producer import produce
+from stitch.settings import load_settings
 from stitch.submit import submit
-from tests.conftest import Stack, write_config
+from tests.conftest import Stack, run_in, write_config
 
 HOUR = "2024-02-29T23:10:00Z"
 
@@ -205,3 +206,16 @@ def test_a_batch_refuses_a_cutoff_that_the_log_cannot_prove_complete(
     wait_for_the_window_to_end(fresh)
     with pytest.raises(JobError, match="is not complete before"):
         run_job("batch_totals")
+
+
+def test_a_log_that_another_decoder_wrote_is_decoded_anew(
+    fresh: Stack, run_job: Callable[..., None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    produce(fresh.settings.kafka, [event(f"e{n}", "like", track_id="t1", song="s1") for n in range(3)])
+    run_job("archive_events")
+    other = write_config(tmp_path / "other.toml", base=fresh.config_path, events={"paths": {"track_id": "song"}})
+    wait_for_the_window_to_end(fresh)
+    run_in(load_settings(other), "batch_totals")
+    assert "records=3 rejected=0 duplicates=0 events=3" in everything(capfd)
+    client = create_app(fresh.settings).test_client()
+    assert (count(client, "likes", "s1", "batch"), count(client, "likes", "t1", "batch")) == (3, 0)
