@@ -27,6 +27,9 @@ from stitch.settings import Settings, load_settings
 BASE_CONFIG = Path(__file__).parents[1] / "conf/stitch.toml"
 
 
+Reader = Callable[[Settings], Any]  # settings → a client of the reader
+
+
 @dataclass(frozen=True)
 class Stack:
     """A stack that runs: its settings, and the file they were read from (for --config)."""
@@ -158,6 +161,23 @@ def fresh(stack: Stack, tmp_path: Path) -> Stack:
     create_topic(settings)
     apply_schema(settings)
     return Stack(settings, config)
+
+
+@pytest.fixture
+def reader() -> Iterator[Reader]:
+    """reader(settings) is a client of the reader over the real layers; their connections are closed with the test."""
+    from serving.app import create_app
+    from serving.cassandra_layers import CassandraLayers
+
+    opened: list[CassandraLayers] = []
+
+    def client(settings: Settings) -> Any:
+        opened.append(CassandraLayers(settings))
+        return create_app(settings, opened[-1]).test_client()
+
+    yield client
+    for layers in opened:
+        layers.close()
 
 
 @pytest.fixture

@@ -14,14 +14,13 @@ import pytest
 from flask.testing import FlaskClient
 
 from jobs.errors import JobError
-from serving.app import create_app
 from stitch.cutoff import window_start
 from stitch.local import flights
 from stitch.local.producer import produce
 from stitch.local.schema import apply_schema
 from stitch.local.topic import create_topic
 from stitch.settings import Settings, load_settings
-from tests.conftest import Stack, run_in, write_config
+from tests.conftest import Reader, Stack, run_in, write_config
 
 FLIGHTS_CONFIG = Path(__file__).parents[2] / "conf/flights.toml"
 
@@ -73,11 +72,11 @@ def next_edge(settings: Settings) -> datetime:
 
 
 def test_all_flight_counts_equal_the_csv_in_real_time_half_way_through_the_load_and_after_it(
-    flights_stack: Stack, spark: Any, monkeypatch: pytest.MonkeyPatch
+    flights_stack: Stack, reader: Reader, spark: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = flights_stack.settings
     expected = {counter: dict(keys) for counter, keys in flights.expected().items()}
-    client = create_app(settings).test_client()
+    client = reader(settings)
 
     assert produce(settings.kafka, flights.events()) == flights.FLIGHTS
     run_in(settings, "streaming_counts")

@@ -17,11 +17,10 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from serving.app import create_app
 from stitch.local.process import accepts
 from stitch.settings import load_settings
 from stitch.submit import ROOT, environment
-from tests.conftest import Stack, free_ports, run_in, write_config
+from tests.conftest import Reader, Stack, free_ports, run_in, write_config
 
 BIN = Path(sys.executable).parent
 
@@ -79,7 +78,9 @@ def json_log(folder: Path) -> None:
         (folder / f"day={day}/part-0.json").write_text("\n".join([*lines, "{broken"]) + "\n", "utf-8")
 
 
-def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(fresh: Stack, master: str, tmp_path: Path) -> None:
+def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
+    fresh: Stack, reader: Reader, master: str, tmp_path: Path
+) -> None:
     json_log(tmp_path / "foreign")
     config = write_config(
         tmp_path / "foreign.toml",
@@ -98,7 +99,7 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(fresh: Stack,
     assert "records=7 rejected=2 duplicates=1 events=4" in done.stdout
     assert any((tmp_path / "work").glob("app-*/*/stderr")), "no executor ran in the worker's folder"
 
-    client = create_app(load_settings(config)).test_client()
+    client = reader(load_settings(config))
     answer = client.get("/v1/totals?counters=likes&keys=t1,t2&layer=batch").json
     assert [row["counts"]["likes"] for row in answer["data"]] == [2, 0]
     day = client.get("/v1/totals?counters=likes&keys=t1,t2&layer=batch&start=2024-02-29&end=2024-03-01").json
@@ -106,7 +107,7 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(fresh: Stack,
 
 
 def test_a_parquet_log_of_other_origin_is_totalled_by_its_own_ingest_time(
-    fresh: Stack, spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    fresh: Stack, reader: Reader, spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
         ("e1", "like", "t1", "2024-02-28T12:00:00Z", "2024-02-28 12:00:01"),
@@ -124,6 +125,6 @@ def test_a_parquet_log_of_other_origin_is_totalled_by_its_own_ingest_time(
     )
     run_in(load_settings(config), "batch_totals", cutoff=datetime(2024, 3, 1, tzinfo=UTC))
     assert "records=3 rejected=1 duplicates=1 events=1" in capfd.readouterr().out
-    client = create_app(load_settings(config)).test_client()
+    client = reader(load_settings(config))
     answer = client.get("/v1/totals?counters=likes&keys=t1&layer=batch").json
     assert answer["data"] == [{"key": "t1", "counts": {"likes": 1}}]

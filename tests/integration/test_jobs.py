@@ -18,12 +18,11 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from flask.testing import FlaskClient
 
 from jobs.errors import JobError
-from serving.app import create_app
 from stitch.cutoff import window_start
 from stitch.local.producer import produce
 from stitch.settings import load_settings
 from stitch.submit import submit
-from tests.conftest import Stack, run_in, write_config
+from tests.conftest import Reader, Stack, run_in, write_config
 
 HOUR = "2024-02-29T23:10:00Z"
 
@@ -51,9 +50,9 @@ def everything(capfd: pytest.CaptureFixture[str]) -> str:
 
 
 def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_recount(
-    fresh: Stack, run_job: Callable[..., None], capfd: pytest.CaptureFixture[str]
+    fresh: Stack, reader: Reader, run_job: Callable[..., None], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    client = create_app(fresh.settings).test_client()
+    client = reader(fresh.settings)
     produce(
         fresh.settings.kafka,
         [
@@ -112,9 +111,9 @@ def table(fresh: Stack) -> list[tuple[Any, ...]]:
 
 
 def test_feeding_the_topic_again_with_a_lost_checkpoint_changes_no_increment(
-    fresh: Stack, run_job: Callable[..., None]
+    fresh: Stack, reader: Reader, run_job: Callable[..., None]
 ) -> None:
-    client = create_app(fresh.settings).test_client()
+    client = reader(fresh.settings)
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id="t1", creator_id="c1") for n in range(100)])
     run_job("streaming_counts")
     assert count(client, "plays", "t1") == 100
@@ -124,9 +123,9 @@ def test_feeding_the_topic_again_with_a_lost_checkpoint_changes_no_increment(
 
 
 def test_sigterm_ends_the_streaming_job_after_its_batch_and_the_next_start_goes_on_from_there(
-    fresh: Stack, tmp_path: Path
+    fresh: Stack, reader: Reader, tmp_path: Path
 ) -> None:
-    client = create_app(fresh.settings).test_client()
+    client = reader(fresh.settings)
     for run in (1, 2):
         produce(fresh.settings.kafka, [event(f"e{run}-{n}", "play", track_id="t1") for n in range(10)])
         log = tmp_path / f"streaming-{run}.log"
@@ -209,7 +208,7 @@ def test_a_batch_refuses_a_cutoff_that_the_log_cannot_prove_complete(
 
 
 def test_a_log_that_another_decoder_wrote_is_decoded_anew(
-    fresh: Stack, run_job: Callable[..., None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    fresh: Stack, reader: Reader, run_job: Callable[..., None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     produce(fresh.settings.kafka, [event(f"e{n}", "like", track_id="t1", song="s1") for n in range(3)])
     run_job("archive_events")
@@ -217,5 +216,5 @@ def test_a_log_that_another_decoder_wrote_is_decoded_anew(
     wait_for_the_window_to_end(fresh)
     run_in(load_settings(other), "batch_totals")
     assert "records=3 rejected=0 duplicates=0 events=3" in everything(capfd)
-    client = create_app(fresh.settings).test_client()
+    client = reader(fresh.settings)
     assert (count(client, "likes", "s1", "batch"), count(client, "likes", "t1", "batch")) == (3, 0)
