@@ -21,16 +21,20 @@ def contributions(events: DataFrame, counters: list[Counter]) -> DataFrame:
     by_type = {event_type: _amounts(event_type, counters) for counter in counters for event_type in counter.weights}
     # An event type's own array: an event is not asked by counters that do not weigh its type.
     amounts = reduce(lambda chain, t: chain.when(F.col("type") == t, F.array(*by_type[t])), by_type, F)
+    weighed = events.where(F.col("type").isin(*by_type))
     try:
-        exploded = events.where(F.col("type").isin(*by_type)).select("timestamp", F.explode(amounts).alias("c"))
+        exploded = weighed.select("timestamp", "occurred_at", F.explode(amounts).alias("c"))
     except AnalysisException as error:
         raise JobError(f"a condition (counters.….where) does not fit the types of its fields: {_said(error)}") from None
-    weighed = exploded.where(F.col("c").isNotNull())
-    return weighed.select("timestamp", "c.counter", "c.key", "c.member", "c.bucket", "c.amount")
+    added = exploded.where(F.col("c.key").isNotNull())
+    return added.select("timestamp", "c.counter", "c.key", "c.member", _bucket(counters).alias("bucket"), "c.amount")
 
 
 def _amounts(event_type: str, counters: list[Counter]) -> list[Column]:
-    """What an event of that type adds to each counter: a struct, or null where it adds nothing."""
+    """What an event of that type adds to each counter; a null key where it adds nothing.
+
+    The structs are small and never null themselves: a null struct, or the bucket in each, made this four times slower.
+    """
     amounts = []
     for counter in counters:
         if event_type not in counter.weights:
@@ -39,11 +43,34 @@ def _amounts(event_type: str, counters: list[Counter]) -> list[Column]:
         counts = _present(counter.key) & weight.isNotNull()
         if counter.where:
             counts &= _condition(counter, counter.where)
-        amounts.append(F.when(counts, _amount(counter, F.lit(None).cast("string"), weight)))
+        amounts.append(_amount(counter, counts, F.lit(None).cast("string"), weight))
         if counter.member:
             member = F.col(counter.member).cast("string")
-            amounts.append(F.when(counts & _present(counter.member), _amount(counter, member, weight)))
+            amounts.append(_amount(counter, counts & _present(counter.member), member, weight))
     return amounts
+
+
+def _amount(counter: Counter, counts: Column, member: Column, weight: Column) -> Column:
+    return F.struct(
+        F.lit(counter.name).alias("counter"),
+        F.when(counts, F.col(counter.key).cast("string")).alias("key"),
+        member.alias("member"),
+        weight.alias("amount"),
+    )
+
+
+def _bucket(counters: list[Counter]) -> Column:
+    """The start of the finest bucket that the contribution's counter keeps."""
+    by_length: dict[int, list[str]] = {}
+    for counter in counters:
+        by_length.setdefault(int(counter.finest.total_seconds()), []).append(counter.name)
+    (most, _), *others = sorted(by_length.items(), key=lambda item: -len(item[1]))
+    chain = reduce(
+        lambda chain, item: chain.when(F.col("c.counter").isin(item[1]), floor_to(F.col("occurred_at"), item[0])),
+        others,
+        F,
+    )
+    return chain.otherwise(floor_to(F.col("occurred_at"), most)) if others else floor_to(F.col("occurred_at"), most)
 
 
 def _condition(counter: Counter, condition: str) -> Column:
@@ -55,16 +82,6 @@ def _condition(counter: Counter, condition: str) -> Column:
 
 def _said(error: CapturedException) -> str:
     return str(error).strip().splitlines()[0]
-
-
-def _amount(counter: Counter, member: Column, weight: Column) -> Column:
-    return F.struct(
-        F.lit(counter.name).alias("counter"),
-        F.col(counter.key).cast("string").alias("key"),
-        member.alias("member"),
-        floor_to(F.col("occurred_at"), int(counter.finest.total_seconds())).alias("bucket"),
-        weight.alias("amount"),
-    )
 
 
 def floor_to(instant: Column, seconds: int) -> Column:
