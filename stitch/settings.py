@@ -85,7 +85,7 @@ class BatchSettings(CassandraSettings):
 
 class StreamingSettings(Section):
     ingest_window: Duration = timedelta(hours=1)
-    watermark: Duration = timedelta(minutes=10)
+    watermark: Duration = timedelta(days=1)
     trigger: Duration = timedelta(seconds=2)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
     checkpoint: str = ".local/checkpoints/streaming_counts"
