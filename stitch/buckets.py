@@ -44,6 +44,11 @@ def utc(instant: datetime) -> datetime:
     return instant.astimezone(UTC)
 
 
+def micros(instant: datetime) -> int:
+    """Microseconds since 1970, as Cassandra's write timestamps are; exact, which a float of seconds would not be."""
+    return (utc(instant) - EPOCH) // timedelta(microseconds=1)
+
+
 def floor(instant: datetime, granularity: str) -> datetime:
     """The start of the bucket that the instant falls into."""
     instant = utc(instant)

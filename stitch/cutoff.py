@@ -10,14 +10,24 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from stitch.buckets import EPOCH, utc
+from stitch.buckets import EPOCH, micros, utc
 
 
 class Published(NamedTuple):
-    """Everything appended before `cutoff` is in the totals; `revision` counts the runs at the same cutoff."""
+    """Everything appended before `cutoff` is in the totals; `revision` tells runs at the same cutoff apart."""
 
     cutoff: datetime
     revision: int
+
+    @property
+    def write_time(self) -> int:
+        """The write timestamp (µs) of this run's totals."""
+        return micros(self.cutoff) + self.revision
+
+
+def next_run(cutoff: datetime, overwrites: int | None) -> Published:
+    """The run to a cutoff whose totals overwrite those of that write timestamp, wherever its own cutoff is."""
+    return Published(cutoff, max(0, overwrites + 1 - micros(cutoff)) if overwrites is not None else 0)
 
 
 def window_start(instant: datetime, ingest_window: timedelta) -> datetime:
@@ -48,3 +58,11 @@ def incomplete_partitions(
     """
     have = {partition: log_offsets.get(partition, 0) for partition in topic_offsets_at_end}
     return {p: (have[p], need) for p, need in sorted(topic_offsets_at_end.items()) if have[p] < need}
+
+
+def removed_offsets(following: Mapping[int, int], earliest: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+    """What a broker removed before it was read: partition → the half-open range of lost offsets.
+
+    following[p]: the offset to be read next; earliest[p]: the first that the broker still holds.
+    """
+    return {p: (at, earliest[p]) for p, at in sorted(following.items()) if p in earliest and at < earliest[p]}

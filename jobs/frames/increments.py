@@ -1,8 +1,8 @@
 """Contributions summed per ingest window: absolute values, so that writing one twice changes nothing.
 
-The write timestamp is `ingest window start (µs) + number of events behind the value`: whichever writer has seen more
-events of the window wins in Cassandra, in any order of arrival. A replay, a second driver or a lost checkpoint
-therefore converges on the same row.
+The write timestamp is `ingest window start (µs) + movement behind the value`, the movement being Σ |amount|: whichever
+writer has seen more of the window wins in Cassandra, in any order of arrival (stitch.write_time has the argument).
+A replay, a second driver or a lost checkpoint therefore converges on the same row.
 """
 
 from __future__ import annotations
@@ -12,15 +12,25 @@ from datetime import timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from stitch.write_time import MOST_MOVEMENT
 
-def increments(contributions: DataFrame, ingest_window: timedelta, watermark: timedelta) -> DataFrame:
+
+def once_per_window(events: DataFrame, ingest_window: timedelta) -> DataFrame:
+    """Events (timestamp with a watermark, event_id, …) less those whose event_id was in the same ingest window before.
+
+    Within one window and not across, so that the result depends on the window's records alone: a replay that starts
+    at any window's edge decides alike, and the rows converge as they do without.
+    """
+    window = F.window("timestamp", f"{int(ingest_window.total_seconds())} seconds").alias("_window")
+    return events.select("*", window).dropDuplicates(["event_id", "_window"]).drop("_window")
+
+
+def increments(contributions: DataFrame, ingest_window: timedelta) -> DataFrame:
     """(timestamp, counter, key, member, bucket, amount) → one row per ingest window and bucket (see the select)."""
     seconds = int(ingest_window.total_seconds())
-    summed = (
-        contributions.withWatermark("timestamp", f"{int(watermark.total_seconds())} seconds")
-        .groupBy(F.window("timestamp", f"{seconds} seconds").alias("w"), "counter", "key", "member", "bucket")
-        .agg(F.sum("amount").alias("count"), F.count(F.lit(1)).alias("events"))
-    )
+    summed = contributions.groupBy(
+        F.window("timestamp", f"{seconds} seconds").alias("w"), "counter", "key", "member", "bucket"
+    ).agg(F.sum("amount").alias("count"), F.sum(F.abs("amount")).alias("movement"))
     return summed.select(
         "counter",
         "key",
@@ -29,5 +39,5 @@ def increments(contributions: DataFrame, ingest_window: timedelta, watermark: ti
         F.col("w.start").alias("ingest_window"),
         "bucket",
         "count",
-        (F.unix_micros("w.start") + F.col("events")).alias("write_time"),
+        (F.unix_micros("w.start") + F.least("movement", F.lit(MOST_MOVEMENT))).alias("write_time"),
     )

@@ -11,8 +11,10 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import JobError
 from jobs.frames.contributions import contributions
+from jobs.frames.increments import increments
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from stitch.counters import Counter
+from stitch.write_time import of_increment
 
 LIKES = Counter(name="likes", key="track_id", weights={"like": 1, "unlike": -1})
 CREATOR_PLAYS = Counter(name="creator_plays", key="creator_id", member="track_id", weights={"play": 1})
@@ -137,13 +139,8 @@ def test_a_full_run_writes_every_row_and_zeroes_those_that_vanished(spark: Spark
     assert table(replaced(previous, recounted)) == {"t1": (0, True), "t2": (6, True)}
 
 
-def test_an_increment_holds_its_whole_window_and_its_write_time_counts_the_events(
-    spark: SparkSession, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    from jobs.frames.increments import increments
-
+def test_an_increment_holds_its_whole_window_and_its_write_time_is_the_movement_behind_it(spark: SparkSession) -> None:
     rows = [("like", at(29, 10), "t1", None, None, None)] * 3 + [("unlike", at(29, 10), "t1", None, None, None)]
-    frame = increments(contributions(events(spark, *rows), [LIKES]), timedelta(hours=1), timedelta(minutes=10))
+    frame = increments(contributions(events(spark, *rows), [LIKES]), timedelta(hours=1))
     (row,) = frame.selectExpr("*", "cast(ingest_window as string) as w").collect()
-    window_start_us = int(at(29, 23).timestamp()) * 1_000_000
-    assert (row["count"], row.w, row.write_time) == (2, "2024-02-29 23:00:00", window_start_us + 4)
+    assert (row["count"], row.w, row.write_time) == (2, "2024-02-29 23:00:00", of_increment(at(29, 23), 4))

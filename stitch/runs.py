@@ -1,0 +1,98 @@
+"""Which run of the batch is due: what it starts from, what it counts anew, and what it will publish.
+
+A run takes every counter to one cutoff. A counter that the published totals hold is counted on from them; one that they
+do not hold (it is new, or somebody asks for it) is counted anew from the whole log, in the same run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from stitch.cutoff import Published, next_run
+from stitch.errors import StitchError
+
+
+class PlanError(StitchError):
+    """The run that was asked for cannot be; the message says why and what can."""
+
+
+@dataclass(frozen=True)
+class HalfLoaded:
+    """What a run that died may have loaded in part: rows of this write timestamp; `recount`: its counters counted anew."""
+
+    write_time: int
+    recount: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Run:
+    """From the published totals (None: from nothing) to `target`; the counters of `recount` from the whole log."""
+
+    base: Published | None
+    target: Published
+    recount: frozenset[str]
+    kind: str  # incremental, full, or restore
+
+    def since(self, counter: str) -> datetime | None:
+        """The ingest time from which the run reads events of the counter; None: from the beginning."""
+        return None if self.base is None or counter in self.recount else self.base.cutoff
+
+
+def newest(counters: Collection[str], known: Mapping[str, Published]) -> Published | None:
+    """The newest run that published any of the counters."""
+    return max((known[name] for name in counters if name in known), key=lambda at: at.write_time, default=None)
+
+
+def plan(
+    counters: Collection[str],
+    known: Mapping[str, Published],
+    cutoff: datetime,
+    held: bool,
+    full: bool = False,
+    only: str | None = None,
+    died: HalfLoaded | None = None,
+) -> Run | None:
+    """The run to `cutoff`, or None where nothing is left to do.
+
+    known: what is published of each counter
+    held:  whether the snapshot of the newest published run can be read; else all is counted anew
+    full:  count anew from the whole log: every counter, or that of `only`
+    died:  the run before, where it did not come to publish; what it counted anew must be counted anew, or some of its
+           rows would stay, and what it wrote must be overwritten
+    """
+    base = newest(counters, known)
+    if base and cutoff < base.cutoff:
+        raise PlanError(
+            f"the cutoff {cutoff:%FT%TZ} is before the published one, {base.cutoff:%FT%TZ}: totals do not go back, save by "
+            "--restore"
+        )
+    fresh = frozenset(name for name in counters if base is None or known.get(name) != base)
+    if (full and only is None) or not held:
+        fresh = frozenset(counters)
+    elif full and only:
+        fresh |= {only}
+    fresh |= died.recount & frozenset(counters) if died else frozenset()
+    if base and base.cutoff == cutoff and not fresh:
+        return None
+    kind = "full" if fresh == frozenset(counters) else "incremental"
+    return Run(base, next_run(cutoff, _to_overwrite(base, died)), fresh, kind)
+
+
+def restoring(
+    counters: Collection[str], known: Mapping[str, Published], cutoff: datetime, died: HalfLoaded | None = None
+) -> Run:
+    """The run that brings the totals of a kept snapshot back; its rows must win over those of every later run."""
+    base = newest(counters, known)
+    return Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore")
+
+
+def _to_overwrite(base: Published | None, died: HalfLoaded | None) -> int | None:
+    return max((run.write_time for run in (base, died) if run), default=None)
+
+
+def folder(snapshots: str, at: Published) -> Path:
+    """Where the snapshot of that run is, or would be."""
+    return Path(snapshots, f"cutoff={at.cutoff:%Y%m%dT%H%M%SZ}-r{at.revision}")

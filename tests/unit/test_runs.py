@@ -1,0 +1,69 @@
+"""Which run of the batch is due: literal published cutoffs, literal plans."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from stitch.cutoff import Published, next_run
+from stitch.runs import HalfLoaded, PlanError, Run, plan, restoring
+
+MIDNIGHT = datetime(2024, 5, 1, tzinfo=UTC)
+NIGHT = timedelta(days=1)
+FIRST = Published(MIDNIGHT, 0)
+NEXT = Published(MIDNIGHT + NIGHT, 0)
+BOTH = {"plays": FIRST, "likes": FIRST}
+NAMES = ("plays", "likes")
+ALL = frozenset(NAMES)
+
+
+def test_the_first_run_counts_everything() -> None:
+    assert plan(NAMES, {}, MIDNIGHT, held=False) == Run(None, FIRST, ALL, "full")
+
+
+def test_the_next_night_counts_on_from_the_last() -> None:
+    run = plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True)
+    assert run == Run(FIRST, NEXT, frozenset(), "incremental")
+    assert run.since("plays") == MIDNIGHT
+
+
+def test_a_counter_that_is_new_is_counted_anew_and_the_others_go_on() -> None:
+    run = plan((*NAMES, "reposts"), BOTH, MIDNIGHT + NIGHT, held=True)
+    assert run == Run(FIRST, NEXT, frozenset({"reposts"}), "incremental")
+    assert (run.since("reposts"), run.since("likes")) == (None, MIDNIGHT)
+
+
+def test_a_counter_is_backfilled_alone_at_the_cutoff_that_is_published() -> None:
+    run = plan((*NAMES, "reposts"), BOTH, MIDNIGHT, held=True, full=True, only="reposts")
+    assert run == Run(FIRST, Published(MIDNIGHT, 1), frozenset({"reposts"}), "incremental")
+
+
+def test_without_the_snapshot_all_is_counted_anew() -> None:
+    assert plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=False) == Run(FIRST, NEXT, ALL, "full")
+
+
+def test_a_cutoff_that_is_published_is_nothing_to_do_unless_a_full_run_is_asked_for() -> None:
+    assert plan(NAMES, BOTH, MIDNIGHT, held=True) is None
+    assert plan(NAMES, BOTH, MIDNIGHT, held=True, full=True) == Run(FIRST, Published(MIDNIGHT, 1), ALL, "full")
+
+
+def test_a_cutoff_that_goes_back_is_refused() -> None:
+    with pytest.raises(PlanError, match="is before the published one, 2024-05-01T00:00:00Z"):
+        plan(NAMES, BOTH, MIDNIGHT - NIGHT, held=True)
+
+
+def test_restored_totals_win_over_later_ones_and_are_overwritten_by_the_next_night() -> None:
+    later = {"plays": NEXT, "likes": NEXT}
+    restored = restoring(NAMES, later, MIDNIGHT).target
+    assert restored.cutoff == MIDNIGHT and restored.write_time == NEXT.write_time + 1
+    again = next_run(NEXT.cutoff, restored.write_time)
+    assert again.cutoff == NEXT.cutoff and again.write_time == restored.write_time + 1
+    assert next_run(NEXT.cutoff + NIGHT, restored.write_time).revision == 0
+
+
+def test_after_a_run_that_died_its_rows_are_overwritten_and_what_it_counted_anew_is_counted_anew() -> None:
+    died = HalfLoaded(NEXT.write_time, frozenset({"likes"}))
+    assert plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True, died=died) == Run(
+        FIRST, Published(MIDNIGHT + NIGHT, 1), frozenset({"likes"}), "incremental"
+    )
