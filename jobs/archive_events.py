@@ -1,25 +1,34 @@
 """Topic → event log: every record, valid or not, exactly once, in Parquet by ingest date and hour.
 
-    stitch submit archive_events [--config conf/stitch.toml] [--available-now]
+    stitch submit archive_events [--config conf/stitch.toml] [--available-now] [--accept-data-loss]
+
+--accept-data-loss  go on behind records that the broker removed before they were archived, or with a topic that was made
+                    again; what is lost is noted beside the log, and the batch names the hours
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
-go beside the others, in verdict=rejected, with the reason; nothing is thrown away.
+go beside the others, in verdict=rejected, with the reason; nothing is thrown away. Without its checkpoint the job goes on
+in a new segment of the log, at the offsets behind the old one.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.streaming import StreamingQuery
 
-from jobs.errors import JobError, run
+from jobs.continuity import check_offsets, made_again
+from jobs.errors import run
 from jobs.frames.events import DECODED, DECODER, decode
-from jobs.queries import Stop, print_progress, watch
-from jobs.sources.topic import check_topic, read_topic
+from jobs.queries import Stop, keep_running, print_progress
+from jobs.sources.checkpoint import Checkpoint
+from jobs.sources.event_log import archived_offsets, last_appended
+from jobs.sources.segments import Segment, begin, checkpoint_of, note_loss, segments
+from jobs.sources.topic import appended_at, check_topic, edges, read_topic, topic_id
 from jobs.spark import session
+from stitch.cutoff import removed_offsets
 from stitch.settings import Settings, load_settings
 
 JOB = "archive_events"
@@ -42,45 +51,74 @@ def log_rows(decoded: DataFrame, decoder: str) -> DataFrame:
     )
 
 
-def check_checkpoint(settings: Settings) -> None:
-    """A log without its checkpoint must not be written on: the new query's batches would be taken for old ones."""
-    if Path(settings.log.path, "_spark_metadata").is_dir() and not Path(settings.log.checkpoint, "offsets").is_dir():
-        raise JobError(
-            f"the event log {settings.log.path} exists but its checkpoint {settings.log.checkpoint} does not: restore the "
-            "checkpoint, or set log.path to a new folder (the topic is then archived from its earliest offset)"
-        )
+def current_segment(spark: SparkSession, settings: Settings, accept_data_loss: bool) -> tuple[Segment, Checkpoint]:
+    """The segment to write on and its checkpoint: the last, as long as both fit the topic; else a new one."""
+    topic, known = topic_id(settings.kafka), segments(settings.log)
+    if known and known[-1].topic_id == topic:
+        checkpoint = Checkpoint(spark, checkpoint_of(settings.log, known[-1]), settings.kafka.topic)
+        if checkpoint.exists() or not known[-1].readable:
+            return known[-1], checkpoint
+        print(f"{JOB}: the checkpoint {checkpoint.path} is gone; the log goes on in a new segment", flush=True)
+    elif known:
+        if not accept_data_loss:
+            raise made_again(JOB, settings, "Start once with --accept-data-loss: the log goes on in a new segment")
+        ends = archived_offsets(spark, settings.log, known[-1].topic_id)
+        note_loss(settings.log, {p: (at, None) for p, at in ends.items()}, last_appended(spark, settings.log), None)
+    segment = begin(settings.log, topic)
+    return segment, Checkpoint(spark, checkpoint_of(settings.log, segment), settings.kafka.topic)
 
 
-def archive_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
+def check_continuity(spark: SparkSession, settings: Settings, following: dict[int, int], accept: bool) -> None:
+    """Raises JobError where records are gone that the log should hold; notes them where that is accepted."""
+    held = edges(settings.kafka)
+    check_offsets(JOB, settings, following, held, accept)
+    lost = removed_offsets(following, {partition: low for partition, (low, _) in held.items()})
+    for partition, (first, last) in lost.items():
+        until = appended_at(settings.kafka, partition, last)
+        since = last_appended(spark, settings.log, partition)
+        note_loss(settings.log, {partition: (first, last - 1)}, since, until)
+        print(f"stitch: lost for good: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
+              f"{until}", flush=True)  # fmt: skip
+
+
+def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_data_loss: bool = False) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
     check_topic(settings.kafka)
-    check_checkpoint(settings)
-    with session(JOB) as spark:
-        records = read_topic(spark, settings.kafka, settings.streaming)
-        rows = log_rows(decode(records, settings), settings.decoder(DECODER))
+    with session(JOB, settings) as spark:
         trigger: dict[str, Any] = (
             {"availableNow": True} if available_now
             else {"processingTime": f"{settings.log.trigger.total_seconds()} seconds"}
         )  # fmt: skip
-        query = (
-            rows.writeStream.queryName(JOB)
-            .format("parquet")
-            .option("path", settings.log.path)
-            .option("checkpointLocation", settings.log.checkpoint)
-            .partitionBy("decoder", "verdict", "ingest_date", "ingest_hour")
-            .trigger(**trigger)
-            .start()
-        )
+
+        def start() -> StreamingQuery:
+            check_topic(settings.kafka)
+            segment, checkpoint = current_segment(spark, settings, accept_data_loss)
+            # Without a checkpoint, behind what the log holds of this topic: nothing twice, nothing missing.
+            starting = None if checkpoint.exists() else archived_offsets(spark, settings.log, segment.topic_id)
+            check_continuity(spark, settings, checkpoint.next_offsets() or starting or {}, accept_data_loss)
+            records = read_topic(spark, settings.kafka, settings.streaming, starting, accept_data_loss)
+            return (
+                log_rows(decode(records, settings), settings.decoder(DECODER))
+                .writeStream.queryName(JOB)
+                .format("parquet")
+                .option("path", str(segment.path))
+                .option("checkpointLocation", checkpoint.path)
+                .partitionBy("decoder", "verdict", "ingest_date", "ingest_hour")
+                .trigger(**trigger)
+                .start()
+            )
+
         print(f"{JOB} writes {settings.kafka.topic} into {settings.log.path}", flush=True)
-        watch(query, stop, lambda progress: print_progress(JOB, progress))
+        keep_running(start, stop, lambda progress: print_progress(JOB, progress), settings.streaming.retry_for)
 
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
 @click.option("--available-now", is_flag=True, help="stop at the end of the topic")
-def main(config: str | None, available_now: bool) -> None:
+@click.option("--accept-data-loss", is_flag=True, help="go on behind records that the broker removed")
+def main(config: str | None, available_now: bool, accept_data_loss: bool) -> None:
     """Topic → event log."""
-    archive_topic(load_settings(config), available_now, Stop.on_signals())
+    archive_topic(load_settings(config), available_now, Stop.on_signals(), accept_data_loss)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ class JobError(StitchError):
     """The job cannot go on; the message says what was wrong, where, and what to do."""
 
 
+class Unreachable(JobError):
+    """A part that the job needs does not answer (yet)."""
+
+
 def run(main: Callable[[], None]) -> None:
     """Call a job's main; a named error becomes one message on stderr and exit status 1."""
     try:

@@ -1,7 +1,9 @@
-"""A streaming query watched from the driver's main thread: a report per batch, and a stop between batches.
+"""A streaming query watched from the driver's main thread: a report per batch, a stop between batches, patience with
+parts that are away.
 
 `query.stop()` in the middle of a batch interrupts Py4J inside foreachBatch (SPARK-39218), so SIGTERM sets a flag and
-the query is stopped when no batch is running.
+the query is stopped when no batch is running. A query that fails is started again from its checkpoint, since its writes are
+idempotent, until it has made no progress for `streaming.retry_for`.
 """
 
 from __future__ import annotations
@@ -11,15 +13,33 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pyspark.errors.exceptions.captured import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.errors import JobError
+from jobs.errors import JobError, Unreachable
 
 POLL_S = 0.2
 STOP_WITHIN_S = 120
+MOST_PAUSE_S = 30.0
+# What trying again does not mend: data that is gone, tables or topics that are not there, a plan that cannot be.
+_FOR_GOOD = (
+    "may have been lost", "offset was changed", "some data may have been missed", "AnalysisException",
+    "UnknownTopicOrPartition", "InvalidQueryException", "Couldn't find", "TopicAuthorization", "AuthenticationException",
+)  # fmt: skip
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class QueryFailed(JobError):
+    """A streaming query ended by itself."""
+
+    @property
+    def for_good(self) -> bool:
+        """Whether trying again would end the same way."""
+        return any(sign in str(self) for sign in _FOR_GOOD)
 
 
 @dataclass
@@ -40,9 +60,48 @@ class Stop:
             signal.signal(number, ask)
         return stop
 
+    def wait(self, seconds: float) -> None:
+        """Sleep, but no longer than until somebody asks."""
+        deadline = time.monotonic() + seconds
+        while not self.asked and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
-def watch(query: StreamingQuery, stop: Stop, report: Callable[[dict[str, Any]], None]) -> None:
-    """Return when the query ends or, once asked, has been stopped between two batches. Raises JobError when it fails."""
+
+def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report, retry_for: timedelta) -> None:
+    """Start the query and start it again when it fails. Raises JobError where that does not help.
+
+    `start` may raise Unreachable: the first time for good, later as one more failure.
+    """
+    progressed = time.monotonic()
+    failures = 0
+
+    def note(progress: dict[str, Any]) -> None:
+        nonlocal progressed, failures
+        progressed, failures = time.monotonic(), 0
+        report(progress)
+
+    started = False
+    while not stop.asked:
+        try:
+            query = start()
+            started = True
+            watch(query, stop, note)
+            return
+        except (QueryFailed, Unreachable) as error:
+            gone = time.monotonic() - progressed
+            if not started or (isinstance(error, QueryFailed) and error.for_good):
+                raise
+            if gone > retry_for.total_seconds():
+                raise JobError(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is lost, "
+                               "the next start goes on from the checkpoint") from None  # fmt: skip
+            failures += 1
+            pause = min(2.0 ** (failures - 1), MOST_PAUSE_S)
+            print(f"stitch: {error}\nstitch: trying again in {pause:.0f} s ({failures})", flush=True)
+            stop.wait(pause)
+
+
+def watch(query: StreamingQuery, stop: Stop, report: Report) -> None:
+    """Return when the query ends or, once asked, has been stopped between two batches. Raises QueryFailed."""
     reported = ""
     deadline: float | None = None
     while True:
@@ -62,7 +121,7 @@ def watch(query: StreamingQuery, stop: Stop, report: Callable[[dict[str, Any]], 
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
-        raise JobError(f"{query.name} stopped: {_cause(error)}") from None
+        raise QueryFailed(f"{query.name} stopped: {_cause(error)}") from None
 
 
 def print_progress(job: str, progress: dict[str, Any]) -> None:
@@ -77,7 +136,7 @@ def print_progress(job: str, progress: dict[str, Any]) -> None:
         "events_per_s": round(progress.get("processedRowsPerSecond") or 0),
         "seconds": round(progress["durationMs"].get("triggerExecution", 0) / 1000, 1),
         "max_lag": lag,
-        "rows": sum(o["numRowsUpdated"] for o in operators),
+        "rows": operators[0]["numRowsUpdated"] if operators else 0,  # the first operator is the last of the plan
         "dropped": sum(o["numRowsDroppedByWatermark"] for o in operators),
     }
     print(f"{job} " + " ".join(f"{name}={value}" for name, value in facts.items()), flush=True)
@@ -89,6 +148,12 @@ def at_the_end(progress: dict[str, Any]) -> bool:
     if source["endOffset"] is None:  # idle before the first batch
         return False
     return _offsets(source["endOffset"]) == _offsets(source["latestOffset"])
+
+
+def end_offsets(progress: dict[str, Any], topic: str) -> dict[int, int]:
+    """partition → the first offset behind the batch."""
+    end = _offsets(progress["sources"][0]["endOffset"]) or {}
+    return {int(partition): int(offset) for partition, offset in end.get(topic, {}).items()}
 
 
 def _offsets(text: Any) -> Any:

@@ -1,4 +1,8 @@
-"""The Spark session of a job: what correctness needs is set here, what may be tuned stands in conf/spark-defaults.conf."""
+"""The Spark session of a job: what correctness needs is set here, what may be tuned stands in conf/spark-defaults.conf.
+
+Each layer is a cluster of its own to the connector, named "realtime" and "batch" as in the settings: a job that reads
+one and writes the other says which by the option `cluster`.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,30 @@ from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
-from stitch.settings import CassandraSettings
+from stitch.settings import CassandraSettings, Settings
 
 
 @contextmanager
-def session(job: str, layer: CassandraSettings | None = None) -> Iterator[SparkSession]:
-    """The job's session, its connector pointing at `layer` (a job writes to one layer only).
-
-    A session that was there before (a notebook's, a test run's) is used and left running.
-    """
+def session(job: str, settings: Settings) -> Iterator[SparkSession]:
+    """The job's session. One that was there before (a notebook's, a test run's) is used and left running."""
     lent = SparkSession.getActiveSession()
     spark = lent or SparkSession.builder.appName(f"stitch {job}").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set("spark.sql.ansi.enabled", "false")
-    if layer:
-        spark.conf.set("spark.cassandra.connection.host", ",".join(layer.hosts))
-        spark.conf.set("spark.cassandra.connection.port", str(layer.port))
-        spark.conf.set("spark.cassandra.connection.localDC", layer.datacenter)
-        if layer.username:
-            spark.conf.set("spark.cassandra.auth.username", layer.username)
-            spark.conf.set("spark.cassandra.auth.password", layer.password or "")
+    for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
+        _point(spark, cluster, layer)
     try:
         yield spark
     finally:
         if lent is None:
             spark.stop()
+
+
+def _point(spark: SparkSession, cluster: str, layer: CassandraSettings) -> None:
+    connection = {"host": ",".join(layer.hosts), "port": str(layer.port), "localDC": layer.datacenter}
+    for name, value in connection.items():
+        spark.conf.set(f"{cluster}/spark.cassandra.connection.{name}", value)
+    if layer.username:
+        spark.conf.set(f"{cluster}/spark.cassandra.auth.username", layer.username)
+        spark.conf.set(f"{cluster}/spark.cassandra.auth.password", layer.password or "")

@@ -1,33 +1,41 @@
 """Topic → increments: counts every event into Cassandra within seconds, exactly.
 
-    stitch submit streaming_counts [--config conf/stitch.toml] [--available-now]
+    stitch submit streaming_counts [--config conf/stitch.toml] [--available-now] [--from-cutoff]
     spark-submit --properties-file conf/spark-defaults.conf jobs/streaming_counts.py --config conf/stitch.toml
 
---config         the settings (else STITCH_CONFIG, else conf/stitch.toml)
---available-now  stop at the end of the topic (else run until SIGTERM, which lets the running micro-batch end)
+--config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
+--available-now     stop at the end of the topic (else run until SIGTERM, which lets the running micro-batch end)
+--from-cutoff       set the checkpoint aside and read again from the published cutoff: what is read twice counts once
+--accept-data-loss  go on behind records that the broker removed before they were read
 
 foreachBatch is at-least-once; the rows it writes are absolute per ingest window and carry a write timestamp that grows
-with the events behind them, so a batch that is replayed changes nothing.
+with what is behind them, so a batch that is replayed changes nothing.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
-from cassandra.cluster import Session
+from cassandra import DriverException, RequestExecutionException
+from cassandra.cluster import NoHostAvailable, Session
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql.streaming import StreamingQuery
 
+from jobs import failpoints
+from jobs.continuity import check_note, check_offsets, noted
 from jobs.errors import run
 from jobs.frames.contributions import contributions
 from jobs.frames.events import accepted, decode
-from jobs.frames.increments import increments
-from jobs.queries import Stop, at_the_end, print_progress, watch
-from jobs.sinks.cassandra import connected, upsert
-from jobs.sources.topic import check_topic, read_topic
+from jobs.frames.increments import increments, once_per_window
+from jobs.queries import Stop, at_the_end, end_offsets, keep_running, print_progress
+from jobs.sinks.cassandra import connected, upsert_by_member
+from jobs.sources.checkpoint import Checkpoint
+from jobs.sources.stored import published
+from jobs.sources.topic import check_topic, edges, offsets_at, read_topic, topic_id
 from jobs.spark import session
+from stitch.runs import newest
 from stitch.settings import Settings, load_settings
 
 JOB = "streaming_counts"
@@ -37,57 +45,105 @@ def write_increments(rows: DataFrame, settings: Settings) -> None:
     """One micro-batch's rows into the two tables; cached, for a batch DataFrame used twice is computed twice."""
     rows.persist()
     try:
-        upsert(rows.where(F.col("member").isNull()).drop("member"), settings.realtime, "increments")
-        upsert(rows.where(F.col("member").isNotNull()), settings.realtime, "member_increments")
+        if failpoints.armed("half_written"):
+            upsert_by_member(rows.where("member is null"), settings.realtime, "increments")
+            failpoints.die("half_written")
+        upsert_by_member(rows, settings.realtime, "increments")
+        failpoints.die("written")
     finally:
         rows.unpersist()
 
 
-def publish_progress(cassandra: Session, progress: dict[str, Any]) -> None:
-    """Tell readers how far the increments have come: the trigger's instant at the topic's end, else the newest record's."""
+def publish_progress(cassandra: Session, progress: dict[str, Any], topic: str) -> None:
+    """Tell how far the increments have come: the offsets behind them, and for people an instant (the trigger's at the
+    topic's end, else the newest record's). One that is not told is told with the next batch."""
     through = progress["timestamp"] if at_the_end(progress) else progress.get("eventTime", {}).get("max")
-    if through:
+    if not through:
+        return
+    values = (JOB, datetime.fromisoformat(through), end_offsets(progress, topic))
+    try:
         cassandra.execute(
-            "INSERT INTO progress (job, realtime_through) VALUES (%s, %s)", (JOB, datetime.fromisoformat(through))
+            "INSERT INTO progress (job, realtime_through, offsets) VALUES (%s, %s, %s)", values, timeout=5
         )
+    except (DriverException, RequestExecutionException, NoHostAvailable) as error:
+        print(f"stitch: progress not published: {error}", flush=True)
 
 
-def count_topic(settings: Settings, available_now: bool, stop: Stop) -> None:
+def published_offsets(settings: Settings) -> dict[int, int] | None:
+    """partition → the first offset behind the published cutoff, an ingest window's edge; None where nothing is published."""
+    with connected(settings.batch, "batch") as cassandra:
+        base = newest([counter.name for counter in settings.counters], published(cassandra))
+    return offsets_at(settings.kafka, base.cutoff) if base else None
+
+
+def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
+    """Records → increments: one row per ingest window and bucket."""
+    window, watermark = settings.streaming.ingest_window, settings.streaming.watermark
+    events = accepted(decode(records, settings))  # timestamp, event_id, type, occurred_at, fields…
+    timed = events.withWatermark("timestamp", f"{int(watermark.total_seconds())} seconds")
+    once = once_per_window(timed, window) if settings.streaming.deduplicate else timed
+    return increments(contributions(once, settings.counters), window)  # …, ingest_window, bucket, count, write_time
+
+
+def count_topic(
+    settings: Settings, available_now: bool, stop: Stop, from_cutoff: bool = False, accept_data_loss: bool = False
+) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
     check_topic(settings.kafka)
-    with connected(settings.realtime, "realtime") as cassandra, session(JOB, settings.realtime) as spark:
-        records = read_topic(spark, settings.kafka, settings.streaming)  # partition, offset, timestamp, key, value
-        events = accepted(decode(records, settings))  # timestamp, event_id, type, occurred_at, fields…
-        weighed = contributions(events, settings.counters)  # timestamp, counter, key, member, bucket, amount
-        rows = increments(weighed, settings.streaming.ingest_window, settings.streaming.watermark)
+    with connected(settings.realtime, "realtime") as cassandra, session(JOB, settings) as spark:
+        checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
+        starting = published_offsets(settings) if from_cutoff else None
+        if from_cutoff and checkpoint.exists():
+            print(f"{JOB} set the checkpoint aside: {checkpoint.set_aside(datetime.now(UTC))}", flush=True)
 
         trigger: dict[str, Any] = (
             {"availableNow": True} if available_now
             else {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
         )  # fmt: skip
-        query = (
-            rows.writeStream.queryName(JOB)
-            .outputMode("update")
-            .option("checkpointLocation", settings.streaming.checkpoint)
-            .foreachBatch(lambda batch, _: write_increments(batch, settings))
-            .trigger(**trigger)
-            .start()
-        )
-        print(f"{JOB} counts {settings.kafka.topic} into {settings.realtime.keyspace}", flush=True)
+
+        def start() -> StreamingQuery:
+            check_topic(settings.kafka)
+            check_continuity(checkpoint, settings, starting, accept_data_loss)
+            records = read_topic(spark, settings.kafka, settings.streaming, starting, accept_data_loss)
+            return (
+                rows_of(records, settings)
+                .writeStream.queryName(JOB)
+                .outputMode("update")
+                .option("checkpointLocation", settings.streaming.checkpoint)
+                .foreachBatch(lambda batch, _: write_increments(batch, settings))
+                .trigger(**trigger)
+                .start()
+            )
 
         def report(progress: dict[str, Any]) -> None:
             print_progress(JOB, progress)
-            publish_progress(cassandra, progress)
+            publish_progress(cassandra, progress, settings.kafka.topic)
 
-        watch(query, stop, report)
+        print(f"{JOB} counts {settings.kafka.topic} into {settings.realtime.keyspace}", flush=True)
+        keep_running(start, stop, report, settings.streaming.retry_for)
+
+
+def check_continuity(
+    checkpoint: Checkpoint, settings: Settings, starting: dict[int, int] | None, accept_data_loss: bool
+) -> None:
+    """Raises JobError where counting on would not be exact; notes for the next start what is counted now."""
+    now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note()
+    following = checkpoint.next_offsets() or starting or {}
+    if checkpoint.exists() and before:
+        for notice in check_note(settings, before, now):
+            print(f"stitch: {notice}", flush=True)
+    check_offsets(JOB, settings, following, edges(settings.kafka), accept_data_loss)
+    checkpoint.write_note(now)
 
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
 @click.option("--available-now", is_flag=True, help="stop at the end of the topic")
-def main(config: str | None, available_now: bool) -> None:
+@click.option("--from-cutoff", is_flag=True, help="start afresh at the published cutoff")
+@click.option("--accept-data-loss", is_flag=True, help="go on behind records that the broker removed")
+def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data_loss: bool) -> None:
     """Topic → increments."""
-    count_topic(load_settings(config), available_now, Stop.on_signals())
+    count_topic(load_settings(config), available_now, Stop.on_signals(), from_cutoff, accept_data_loss)
 
 
 if __name__ == "__main__":

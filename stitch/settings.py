@@ -80,7 +80,12 @@ class RealtimeSettings(CassandraSettings):
 
 
 class BatchSettings(CassandraSettings):
+    """`max_difference`: the share of a counter's events by which a run may change what readers saw before it, without
+    being accepted by a person; a difference of fewer than `min_difference` never stops a run."""
+
     keyspace: Identifier = "stitch_batch"
+    max_difference: float = Field(default=0.1, ge=0)
+    min_difference: int = Field(default=1000, ge=0)
 
 
 class StreamingSettings(Section):
@@ -89,6 +94,8 @@ class StreamingSettings(Section):
     trigger: Duration = timedelta(seconds=2)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
     checkpoint: str = ".local/checkpoints/streaming_counts"
+    deduplicate: bool = False
+    retry_for: Duration = timedelta(minutes=10)
 
     @model_validator(mode="after")
     def ingest_windows_fill_an_hour(self) -> StreamingSettings:
@@ -104,6 +111,8 @@ class LogSettings(Section):
 
     path: str = ".local/log"
     snapshots: str = ".local/snapshots"
+    keep_snapshots: int = Field(default=7, ge=1)
+    exclusions: str = ".local/exclusions.jsonl"
     checkpoint: str = ".local/checkpoints/archive_events"
     origin: Literal["archive", "json", "parquet"] = "archive"
     ingest_time: str = "column:ingested_at"

@@ -84,12 +84,17 @@ def stack_config(folder: Path) -> Path:
         kafka={"bootstrap_servers": f"127.0.0.1:{kafka}"},
         realtime={"port": cassandra},
         batch={"port": cassandra},
-        streaming={"ingest_window": "10s", "checkpoint": str(folder / "checkpoints/streaming_counts")},
+        streaming={
+            "ingest_window": "10s",
+            "retry_for": "60s",
+            "checkpoint": str(folder / "checkpoints/streaming_counts"),
+        },
         log={
             name: str(folder / part)
             for name, part in (
                 ("path", "log"),
                 ("snapshots", "snapshots"),
+                ("exclusions", "exclusions.jsonl"),
                 ("checkpoint", "checkpoints/archive_events"),
             )
         },
@@ -154,6 +159,7 @@ def fresh(stack: Stack, tmp_path: Path) -> Stack:
         log={
             "path": str(tmp_path / "log"),
             "snapshots": str(tmp_path / "snapshots"),
+            "exclusions": str(tmp_path / "exclusions.jsonl"),
             "checkpoint": str(tmp_path / "checkpoints/archive_events"),
         },
     )
@@ -186,17 +192,16 @@ def run_job(spark: Any, fresh: Stack) -> Callable[..., None]:
     return partial(run_in, fresh.settings)
 
 
-def run_in(settings: Settings, job: str, full: bool = False, cutoff: datetime | None = None) -> None:
-    """Run a job in this process; it may raise JobError."""
+def run_in(settings: Settings, job: str, **asked: Any) -> Any:
+    """Run a job to its end in this process; it may raise JobError. `asked`: the options of its command line."""
     from jobs.archive_events import archive_topic
-    from jobs.batch_totals import total_log
+    from jobs.batch_totals import Ask, total_log
     from jobs.queries import Stop
     from jobs.streaming_counts import count_topic
 
     if job == "batch_totals":
-        total_log(settings, cutoff, full, datetime.now(UTC))
-    else:
-        {"streaming_counts": count_topic, "archive_events": archive_topic}[job](settings, True, Stop())
+        return total_log(settings, Ask(**asked), datetime.now(UTC))
+    return {"streaming_counts": count_topic, "archive_events": archive_topic}[job](settings, True, Stop(), **asked)
 
 
 @pytest.fixture(scope="session")

@@ -9,26 +9,34 @@ from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import Cluster, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
-from jobs.errors import JobError
-from stitch.settings import CassandraSettings
+from jobs.errors import Unreachable
+from stitch.settings import CassandraSettings, RealtimeSettings
 
 WRITE_TIME = "write_time"
 
 
 def upsert(rows: DataFrame, layer: CassandraSettings, table: str) -> None:
     """Write the rows (the table's columns and `write_time`, µs). Idempotent: the same rows again change nothing."""
+    cluster = "realtime" if isinstance(layer, RealtimeSettings) else "batch"
     (
         rows.write.format("org.apache.spark.sql.cassandra")
-        .options(keyspace=layer.keyspace, table=table, writetime=WRITE_TIME)
+        .options(cluster=cluster, keyspace=layer.keyspace, table=table, writetime=WRITE_TIME)
         .mode("append")
         .save()
     )
 
 
+def upsert_by_member(rows: DataFrame, layer: CassandraSettings, table: str) -> None:
+    """Write rows of keys (a null member) into the table, and rows of members into its twin `member_…`."""
+    upsert(rows.where(F.col("member").isNull()).drop("member"), layer, table)
+    upsert(rows.where(F.col("member").isNotNull()), layer, f"member_{table}")
+
+
 @contextmanager
 def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
-    """A driver session on the layer's cluster. Raises JobError, with the way out, where there is none or no schema."""
+    """A driver session on the layer's cluster. Raises Unreachable, with the way out, where there is none or no schema."""
     auth = PlainTextAuthProvider(layer.username, layer.password or "") if layer.username else None
     cluster = Cluster(
         layer.hosts,
@@ -43,12 +51,12 @@ def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
             session = cluster.connect()
         except NoHostAvailable as error:
             where = ", ".join(f"{host}:{layer.port}" for host in layer.hosts)
-            raise JobError(
+            raise Unreachable(
                 f"no Cassandra at {where} for the {name} layer: start it (`stitch local up`), or set {name}.hosts and "
                 f"{name}.port ({next(iter(error.errors.values()), 'no answer')})"
             ) from None
         if layer.keyspace not in cluster.metadata.keyspaces:
-            raise JobError(
+            raise Unreachable(
                 f"the keyspace {layer.keyspace!r} of the {name} layer does not exist: apply conf/schema/{name}.cql "
                 "(`stitch local up` does)"
             )

@@ -1,26 +1,47 @@
 """The totals at a cutoff as a Parquet snapshot beside the log: what the next run adds to, and what reloads a lost cluster.
 
-A snapshot is written under a temporary name and renamed when whole, so one that can be read is complete.
+A snapshot is written under a temporary name and renamed when whole, so one that can be read is complete. A run holds
+the folder's lock from its plan to its publication, and notes there which counters it is loading: what a run that
+died had begun to load is counted anew by the next.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
+import re
 import shutil
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
+from jobs.errors import JobError
 from stitch.cutoff import Published
+from stitch.runs import HalfLoaded, Run, folder
 
 SCHEMA = (
     "counter string, key string, member string, granularity string, bucket timestamp, count bigint, changed boolean"
 )
+_NAME = re.compile(r"^cutoff=(\d{8}T\d{6}Z)-r(\d+)$")
+_LOADING = "loading.json"
 
 
-def folder(snapshots: str, at: Published) -> Path:
-    """Where the snapshot of that cutoff and revision is, or would be."""
-    return Path(snapshots, f"cutoff={_stamp(at.cutoff)}-r{at.revision}")
+@contextmanager
+def only_one(snapshots: str) -> Iterator[None]:
+    """Hold the folder's lock. Raises JobError where another run holds it."""
+    Path(snapshots).mkdir(parents=True, exist_ok=True)
+    with Path(snapshots, ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise JobError(
+                f"another run works on {snapshots} at this moment: let it end (two that load at once would be exact too, but "
+                "only one can keep the snapshot)"
+            ) from None
+        yield
 
 
 def read_snapshot(spark: SparkSession, snapshots: str, at: Published | None) -> DataFrame:
@@ -31,7 +52,7 @@ def read_snapshot(spark: SparkSession, snapshots: str, at: Published | None) -> 
 
 
 def write_snapshot(rows: DataFrame, snapshots: str, at: Published) -> DataFrame:
-    """Write the rows (SCHEMA) as the snapshot of that cutoff and read them back."""
+    """Write the rows (SCHEMA) as the snapshot of that run and read them back."""
     target = folder(snapshots, at)
     unfinished = target.with_name(f".{target.name}.unfinished")
     rows.write.mode("overwrite").parquet(str(unfinished))
@@ -41,5 +62,51 @@ def write_snapshot(rows: DataFrame, snapshots: str, at: Published) -> DataFrame:
     return read_snapshot(rows.sparkSession, snapshots, at)
 
 
-def _stamp(instant: datetime) -> str:
-    return instant.strftime("%Y%m%dT%H%M%SZ")
+def kept(snapshots: str) -> list[Published]:
+    """The snapshots that can be read, the oldest run first."""
+    names = [_NAME.match(path.name) for path in Path(snapshots).glob("cutoff=*")]
+    return sorted((_published(match) for match in names if match), key=lambda at: at.write_time)
+
+
+def named(name: str, snapshots: str) -> Published:
+    """The kept snapshot of that name. Raises JobError, naming those there are."""
+    match = _NAME.match(name)
+    if match and folder(snapshots, _published(match)).is_dir():
+        return _published(match)
+    there = ", ".join(folder(snapshots, at).name for at in kept(snapshots)) or "none"
+    raise JobError(f"no snapshot {name!r} in {snapshots}; there are: {there}")
+
+
+def forget(snapshots: str, keep: int, published: Published) -> None:
+    """Remove all but the newest `keep` snapshots; never the published one."""
+    for at in kept(snapshots)[:-keep]:
+        if at != published:
+            shutil.rmtree(folder(snapshots, at))
+    for unfinished in Path(snapshots).glob(".cutoff=*.unfinished"):  # of a run that was killed
+        shutil.rmtree(unfinished)
+
+
+def note_loading(snapshots: str, run: Run) -> None:
+    """Note that the rows of this run are about to be loaded."""
+    before = half_loaded(snapshots)
+    counters = run.recount | (before.recount if before else frozenset())
+    note = {"write_time": run.target.write_time, "recount": sorted(counters)}
+    Path(snapshots, _LOADING).write_text(json.dumps(note), "utf-8")
+
+
+def half_loaded(snapshots: str) -> HalfLoaded | None:
+    """What a run that died may have loaded in part; None where the last one came to its end."""
+    note = Path(snapshots, _LOADING)
+    if not note.exists():
+        return None
+    said = json.loads(note.read_text("utf-8"))
+    return HalfLoaded(said["write_time"], frozenset(said["recount"]))
+
+
+def note_loaded(snapshots: str) -> None:
+    """Take the note away: all is in and published."""
+    Path(snapshots, _LOADING).unlink(missing_ok=True)
+
+
+def _published(match: re.Match[str]) -> Published:
+    return Published(datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC), int(match[2]))

@@ -7,7 +7,7 @@ offsets, so a record's order among its duplicates is decided by its text.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import reduce
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import JobError
+from jobs.sources.segments import segments
 from stitch.settings import LogSettings
 
 FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
@@ -31,9 +32,8 @@ def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, unti
     _check_there(log)
     try:
         if log.origin == "archive":
-            records = spark.read.schema(RAW).parquet(log.path).where(F.col("decoder") != decoder)
-            records = records.where(_days(since, until))
-            records = records.where(_within(since, until))
+            records = _archive(spark, log, RAW).where(F.col("decoder") != decoder)
+            records = records.where(_days(since, until)).where(_within(since, until))
         else:  # a record without an ingest time is in no window: it is read each time, to be rejected with that reason
             records = _foreign(spark, log).where(_within(since, until) | F.col("timestamp").isNull())
     except AnalysisException as error:
@@ -48,18 +48,40 @@ def read_decoded(
 ) -> DataFrame:
     """The other records of an archived log, as the archive decoded them: their payloads need not be parsed again."""
     _check_there(log)
-    rows = spark.read.schema(DECODED.format(fields_type=fields_type)).parquet(log.path)
+    rows = _archive(spark, log, DECODED.format(fields_type=fields_type))
     return rows.where(F.col("decoder") == decoder).where(_days(since, until)).where(_within(since, until))
 
 
-def archived_offsets(spark: SparkSession, log: LogSettings) -> dict[int, int]:
-    """partition → the offset after the last that the log holds."""
-    _check_there(log)
-    try:
-        last = spark.read.schema(RAW).parquet(log.path).groupBy("partition").agg(F.max("offset").alias("last"))
-    except AnalysisException:  # a log that has no file yet
-        return {}
+def archived_offsets(spark: SparkSession, log: LogSettings, topic_id: str) -> dict[int, int]:
+    """partition → the offset after the last that the log holds of the topic with that id."""
+    last = _archive(spark, log, RAW, topic_id).groupBy("partition").agg(F.max("offset").alias("last"))
     return {row["partition"]: row["last"] + 1 for row in last.collect()}
+
+
+def last_appended(spark: SparkSession, log: LogSettings, partition: int | None = None) -> datetime | None:
+    """When the newest archived record (of the partition) was appended."""
+    rows = _archive(spark, log, RAW)
+    if partition is not None:
+        rows = rows.where(F.col("partition") == partition)
+    seconds = rows.agg(F.max("timestamp").cast("double")).first()
+    return datetime.fromtimestamp(seconds[0], UTC) if seconds and seconds[0] is not None else None
+
+
+def _archive(spark: SparkSession, log: LogSettings, schema: str, topic_id: str | None = None) -> DataFrame:
+    """The committed records of all segments (of one topic): each is read by itself, for only so does Spark honour its
+    record of which files count."""
+    parts = [
+        spark.read.schema(schema).parquet(str(segment.path))
+        for segment in segments(log)
+        if segment.readable and topic_id in (None, segment.topic_id)
+    ]
+    return reduce(DataFrame.unionByName, parts) if parts else spark.createDataFrame([], schema)
+
+
+def first_ingest_day(log: LogSettings) -> datetime:
+    """The earliest ingest date of an archived log, by its folders; now where there is none."""
+    days = [path.name.partition("=")[2] for path in Path(log.path).glob("segment=*/decoder=*/verdict=*/ingest_date=*")]
+    return datetime.fromisoformat(min(days)).replace(tzinfo=UTC) if days else datetime.now(UTC)
 
 
 def _check_there(log: LogSettings) -> None:

@@ -96,7 +96,7 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
     ]  # fmt: skip
     done = subprocess.run(command, env=environment(None), cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "records=7 rejected=2 duplicates=1 events=4" in done.stdout
+    assert "records=7 rejected=2 excluded=0 duplicates=1 events=4" in done.stdout
     assert any((tmp_path / "work").glob("app-*/*/stderr")), "no executor ran in the worker's folder"
 
     client = reader(load_settings(config))
@@ -124,7 +124,7 @@ def test_a_parquet_log_of_other_origin_is_totalled_by_its_own_ingest_time(
         log={"path": str(tmp_path / "foreign"), "origin": "parquet", "ingest_time": "column:received"},
     )
     run_in(load_settings(config), "batch_totals", cutoff=datetime(2024, 3, 1, tzinfo=UTC))
-    assert "records=3 rejected=1 duplicates=1 events=1" in capfd.readouterr().out
+    assert "records=3 rejected=1 excluded=0 duplicates=1 events=1" in capfd.readouterr().out
     client = reader(load_settings(config))
     answer = client.get("/v1/totals?counters=likes&keys=t1&layer=batch").json
     assert answer["data"] == [{"key": "t1", "counts": {"likes": 1}}]

@@ -72,7 +72,7 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
     assert (count(client, "likes", "t/1 🎵"), count(client, "likes", "t2")) == (3, -1)
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals")
-    assert "records=9 rejected=3 duplicates=1 events=5" in capfd.readouterr().out
+    assert "records=9 rejected=3 excluded=0 duplicates=1 events=5" in capfd.readouterr().out
     assert (count(client, "likes", "t/1 🎵"), count(client, "likes", "t2")) == (2, -1)
     assert (count(client, "listened_seconds", "t2"), count(client, "plays", "t3")) == (31, 0)
 
@@ -87,12 +87,12 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
     run_job("archive_events")
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals")
-    assert "run=incremental records=2 rejected=0 duplicates=1 events=1" in capfd.readouterr().out
+    assert "run=incremental records=2 rejected=0 excluded=0 duplicates=1 events=1" in capfd.readouterr().out
     assert count(client, "likes", "t/1 🎵") == 3
     before = table(fresh)
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals", full=True)
-    assert "run=full records=11 rejected=3 duplicates=2 events=6" in capfd.readouterr().out
+    assert "run=full records=11 rejected=3 excluded=0 duplicates=2 events=6" in capfd.readouterr().out
     assert table(fresh) == before
 
 
@@ -215,6 +215,6 @@ def test_a_log_that_another_decoder_wrote_is_decoded_anew(
     other = write_config(tmp_path / "other.toml", base=fresh.config_path, events={"paths": {"track_id": "song"}})
     wait_for_the_window_to_end(fresh)
     run_in(load_settings(other), "batch_totals")
-    assert "records=3 rejected=0 duplicates=0 events=3" in everything(capfd)
+    assert "records=3 rejected=0 excluded=0 duplicates=0 events=3" in everything(capfd)
     client = reader(fresh.settings)
     assert (count(client, "likes", "s1", "batch"), count(client, "likes", "t1", "batch")) == (3, 0)

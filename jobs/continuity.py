@@ -1,0 +1,86 @@
+"""May a streaming job go on from its checkpoint? Asked at every start, before Spark answers with a stack trace.
+
+A topic that was made again, records that the broker removed before the job read them, a counter that is new: each has
+its own message with the way out. What is lost for good is said loudly, with its offsets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jobs.errors import JobError
+from stitch.cutoff import removed_offsets
+from stitch.settings import Settings
+
+Edges = Mapping[int, tuple[int, int]]
+
+
+def check_offsets(job: str, settings: Settings, following: Mapping[int, int], edges: Edges, accept_loss: bool) -> None:
+    """Raises JobError where the broker no longer holds what the job would read next, unless that is accepted."""
+    earliest = {partition: low for partition, (low, _) in edges.items()}
+    lost = removed_offsets(following, earliest)
+    if lost and not accept_loss:
+        facts = "\n".join(f"  partition {p}: offsets {first} to {last - 1}" for p, (first, last) in lost.items())
+        raise JobError(
+            f"{sum(last - first for first, last in lost.values())} records of the topic {settings.kafka.topic!r} were removed "
+            f"by the broker (its retention) before {job} read them:\n{facts}\nStart once with --accept-data-loss to go on "
+            "behind them, and raise the topic's retention.ms"
+        )
+    ahead = {p: (offset, edges[p][1]) for p, offset in following.items() if p in edges and offset > edges[p][1]}
+    if ahead and not accept_loss:
+        facts = "\n".join(
+            f"  partition {p}: read up to {at}, the broker ends at {end}" for p, (at, end) in ahead.items()
+        )
+        raise JobError(
+            f"the topic {settings.kafka.topic!r} ends before what {job} has read: a broker lost records that it had "
+            f"acknowledged.\n{facts}\nStart once with --accept-data-loss to go on"
+        )
+
+
+def made_again(job: str, settings: Settings, way_out: str) -> JobError:
+    """The error for a topic that has another id than the one the checkpoint was reading."""
+    return JobError(
+        f"the topic {settings.kafka.topic!r} was deleted and made again since {job} last read it: its offsets begin anew, and "
+        f"what {job} had not read of the old one is gone. {way_out}"
+    )
+
+
+def noted(settings: Settings, topic_id: str) -> dict[str, Any]:
+    """What the streaming job counts, as its checkpoint notes it."""
+    return {
+        "topic_id": topic_id,
+        "ingest_window_seconds": int(settings.streaming.ingest_window.total_seconds()),
+        "deduplicate": settings.streaming.deduplicate,
+        "counters": {counter.name: counter.model_dump(mode="json") for counter in settings.counters},
+    }
+
+
+def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Raises JobError where the increments would not be right from here on; returns what is worth saying."""
+    name = f"streaming_counts ({settings.streaming.checkpoint})"
+    if before["topic_id"] != now["topic_id"]:
+        raise made_again(name, settings, "Start once with --from-cutoff")
+    if before["ingest_window_seconds"] != now["ingest_window_seconds"]:
+        raise JobError(
+            f"streaming.ingest_window was {before['ingest_window_seconds']} s when {name} began and is "
+            f"{now['ingest_window_seconds']} s: increments of both lengths would overlap. Set it back, or set realtime.keyspace "
+            "to a new one and start with --from-cutoff"
+        )
+    if before["deduplicate"] != now["deduplicate"]:
+        raise JobError(
+            f"streaming.deduplicate changed since {name} began, and its state with it: start with --from-cutoff"
+        )
+    new = sorted(set(now["counters"]) - set(before["counters"]))
+    if new:
+        raise JobError(
+            f"counters that are new since {name} began: {', '.join(new)}. From here on alone, the events since the published "
+            "cutoff would miss in them: start once with --from-cutoff, which reads these again for all counters (twice counts "
+            f"once), after `batch_totals --full --counter {new[0]}` has counted the history"
+        )
+    changed = sorted(name for name, said in now["counters"].items() if before["counters"][name] != said)
+    return [
+        f"counter {name}: its definition changed; windows that are over keep what they have until `restore_counts --apply`, "
+        f"totals until `batch_totals --full --counter {name}`"
+        for name in changed
+    ]

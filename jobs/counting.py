@@ -1,0 +1,101 @@
+"""The event log counted: events read, excluded, deduplicated, weighed and summed, and added to the previous totals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.frames.contributions import contributions
+from jobs.frames.events import DECODED, DECODER, decode, fields_type
+from jobs.frames.totals import added, deduplicated, replaced, totals
+from jobs.sinks.snapshots import read_snapshot
+from jobs.sources.event_log import read_decoded, read_log
+from stitch import exclusions
+from stitch.counters import Counter
+from stitch.runs import Run
+from stitch.settings import Settings
+
+Facts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Totals of some counters, and what was read for them, to be asked after they were computed."""
+
+    rows: DataFrame
+    facts: Callable[[], Facts]
+
+
+def count_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[DataFrame, Callable[[], Facts]]:
+    """The totals at the run's cutoff (snapshots.SCHEMA) and the figures of what was read."""
+    anew = [counter for counter in settings.counters if counter.name in run.recount]
+    onward = [counter for counter in settings.counters if counter.name not in run.recount]
+    previous = read_snapshot(spark, settings.log.snapshots, run.base)
+    is_anew = F.col("counter").isin(sorted(run.recount))
+    parts: list[Counted] = []
+    rows = []
+    if onward and run.base:
+        parts.append(count_windows(spark, settings, onward, run.base.cutoff, run.target.cutoff))
+        rows.append(added(previous.where(~is_anew), parts[-1].rows))
+    if anew:
+        parts.append(count_windows(spark, settings, anew, None, run.target.cutoff))
+        rows.append(replaced(previous.where(is_anew), parts[-1].rows))
+    whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
+    return whole, parts[0].facts
+
+
+def count_windows(
+    spark: SparkSession, settings: Settings, counters: list[Counter], since: datetime | None, until: datetime
+) -> Counted:
+    """What the ingest windows in [since, until) add to the totals of the counters.
+
+    The figures are observed while the totals are computed: a pass of their own would read the log again.
+    """
+    seen_since = since - settings.log.lookback if since else None
+    new = F.lit(True) if since is None else F.coalesce(F.col("timestamp") >= F.lit(since), F.lit(True))
+    read, valid, kept = Observation(), Observation(), Observation()
+    decoded = read_events(spark, settings, seen_since, until).observe(
+        read,
+        F.count(F.when(new, 1)).alias("records"),
+        F.count(F.when(new, F.col("reject_reason"))).alias("rejected"),
+    )
+    wanted = not_excluded(spark, decoded, settings).observe(valid, F.count(F.when(new, 1)).alias("wanted"))
+    # The earliest of each event_id: one that came before `since` is counted already.
+    first = deduplicated(wanted).where(new).observe(kept, F.count(F.lit(1)).alias("events"))
+
+    def facts() -> Facts:
+        records, rejected = read.get["records"], read.get["rejected"]
+        wanted, events = valid.get["wanted"], kept.get["events"]
+        excluded = records - rejected - wanted
+        return {"records": records, "rejected": rejected, "excluded": excluded, "duplicates": wanted - events,
+                "events": events}  # fmt: skip
+
+    return Counted(totals(contributions(first, counters), counters), facts)
+
+
+def read_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
+    """The log decoded (DECODED): as the archive did where the decoder is the same, else anew from the payloads."""
+    decoder = settings.decoder(DECODER)
+    anew = decode(read_log(spark, settings.log, since, until, decoder), settings).select(*DECODED)
+    if settings.log.origin != "archive":
+        return anew
+    known = read_decoded(spark, settings.log, since, until, decoder, fields_type(settings)).select(*DECODED)
+    return known.unionByName(anew)
+
+
+def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:
+    """Decoded records → the valid ones that no exclusion names, the same columns."""
+    left = decoded.where(F.col("reject_reason").isNull())
+    for field, values in exclusions.read(settings.log.exclusions, settings.fields).items():
+        column = F.col("event_id") if field == "event_id" else F.col(f"fields.{field}").cast("string")
+        left = _without(spark, left, column, values)
+    return left
+
+
+def _without(spark: SparkSession, rows: DataFrame, column: object, values: Iterable[str]) -> DataFrame:
+    listed = F.broadcast(spark.createDataFrame([(value,) for value in values], "_excluded string"))
+    return rows.join(listed, column == F.col("_excluded"), how="left_anti")

@@ -1,0 +1,138 @@
+"""From counted totals to published ones: compare, load, publish. The same for every job that makes totals.
+
+Each row carries its own cutoff, so a reader merges a half-finished load exactly and a run that died is simply run
+again. Only after all rows are in are the counters' cutoffs published, all of them in one logged batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from cassandra.cluster import Session
+from cassandra.query import BatchStatement
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs import failpoints
+from jobs.errors import JobError, Unreachable
+from jobs.frames.corrections import days
+from jobs.sinks.cassandra import connected, upsert, upsert_by_member
+from jobs.sinks.snapshots import forget, note_loaded, note_loading, read_snapshot
+from jobs.sources.event_log import first_ingest_day
+from jobs.sources.stored import read_increments, read_progress
+from jobs.sources.topic import offsets_at
+from stitch.cutoff import incomplete_partitions
+from stitch.guard import Day, corrected, objections
+from stitch.runs import Run
+from stitch.settings import Settings
+
+STREAMING_JOB = "streaming_counts"
+
+
+def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> list[Day] | str:
+    """What the run changes of what readers saw before it; or why that cannot be told."""
+    reason = not_comparable(settings, run, now)
+    if reason:
+        return reason
+    since = run.base.cutoff if run.base else None
+    live = read_increments(spark, settings, since, run.target.cutoff)
+    live = live.where(F.col("counter").isin([counter.name for counter in settings.counters]))
+    rows = days(read_snapshot(spark, settings.log.snapshots, run.base), live, new).collect()
+    found = [Day(*row) for row in rows]
+    held = {day.counter for day in found if day.previous}
+    backfilled = run.recount - held if run.base else frozenset()  # new counters: their history corrects nothing
+    return [day for day in found if day.counter not in backfilled]
+
+
+def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
+    """Why the increments that the run replaces say nothing about it; None where they do."""
+    if settings.log.origin != "archive":
+        return "a log of other origin has no real-time layer"
+    since = run.base.cutoff if run.base else first_ingest_day(settings.log)
+    if since < now - settings.realtime.retention:
+        return "increments of the windows since then have expired"
+    try:
+        with connected(settings.realtime, "realtime") as cassandra:
+            progress = read_progress(cassandra, STREAMING_JOB)
+        if progress is None:
+            return "streaming_counts has counted nothing"
+        if incomplete_partitions(offsets_at(settings.kafka, run.target.cutoff), progress.offsets):
+            return "streaming_counts has not come to the cutoff yet"
+    except Unreachable as error:
+        return str(error)
+    return None
+
+
+def guard(compared: list[Day] | str, run: Run, settings: Settings, accept: bool) -> None:
+    """Raises JobError where the run would change too much of what readers saw, unless a person accepts it."""
+    if isinstance(compared, str):
+        print(f"not compared with the real-time layer: {compared}", flush=True)
+        return
+    found = objections(compared, run.recount, settings.batch.max_difference, settings.batch.min_difference)
+    if found and not accept:
+        raise JobError(
+            "nothing was loaded, since readers would see counts change by more than batch.max_difference="
+            f"{settings.batch.max_difference}:\n  "
+            + "\n  ".join(found)
+            + "\nLook into it (`stitch audit` compares log and "
+            "increments), then run again, with --accept where the log is right"
+        )
+
+
+def load(rows: DataFrame, settings: Settings, run: Run) -> int:
+    """Upsert the changed rows with the cutoff they hold and the run's write timestamp; returns how many."""
+    changed = rows.where("changed").select(
+        "counter", "key", "member", "granularity", "bucket", "count",
+        F.lit(run.target.cutoff).alias("cutoff"),
+        F.lit(run.target.write_time).alias("write_time"),
+    )  # fmt: skip
+    if failpoints.armed("half_loaded"):
+        half = F.pmod(F.xxhash64("counter", "key", "granularity", "bucket", "member"), F.lit(2)) == 0
+        upsert_by_member(changed.where(half), settings.batch, "totals")
+        failpoints.die("half_loaded")
+    upsert_by_member(changed, settings.batch, "totals")
+    return changed.count()
+
+
+def publish(cassandra: Session, settings: Settings, run: Run) -> None:
+    """Publish the cutoff of every counter, all or none: from now on readers need no increment of an earlier window."""
+    batch = BatchStatement()
+    for counter in settings.counters:
+        batch.add(
+            "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s)",
+            (counter.name, run.target.cutoff, run.target.revision),
+        )
+    cassandra.execute(batch, timeout=60)
+
+
+def keep_corrections(spark: SparkSession, compared: list[Day] | str, settings: Settings, run: Run) -> None:
+    """One row for each counter and day that the run changes: readers ask there why their plays dropped."""
+    rows: Iterable[Day] = [] if isinstance(compared, str) else corrected(compared)
+    stamp = (run.target.cutoff, run.target.revision, run.target.write_time)
+    values = [(day.counter, day.day, *stamp, day.before, day.after) for day in rows]
+    if values:
+        schema = "counter string, day date, cutoff timestamp, revision bigint, write_time bigint, before bigint, after bigint"
+        upsert(spark.createDataFrame(values, schema), settings.batch, "corrections")
+
+
+def load_and_publish(
+    spark: SparkSession, cassandra: Session, settings: Settings, run: Run, rows: DataFrame, accept: bool, now: datetime
+) -> int:
+    """Compare, load, publish; returns the number of rows written. `rows` is the run's snapshot (snapshots.SCHEMA)."""
+    failpoints.die("before_load")
+    compared = compare(spark, settings, run, rows, now)
+    guard(compared, run, settings, accept)
+    note_loading(settings.log.snapshots, run)
+    written = load(rows, settings, run)
+    failpoints.die("before_publish")
+    keep_corrections(spark, compared, settings, run)
+    publish(cassandra, settings, run)
+    finish(settings, run)
+    return written
+
+
+def finish(settings: Settings, run: Run) -> None:
+    """All is in: take the note of the load away, and snapshots that are too old."""
+    note_loaded(settings.log.snapshots)
+    forget(settings.log.snapshots, settings.log.keep_snapshots, run.target)

@@ -1,0 +1,71 @@
+"""A streaming job's checkpoint: how far it has come, and a note of what it was counting when it did.
+
+Reached by Hadoop's file systems, since a checkpoint may lie on any of them. Spark's own files in it are only read.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+NOTE = "stitch.json"
+
+
+class Checkpoint:
+    """One folder; `topic` is the one whose offsets it holds."""
+
+    def __init__(self, spark: SparkSession, path: str, topic: str) -> None:
+        self._jvm: Any = spark._jvm
+        self.path, self._topic = path, topic
+        self._fs = self._at().getFileSystem(spark._jsc.hadoopConfiguration())
+
+    def exists(self) -> bool:
+        """Whether a query ever planned a micro-batch here."""
+        return bool(self._batches("offsets"))
+
+    def next_offsets(self) -> dict[int, int]:
+        """partition → the first offset behind the last committed micro-batch; empty before the first commit."""
+        committed = self._batches("commits")
+        planned = set(self._batches("offsets"))
+        newest = max((batch for batch in committed if batch in planned), default=None)
+        if newest is None:
+            return {}
+        last_line = self._read(f"offsets/{newest}").strip().splitlines()[-1]
+        return {int(p): offset for p, offset in json.loads(last_line).get(self._topic, {}).items()}
+
+    def note(self) -> dict[str, Any] | None:
+        """What was noted when the query began; None where nothing was."""
+        return json.loads(self._read(NOTE)) if self._fs.exists(self._at(NOTE)) else None
+
+    def write_note(self, note: dict[str, Any]) -> None:
+        """Note what the query counts, for its next start."""
+        out = self._fs.create(self._at(NOTE), True)
+        try:
+            out.write(bytearray(json.dumps(note, sort_keys=True).encode()))
+        finally:
+            out.close()
+
+    def set_aside(self, now: datetime) -> str:
+        """Rename the folder, so that the next query starts afresh; returns its new path."""
+        aside = f"{self.path}.until-{now:%Y%m%dT%H%M%S}"
+        self._fs.rename(self._at(), self._jvm.org.apache.hadoop.fs.Path(aside))
+        return aside
+
+    def _batches(self, folder: str) -> list[int]:
+        if not self._fs.exists(self._at(folder)):
+            return []
+        names = [status.getPath().getName() for status in self._fs.listStatus(self._at(folder))]
+        return sorted(int(name) for name in names if name.isdigit())
+
+    def _at(self, part: str = "") -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(f"{self.path}/{part}" if part else self.path)
+
+    def _read(self, part: str) -> str:
+        stream = self._fs.open(self._at(part))
+        try:
+            return str(self._jvm.org.apache.commons.io.IOUtils.toString(stream, "UTF-8"))
+        finally:
+            stream.close()

@@ -1,0 +1,63 @@
+"""What the layers hold, read back as tables: by a scan, for only a scan finds rows that should not be there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from cassandra.cluster import Session
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from stitch.cutoff import Published
+from stitch.settings import Settings
+
+
+class Progress(NamedTuple):
+    """How far the streaming job has come: `offsets` of each partition are behind the increments."""
+
+    realtime_through: datetime | None
+    offsets: dict[int, int]
+
+
+def published(cassandra: Session) -> dict[str, Published]:
+    """counter → what is published of it."""
+    rows = cassandra.execute("SELECT counter, cutoff, revision FROM cutoffs")
+    return {row.counter: Published(row.cutoff.replace(tzinfo=UTC), row.revision) for row in rows}
+
+
+def read_progress(cassandra: Session, job: str) -> Progress | None:
+    """The streaming job's progress; None before its first micro-batch."""
+    row = cassandra.execute("SELECT realtime_through, offsets FROM progress WHERE job = %s", (job,)).one()
+    if row is None:
+        return None
+    through = row.realtime_through.replace(tzinfo=UTC) if row.realtime_through else None
+    return Progress(through, dict(row.offsets or {}))
+
+
+def read_increments(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
+    """The increments of ingest windows in [since, until): (counter, key, member, ingest_window, bucket, count, write_time)."""
+    columns = ["counter", "key", "ingest_window", "bucket", "count", F.expr("writetime(count)").alias("write_time")]
+    keys = _table(spark, "realtime", settings.realtime.keyspace, "increments").select(
+        *columns, F.lit(None).cast("string").alias("member")
+    )
+    members = _table(spark, "realtime", settings.realtime.keyspace, "member_increments").select(*columns, "member")
+    within = F.col("ingest_window") < F.lit(until)
+    if since:
+        within &= F.col("ingest_window") >= F.lit(since)
+    return keys.unionByName(members).where(within)
+
+
+def read_totals(spark: SparkSession, settings: Settings) -> DataFrame:
+    """The totals: (counter, key, member, granularity, bucket, count, cutoff)."""
+    columns = ["counter", "key", "granularity", "bucket", "count", "cutoff"]
+    keys = _table(spark, "batch", settings.batch.keyspace, "totals").select(
+        *columns, F.lit(None).cast("string").alias("member")
+    )
+    members = _table(spark, "batch", settings.batch.keyspace, "member_totals").select(*columns, "member")
+    return keys.unionByName(members)
+
+
+def _table(spark: SparkSession, cluster: str, keyspace: str, table: str) -> DataFrame:
+    reader = spark.read.format("org.apache.spark.sql.cassandra")
+    return reader.options(cluster=cluster, keyspace=keyspace, table=table).load()

@@ -1,0 +1,77 @@
+"""Events that are not to be counted: spam found later, a creator's bots, a person's right to be forgotten.
+
+A JSON-lines file beside the log, one rule a line: {"event_id": "e1"} or {"track_id": "t9", "reason": "bought plays"}.
+A rule names one field and its value; an event that has it is left out of every count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from stitch.errors import StitchError
+
+
+class ExclusionError(StitchError):
+    """A file of exclusions cannot be used; the message lists every bad line, and nothing was changed."""
+
+
+def parse(text: str, fields: Collection[str], name: str) -> dict[str, list[str]]:
+    """field → values to leave out. `fields`: those that an event may have besides its event_id."""
+    found: dict[str, list[str]] = {}
+    wrong = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            field, value = _rule(line, fields)
+        except ValueError as error:
+            wrong.append(f"  line {number}: {error}")
+        else:
+            found.setdefault(field, []).append(value)
+    if wrong:
+        raise ExclusionError("\n".join([f"{name} cannot be used:", *wrong]))
+    return {field: sorted(set(values)) for field, values in found.items()}
+
+
+def read(path: str, fields: Collection[str]) -> dict[str, list[str]]:
+    """The exclusions that are in force; none where there is no file."""
+    file = Path(path)
+    return parse(file.read_text("utf-8"), fields, path) if file.exists() else {}
+
+
+def keep(new: str, path: str, fields: Collection[str]) -> int:
+    """Add the rules of the file `new` to those in force; returns how many were not there yet."""
+    try:
+        text = Path(new).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExclusionError(f"{new} cannot be read: {error}") from None
+    parse(text, fields, new)
+    file = Path(path)
+    kept = file.read_text("utf-8").splitlines() if file.exists() else []
+    added = [line for line in dict.fromkeys(text.splitlines()) if line.strip() and line not in kept]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    half = file.with_name(f".{file.name}.half")
+    half.write_text("".join(f"{line}\n" for line in [*kept, *added]), "utf-8")
+    half.replace(file)  # whole or not at all: a run that reads meanwhile sees the one or the other
+    return len(added)
+
+
+def _rule(line: str, fields: Collection[str]) -> tuple[str, str]:
+    try:
+        rule: Any = json.loads(line)
+    except ValueError:
+        raise ValueError(f"not JSON: {line[:80]}") from None
+    if not isinstance(rule, dict):
+        raise ValueError('a rule is an object such as {"event_id": "e1"}')
+    named = {name: value for name, value in rule.items() if name != "reason"}
+    if len(named) != 1:
+        raise ValueError("a rule names exactly one field, and perhaps a reason")
+    ((field, value),) = named.items()
+    if field != "event_id" and field not in fields:
+        raise ValueError(f"no event has a field {field!r}; known are event_id, {', '.join(sorted(fields))}")
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        raise ValueError(f"the value of {field} must be a string or an integer")
+    return field, str(value)

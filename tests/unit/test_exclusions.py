@@ -1,0 +1,43 @@
+"""Events that are not to be counted: which rules a file may hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stitch.exclusions import ExclusionError, keep, parse, read
+
+FIELDS = ("track_id", "country")
+
+
+def test_rules_are_values_by_field_and_a_reason_is_for_people() -> None:
+    text = '{"event_id": "e2"}\n\n{"event_id": "e1", "reason": "bot"}\n{"track_id": 9}\n{"event_id": "e1"}\n'
+    assert parse(text, FIELDS, "f") == {"event_id": ["e1", "e2"], "track_id": ["9"]}
+
+
+def test_every_bad_line_is_told_at_once() -> None:
+    text = 'e1\n["e1"]\n{"event_id": "e1", "track_id": "t1"}\n{"nobody": "x"}\n{"country": null}\n{"country": "T1"}'
+    with pytest.raises(ExclusionError) as told:
+        parse(text, FIELDS, "spam.jsonl")
+    assert str(told.value).splitlines() == [
+        "spam.jsonl cannot be used:",
+        "  line 1: not JSON: e1",
+        '  line 2: a rule is an object such as {"event_id": "e1"}',
+        "  line 3: a rule names exactly one field, and perhaps a reason",
+        "  line 4: no event has a field 'nobody'; known are event_id, country, track_id",
+        "  line 5: the value of country must be a string or an integer",
+    ]
+
+
+def test_rules_are_kept_once_and_a_bad_file_changes_nothing(tmp_path: Path) -> None:
+    kept, new, bad = (str(tmp_path / name) for name in ("kept/exclusions.jsonl", "new.jsonl", "bad.jsonl"))
+    Path(new).write_text('{"event_id": "e1"}\n{"event_id": "e2"}\n')
+    Path(bad).write_text('{"event_id": "e3"}\nbroken\n')
+    assert (keep(new, kept, FIELDS), keep(new, kept, FIELDS)) == (2, 0)
+    with pytest.raises(ExclusionError):
+        keep(bad, kept, FIELDS)
+    assert read(kept, FIELDS) == {"event_id": ["e1", "e2"]}
+    assert read(str(tmp_path / "none"), FIELDS) == {}
+    with pytest.raises(ExclusionError, match="cannot be read"):
+        keep(str(tmp_path / "none"), kept, FIELDS)
