@@ -61,6 +61,10 @@ integration: setup ## jobs and reader on a real Kafka and Cassandra
 e2e: setup ## from producer to HTTP
 	$(BIN)/pytest tests/e2e -q
 
+.PHONY: faults
+faults: setup ## every fault injected on real parts, the slow ones too (minutes each); STITCH_SEED=n repeats a run
+	$(BIN)/pytest tests/faults -m "slow or not slow"
+
 .PHONY: check
 check: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check .

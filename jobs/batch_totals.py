@@ -21,16 +21,16 @@ from datetime import UTC, datetime
 import click
 from cassandra.cluster import Session
 
+from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import JobError, run
 from jobs.frames.totals import replaced
 from jobs.loading import finish, load, load_and_publish, publish
+from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import half_loaded, named, note_loading, only_one, read_snapshot, write_snapshot
-from jobs.sources.completeness import check_complete, lost_hours
 from jobs.sources.stored import published
 from jobs.spark import session
-from stitch.cutoff import window_start
 from stitch.exclusions import keep
 from stitch.runs import Run, folder, newest, plan, restoring
 from stitch.settings import Settings, load_settings
@@ -99,22 +99,6 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     return plan(names, known, cutoff, held, ask.full, ask.counter, half_loaded(settings.log.snapshots))
 
 
-def passed_edge(settings: Settings, now: datetime) -> datetime:
-    """The end of the newest ingest window that is over, brokers' clocks granted their grace."""
-    return window_start(now - settings.log.grace, settings.streaming.ingest_window)
-
-
-def checked_edge(settings: Settings, cutoff: datetime, now: datetime) -> datetime:
-    """The cutoff. Raises JobError where it is no edge, or one that has not passed."""
-    passed = passed_edge(settings, now)
-    if cutoff != window_start(cutoff, settings.streaming.ingest_window) or cutoff > passed:
-        raise JobError(
-            f"--cutoff {cutoff:%FT%TZ}: must be the edge of an ingest window ({settings.streaming.ingest_window}) "
-            f"that has passed by {settings.log.grace}; the last is {passed:%FT%TZ}"
-        )
-    return cutoff
-
-
 def restore(settings: Settings, cassandra: Session, name: str, now: datetime) -> None:
     """Bring a snapshot back: its cutoff is published FIRST, for rows not yet restored carry their own, newer one."""
     kept = named(name, settings.log.snapshots)
@@ -145,17 +129,6 @@ def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, se
     }
     said = " ".join(f"{name}={value}" for name, value in figures.items())
     print(f"{JOB} published cutoff={planned.target.cutoff:%FT%TZ} run={planned.kind}{anew} {said}", flush=True)
-
-
-def parse_instant(_: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
-    """An ISO-8601 instant, UTC where it names no zone."""
-    if text is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise JobError(f"--{option.name} {text!r} is not an ISO-8601 instant such as 2026-11-23T00:00:00Z") from None
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 @click.command()

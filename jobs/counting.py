@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
-from jobs.frames.events import DECODED, DECODER, decode, fields_type
+from jobs.frames.events import DECODED, DECODER, accepted, decode, fields_type
+from jobs.frames.increments import increments, once_per_window
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
 from jobs.sources.event_log import read_decoded, read_log
@@ -45,7 +46,7 @@ def count_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Dat
         parts.append(count_windows(spark, settings, anew, None, run.target.cutoff))
         rows.append(replaced(previous.where(is_anew), parts[-1].rows))
     whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
-    return whole, parts[0].facts
+    return whole, parts[-1].facts  # of what was counted anew, where anything was
 
 
 def count_windows(
@@ -89,13 +90,30 @@ def read_events(spark: SparkSession, settings: Settings, since: datetime | None,
 
 def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:
     """Decoded records → the valid ones that no exclusion names, the same columns."""
-    left = decoded.where(F.col("reject_reason").isNull())
-    for field, values in exclusions.read(settings.log.exclusions, settings.fields).items():
+    return judged(spark, decoded, settings).where(F.col("verdict") == "wanted").drop("verdict")
+
+
+def judged(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:
+    """Decoded records → the same with a verdict: rejected, excluded or wanted."""
+    flagged, named = decoded, F.lit(False)
+    for at, (field, values) in enumerate(exclusions.read(settings.log.exclusions, settings.fields).items()):
         column = F.col("event_id") if field == "event_id" else F.col(f"fields.{field}").cast("string")
-        left = _without(spark, left, column, values)
-    return left
+        listed = F.broadcast(spark.createDataFrame([(value,) for value in values], f"_excluded_{at} string"))
+        flagged = flagged.join(listed, column == F.col(f"_excluded_{at}"), how="left")
+        named = named | F.col(f"_excluded_{at}").isNotNull()
+    rejected = F.col("reject_reason").isNotNull()
+    verdict = F.when(rejected, "rejected").when(named, "excluded").otherwise("wanted")
+    return flagged.select(*decoded.columns, verdict.alias("verdict"))
 
 
-def _without(spark: SparkSession, rows: DataFrame, column: object, values: Iterable[str]) -> DataFrame:
-    listed = F.broadcast(spark.createDataFrame([(value,) for value in values], "_excluded string"))
-    return rows.join(listed, column == F.col("_excluded"), how="left_anti")
+def first_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
+    """The events that count: valid, not excluded, the first of each event_id in the range."""
+    return deduplicated(not_excluded(spark, read_events(spark, settings, since, until), settings))
+
+
+def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
+    """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes them."""
+    events = accepted(not_excluded(spark, read_events(spark, settings, since, until), settings))
+    window = settings.streaming.ingest_window
+    once = once_per_window(events, window) if settings.streaming.deduplicate else events
+    return increments(contributions(once, settings.counters), window)

@@ -15,19 +15,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs import failpoints
+from jobs.completeness import uncounted_offsets
 from jobs.errors import JobError, Unreachable
 from jobs.frames.corrections import days
-from jobs.sinks.cassandra import connected, upsert, upsert_by_member
+from jobs.sinks.cassandra import upsert, upsert_by_member
 from jobs.sinks.snapshots import forget, note_loaded, note_loading, read_snapshot
 from jobs.sources.event_log import first_ingest_day
-from jobs.sources.stored import read_increments, read_progress
-from jobs.sources.topic import offsets_at
-from stitch.cutoff import incomplete_partitions
+from jobs.sources.stored import read_increments
 from stitch.guard import Day, corrected, objections
 from stitch.runs import Run
 from stitch.settings import Settings
-
-STREAMING_JOB = "streaming_counts"
 
 
 def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> list[Day] | str:
@@ -53,11 +50,7 @@ def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
     if since < now - settings.realtime.retention:
         return "increments of the windows since then have expired"
     try:
-        with connected(settings.realtime, "realtime") as cassandra:
-            progress = read_progress(cassandra, STREAMING_JOB)
-        if progress is None:
-            return "streaming_counts has counted nothing"
-        if incomplete_partitions(offsets_at(settings.kafka, run.target.cutoff), progress.offsets):
+        if uncounted_offsets(settings, run.target.cutoff):
             return "streaming_counts has not come to the cutoff yet"
     except Unreachable as error:
         return str(error)

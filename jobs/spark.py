@@ -13,6 +13,8 @@ from pyspark.sql import SparkSession
 
 from stitch.settings import CassandraSettings, Settings
 
+_PROPAGATE_EMPTY = "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
+
 
 @contextmanager
 def session(job: str, settings: Settings) -> Iterator[SparkSession]:
@@ -22,6 +24,8 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     spark.sparkContext.setLogLevel("ERROR")
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set("spark.sql.ansi.enabled", "false")
+    # It would take an empty stage out of the plan together with the figures observed in it, and who asks for them waits for ever.
+    spark.conf.set("spark.sql.adaptive.optimizer.excludedRules", _PROPAGATE_EMPTY)
     for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
         _point(spark, cluster, layer)
     try:

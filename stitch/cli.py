@@ -97,6 +97,14 @@ def submit_job(context: click.Context, job: str, args: tuple[str, ...]) -> None:
     context.exit(submit(job, args, context.obj))
 
 
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def audit(context: click.Context, args: tuple[str, ...]) -> None:
+    """Are the counts right, and how do you know? One page; exit status 2 where something is not. --sample, --json."""
+    context.exit(submit("audit_counts", args, context.obj))
+
+
 @main.command()
 @click.pass_context
 def serve(context: click.Context) -> None:

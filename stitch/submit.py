@@ -19,7 +19,9 @@ import psutil
 from stitch.local.java import java_home
 
 ROOT = Path(__file__).resolve().parents[1]
-JOBS = ("streaming_counts", "archive_events", "batch_totals")
+JOBS = (
+    "streaming_counts", "archive_events", "batch_totals", "rollup_increments", "restore_counts", "audit_counts",
+)  # fmt: skip
 
 
 def command(job: str, args: Sequence[str], spark_args: Sequence[str] = ()) -> list[str]:

@@ -9,6 +9,7 @@ import atexit
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import tomllib
@@ -132,6 +133,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         local_stack.down(settings, say=lambda _: None)
 
     atexit.register(take_down)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by SIGTERM takes it down too
     try:
         local_stack.up(settings)
         yield Stack(settings, config)
@@ -187,7 +189,7 @@ def reader() -> Iterator[Reader]:
 
 
 @pytest.fixture
-def run_job(spark: Any, fresh: Stack) -> Callable[..., None]:
+def run_job(spark: Any, fresh: Stack) -> Callable[..., Any]:
     """Runs a job of the fresh stack to its end, in the test run's own Spark: run_job("batch_totals", full=True)."""
     return partial(run_in, fresh.settings)
 
@@ -195,13 +197,24 @@ def run_job(spark: Any, fresh: Stack) -> Callable[..., None]:
 def run_in(settings: Settings, job: str, **asked: Any) -> Any:
     """Run a job to its end in this process; it may raise JobError. `asked`: the options of its command line."""
     from jobs.archive_events import archive_topic
+    from jobs.audit_counts import audit
     from jobs.batch_totals import Ask, total_log
     from jobs.queries import Stop
+    from jobs.restore_counts import restore_counts
+    from jobs.rollup_increments import roll_up
     from jobs.streaming_counts import count_topic
 
-    if job == "batch_totals":
-        return total_log(settings, Ask(**asked), datetime.now(UTC))
-    return {"streaming_counts": count_topic, "archive_events": archive_topic}[job](settings, True, Stop(), **asked)
+    now = datetime.now(UTC)
+    return {
+        "streaming_counts": lambda: count_topic(settings, True, Stop(), **asked),
+        "archive_events": lambda: archive_topic(settings, True, Stop(), **asked),
+        "batch_totals": lambda: total_log(settings, Ask(**asked), now),
+        "rollup_increments": lambda: roll_up(settings, asked.get("cutoff"), now),
+        "restore_counts": lambda: restore_counts(
+            settings, asked.get("since"), asked.get("until"), asked.get("apply", False), 50, now
+        ),
+        "audit_counts": lambda: audit(settings, asked.get("sample", 1.0), now),
+    }[job]()
 
 
 @pytest.fixture(scope="session")

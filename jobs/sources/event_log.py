@@ -58,6 +58,19 @@ def archived_offsets(spark: SparkSession, log: LogSettings, topic_id: str) -> di
     return {row["partition"]: row["last"] + 1 for row in last.collect()}
 
 
+def read_offsets(spark: SparkSession, log: LogSettings) -> DataFrame:
+    """(topic_id, partition, offset) of every archived record."""
+    parts = [
+        _archive(spark, log, RAW, topic_id).select(F.lit(topic_id).alias("topic_id"), "partition", "offset")
+        for topic_id in sorted({segment.topic_id for segment in segments(log)})
+    ]
+    return (
+        reduce(DataFrame.unionByName, parts)
+        if parts
+        else spark.createDataFrame([], "topic_id string, partition int, offset bigint")
+    )
+
+
 def last_appended(spark: SparkSession, log: LogSettings, partition: int | None = None) -> datetime | None:
     """When the newest archived record (of the partition) was appended."""
     rows = _archive(spark, log, RAW)

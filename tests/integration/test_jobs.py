@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
-from flask.testing import FlaskClient
 
 from jobs.errors import JobError
-from stitch.cutoff import window_start
 from stitch.local.producer import produce
 from stitch.settings import load_settings
 from stitch.submit import submit
 from tests.conftest import Reader, Stack, run_in, write_config
-
-HOUR = "2024-02-29T23:10:00Z"
-
-
-def event(event_id: str, kind: str, **fields: Any) -> bytes:
-    return json.dumps({"event_id": event_id, "type": kind, "occurred_at": HOUR, **fields}).encode()
-
-
-def count(client: FlaskClient, counter: str, key: str, layer: str = "merged") -> int:
-    response = client.post("/v1/totals", json={"counters": [counter], "keys": [key], "layer": layer})
-    assert response.status_code == 200, response.text
-    return int(response.json["data"][0]["counts"][counter])
-
-
-def wait_for_the_window_to_end(fresh: Stack) -> None:
-    streaming, log = fresh.settings.streaming, fresh.settings.log
-    now = datetime.now(UTC)
-    end = window_start(now, streaming.ingest_window) + streaming.ingest_window + log.grace
-    time.sleep((end - now + timedelta(seconds=0.5)).total_seconds())
+from tests.steps import count, event, wait_for_the_window_to_end
 
 
 def everything(capfd: pytest.CaptureFixture[str]) -> str:

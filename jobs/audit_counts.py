@@ -1,0 +1,235 @@
+"""Are the counts right, and how do you know? Everything that can be proven of log, totals and increments, on one page.
+
+    stitch audit [--sample 0.1] [--json]           (stitch submit audit_counts, the same)
+
+--sample  recount this share of the keys (default: 1, all of them)
+--json    print the findings as JSON
+
+It reads and never writes, while everything runs. Exit status: 0 where all is right, 2 where something is not, 1 where it
+could not be told.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.completeness import missing_offsets, uncounted_offsets
+from jobs.counting import expected_increments, first_events, judged, read_events
+from jobs.errors import JobError, run
+from jobs.frames.audits import conserved, contiguous, unequal_zooms
+from jobs.frames.contributions import contributions
+from jobs.frames.differences import compared, differing
+from jobs.frames.totals import totals
+from jobs.options import passed_edge
+from jobs.sinks.cassandra import connected
+from jobs.sources.event_log import read_offsets
+from jobs.sources.segments import losses
+from jobs.sources.stored import published, read_increments, read_totals
+from jobs.sources.topic import edges, offsets_at
+from jobs.spark import session
+from stitch.runs import newest
+from stitch.settings import Settings, load_settings
+
+JOB = "audit_counts"
+SHOWN = 10
+STEPS_BACK = 24  # ingest windows in which to look for one that is complete
+PATIENCE = timedelta(minutes=10)
+TOTAL = ["counter", "key", "member", "granularity", "bucket"]
+INCREMENT = ["counter", "key", "member", "ingest_window", "bucket"]
+
+
+@dataclass
+class Finding:
+    """One thing that was looked at: whether it is right, in a sentence, and what is wrong with it."""
+
+    about: str
+    right: bool
+    said: str
+    details: list[str] = field(default_factory=list)
+
+
+def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
+    """Look at everything; the report (see --json)."""
+    with connected(settings.batch, "batch") as cassandra, session(JOB, settings) as spark:
+        names = [counter.name for counter in settings.counters]
+        before = published(cassandra)
+        base = newest(names, before)
+        cutoff = base.cutoff if base else None
+        edge, behind = reached(spark, settings, now)
+        findings = [behind, contiguity(spark, settings), conservation(spark, settings, edge)]
+        if cutoff:
+            at_cutoff = [name for name in names if before.get(name) == base]
+            findings += [recount(spark, settings, at_cutoff, cutoff, sample), zooms(spark, settings, cutoff)]
+        findings.append(live_window(spark, settings, cutoff, edge))
+        if published(cassandra) != before:
+            raise JobError("a batch published while the audit read: run it again")
+    return {"at": f"{now:%FT%TZ}", "cutoff": f"{cutoff:%FT%TZ}" if cutoff else None, "sample": sample,
+            "right": all(finding.right for finding in findings), "findings": [asdict(one) for one in findings]}  # fmt: skip
+
+
+def reached(spark: SparkSession, settings: Settings, now: datetime) -> tuple[datetime, Finding]:
+    """The newest edge of an ingest window that log and increments have both come to: what is looked at ends there."""
+    window, newest_edge = settings.streaming.ingest_window, passed_edge(settings, now)
+    if settings.log.origin != "archive":
+        return newest_edge, Finding("complete", True, "a log of other origin has no offsets")
+    first_missing: list[str] = []
+    for steps in range(STEPS_BACK):
+        edge = newest_edge - steps * window
+        missing = {"log": missing_offsets(spark, settings, edge), "increments": uncounted_offsets(settings, edge)}
+        details = [
+            f"{part}: partition {p}: {have} of {need} offsets before {edge:%FT%TZ}"
+            for part, partitions in missing.items()
+            for p, (have, need) in partitions.items()
+        ]
+        first_missing = first_missing or details
+        if not details:
+            break
+    fresh = not details and now - edge <= max(2 * window, PATIENCE)
+    said = f"log and increments hold every offset that the topic had at {edge:%FT%TZ}"
+    return edge, Finding(
+        "complete", fresh, said if not details else f"not even at {edge:%FT%TZ}", [] if fresh else first_missing
+    )
+
+
+def contiguity(spark: SparkSession, settings: Settings) -> Finding:
+    """The log's offsets without a gap or a repetition."""
+    rows = contiguous(read_offsets(spark, settings.log)).collect() if settings.log.origin == "archive" else []
+    known = {(loss["partition"], loss["first"]) for loss in losses(settings.log)}
+    gaps = [row for row in rows if row.missing and (row.partition, row.gap_from) not in known]
+    twice = sum(row.records - row.distinct for row in rows)
+    details = [
+        f"partition {row.partition}, topic {row.topic_id}: {row.missing} offsets missing from {row.gap_from}"
+        for row in gaps
+    ]
+    details += [f"{twice} records are there more than once"] if twice else []
+    accepted = f", {len(known)} losses accepted" if known else ""
+    records = sum(row.records for row in rows)
+    return Finding(
+        "log: contiguous", not details, f"{records} records of {len(rows)} partitions, by offset{accepted}", details
+    )
+
+
+def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> Finding:
+    """Appended = counted + duplicates + rejected + excluded, per ingest window. What was appended is asked of the broker,
+    for the last windows (older ones it may have removed), and of the log's offsets; the rest is told by content."""
+    records = judged(spark, read_events(spark, settings, None, edge), settings)
+    rows = conserved(records, settings.streaming.ingest_window).collect()
+    details, right = [], True
+    for at, row in enumerate(rows):
+        window = row.ingest_window.replace(tzinfo=UTC)
+        found = row.counted + row.duplicates + row.rejected + row.excluded
+        broker = produced(settings, window) if at >= len(rows) - SHOWN and settings.log.origin == "archive" else None
+        fine = row.appended == found and broker in (None, found)
+        right &= fine
+        details.append(
+            f"{window:%FT%TZ}: {row.appended if broker is None else broker} appended = {row.counted} counted + {row.duplicates} "
+            f"duplicates + {row.rejected} rejected + {row.excluded} excluded" + ("" if fine else "  IS WRONG")
+        )
+    sums = {
+        name: sum(row[name] for row in rows) for name in ("appended", "counted", "duplicates", "rejected", "excluded")
+    }
+    said = (
+        "{appended} appended = {counted} counted + {duplicates} duplicates + {rejected} rejected + {excluded} excluded"
+    )
+    return Finding("conservation", right, f"{said.format(**sums)}, in {len(rows)} ingest windows", details)
+
+
+def produced(settings: Settings, window: datetime) -> int | None:
+    """How many records the broker appended in an ingest window; None where it has removed some since."""
+    first = offsets_at(settings.kafka, window)
+    last = offsets_at(settings.kafka, window + settings.streaming.ingest_window)
+    removed = any(first[p] < low for p, (low, _) in edges(settings.kafka).items() if low)
+    return None if removed else sum(last[p] - first.get(p, 0) for p in last)
+
+
+def recount(spark: SparkSession, settings: Settings, names: list[str], cutoff: datetime, sample: float) -> Finding:
+    """The totals equal to a fresh count of the log up to the cutoff; rows that a running load wrote are left out."""
+    counters = [counter for counter in settings.counters if counter.name in names]
+    fresh = totals(contributions(first_events(spark, settings, None, cutoff), counters), counters)
+    stored = read_totals(spark, settings).where(F.col("counter").isin(names))
+    rows = compared(stored.where(_sampled(sample)), fresh.where(_sampled(sample)), TOTAL, "cutoff")
+    rows = rows.where(F.coalesce(F.col("cutoff") <= F.lit(cutoff), F.lit(True))).persist()
+    try:
+        wrong, looked = rows.where(differing()), rows.count()
+        count, details = wrong.count(), _examples(wrong, "bucket")
+    finally:
+        rows.unpersist()
+    share = "" if sample >= 1 else f" ({sample:.0%} of the keys)"
+    return Finding(
+        "totals: recount",
+        count == 0,
+        f"{count} of {looked} rows{share} differ from the log at {cutoff:%FT%TZ}",
+        details,
+    )
+
+
+def zooms(spark: SparkSession, settings: Settings, cutoff: datetime) -> Finding:
+    """All-time = Σ months = Σ days = Σ hours (= Σ finer), of every key and member."""
+    stored = read_totals(spark, settings).where(F.col("counter").isin([counter.name for counter in settings.counters]))
+    wrong = unequal_zooms(stored, settings.counters, cutoff)
+    details = [f"{row.counter} {row.key} {row.member or ''}: {row.sums}" for row in wrong.limit(SHOWN).collect()]
+    return Finding(
+        "totals: zoom", not details, "months = Σ days = Σ hours = all-time, of every key and member", details
+    )
+
+
+def live_window(spark: SparkSession, settings: Settings, cutoff: datetime | None, edge: datetime) -> Finding:
+    """The increments since the cutoff equal to what the log says, for the windows that are over."""
+    since = cutoff or edge - settings.realtime.retention
+    stored = read_increments(spark, settings, since, edge)
+    stored = stored.where(F.col("counter").isin([counter.name for counter in settings.counters]))
+    rows = compared(stored, expected_increments(spark, settings, since, edge), INCREMENT, "write_time").persist()
+    try:
+        wrong, looked = rows.where(differing()), rows.count()
+        count, details = wrong.count(), _examples(wrong, "ingest_window")
+    finally:
+        rows.unpersist()
+    said = f"{count} of {looked} rows of the windows {since:%FT%TZ} to {edge:%FT%TZ} differ from the log"
+    return Finding("increments: log", count == 0, said, details + (["restore_counts repairs them"] if count else []))
+
+
+def _examples(wrong: DataFrame, when: str) -> list[str]:
+    return [
+        f"{row.counter} {row.key} {row.member or ''} {row[when]:%FT%TZ}: stored {row.stored}, log {row.expected}"
+        for row in wrong.limit(SHOWN).collect()
+    ]
+
+
+def _sampled(share: float) -> Column:
+    return F.pmod(F.xxhash64("key"), F.lit(10_000)) < F.lit(round(share * 10_000))
+
+
+def printed(report: dict[str, Any]) -> str:
+    """The report for people: one page."""
+    lines = [f"stitch audit {report['at']}, published cutoff {report['cutoff'] or 'none'}"]
+    for finding in report["findings"]:
+        lines.append(f"{'ok   ' if finding['right'] else 'WRONG'} {finding['about']:<16} {finding['said']}")
+        details = finding["details"]
+        lines += [f"        {detail}" for detail in details[-SHOWN:]]
+        lines += [f"        ({len(details) - SHOWN} earlier)"] if len(details) > SHOWN else []
+    lines.append("the counts are right" if report["right"] else "the counts are NOT right")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--config", type=click.Path(), default=None, help="the settings file")
+@click.option("--sample", type=click.FloatRange(0.0001, 1), default=1.0, help="recount this share of the keys")
+@click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
+def main(config: str | None, sample: float, as_json: bool) -> None:
+    """Log, totals and increments against each other."""
+    report = audit(load_settings(config), sample, datetime.now(UTC))
+    print(json.dumps(report) if as_json else printed(report), flush=True)
+    if not report["right"]:
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    run(lambda: main(standalone_mode=False))

@@ -1,0 +1,71 @@
+"""What the audit asks of log and totals: gaps, sums that must agree, records that must all be somewhere."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.frames.contributions import floor_to
+from stitch.buckets import granularities_of
+from stitch.counters import Counter
+
+
+def contiguous(offsets: DataFrame) -> DataFrame:
+    """(topic_id, partition, offset) → per partition: records, distinct, missing (offsets), gap_from (the first missing)."""
+    distinct = offsets.groupBy("topic_id", "partition", "offset").agg(F.count(F.lit(1)).alias("times"))
+    before = F.lag("offset").over(Window.partitionBy("topic_id", "partition").orderBy("offset"))
+    stepped = distinct.withColumn("step", F.col("offset") - before)
+    gap = F.min(F.when(F.col("step") > 1, F.col("offset") - F.col("step") + 1))
+    return stepped.groupBy("topic_id", "partition").agg(
+        F.sum("times").alias("records"),
+        F.count(F.lit(1)).alias("distinct"),
+        F.sum(F.coalesce(F.col("step") - 1, F.lit(0))).alias("missing"),
+        gap.alias("gap_from"),
+    )
+
+
+def conserved(judged: DataFrame, ingest_window: timedelta) -> DataFrame:
+    """Decoded records with a verdict → per ingest window: appended (by offsets), counted, duplicates, rejected, excluded
+    (by content)."""
+    window = floor_to(F.col("timestamp"), int(ingest_window.total_seconds())).alias("ingest_window")
+    order = ("timestamp", "partition", "offset")
+    same = Window.partitionBy("verdict", "event_id").orderBy(*order)
+    rows = judged.select(window, "partition", "offset", "verdict", (F.row_number().over(same) == 1).alias("first"))
+
+    def of(verdict: str, first: bool | None = None) -> Column:
+        is_one = F.col("verdict") == verdict
+        return F.count(F.when(is_one if first is None else is_one & (F.col("first") == first), 1))
+
+    return (
+        rows.groupBy("ingest_window")
+        .agg(
+            F.count_distinct("partition", "offset").alias("appended"),
+            of("wanted", True).alias("counted"),
+            of("wanted", False).alias("duplicates"),
+            of("rejected").alias("rejected"),
+            of("excluded").alias("excluded"),
+        )
+        .orderBy("ingest_window")
+    )
+
+
+def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) -> DataFrame:
+    """The keys and members whose sums by granularity disagree: (counter, key, member, sums: map). A key that a running
+    load is writing is left out."""
+    by_level = totals.groupBy("counter", "key", "member", "granularity").agg(
+        F.sum("count").alias("sum"), F.max("cutoff").alias("newest")
+    )
+    of_key = by_level.groupBy("counter", "key", "member").agg(
+        F.map_from_entries(F.collect_list(F.struct("granularity", "sum"))).alias("sums"),
+        F.min("sum").alias("least"),
+        F.max("sum").alias("most"),
+        F.count(F.lit(1)).alias("levels"),
+        F.max("newest").alias("newest"),
+    )
+    levels = F.create_map(
+        *[F.lit(part) for counter in counters for part in (counter.name, len(granularities_of(counter)))]
+    )
+    unequal = (F.col("least") != F.col("most")) | (F.col("levels") != levels[F.col("counter")])
+    return of_key.where(unequal & (F.col("newest") <= F.lit(cutoff))).select("counter", "key", "member", "sums")

@@ -1,0 +1,38 @@
+"""What the jobs' command lines have in common: instants, and the edges of ingest windows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from jobs.errors import JobError
+from stitch.cutoff import window_start
+from stitch.settings import Settings
+
+
+def parse_instant(_: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
+    """An ISO-8601 instant, UTC where it names no zone."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise JobError(f"{option.opts[0]} {text!r} is not an ISO-8601 instant such as 2026-11-23T00:00:00Z") from None
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def passed_edge(settings: Settings, now: datetime) -> datetime:
+    """The end of the newest ingest window that is over, brokers' clocks granted their grace."""
+    return window_start(now - settings.log.grace, settings.streaming.ingest_window)
+
+
+def checked_edge(settings: Settings, edge: datetime, now: datetime, option: str = "--cutoff") -> datetime:
+    """The instant. Raises JobError where it is no edge of an ingest window, or one that has not passed."""
+    passed = passed_edge(settings, now)
+    if edge != window_start(edge, settings.streaming.ingest_window) or edge > passed:
+        raise JobError(
+            f"{option} {edge:%FT%TZ}: must be the edge of an ingest window ({settings.streaming.ingest_window}) "
+            f"that has passed by {settings.log.grace}; the last is {passed:%FT%TZ}"
+        )
+    return edge

@@ -1,0 +1,96 @@
+"""Increments → totals, where there is no event log: all-time counts stay one row, and increments may expire.
+
+    stitch submit rollup_increments [--config conf/stitch.toml] [--cutoff 2026-11-23T00:00:00Z]
+
+--cutoff  fold every ingest window before this edge (default: the last that is over)
+
+The same cutoff rule as the batch's, so readers are exact at every moment and a run that died is simply run again. It needs
+the real-time layer to have counted every record before the cutoff, which the offsets prove. Use this or batch_totals
+on a keyspace, not both: nobody removes duplicates here.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import click
+from cassandra.cluster import Session
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.completeness import check_counted
+from jobs.errors import JobError, run
+from jobs.frames.totals import added, totals
+from jobs.loading import finish, load, publish
+from jobs.options import checked_edge, parse_instant, passed_edge
+from jobs.sinks.cassandra import connected
+from jobs.sinks.snapshots import half_loaded, note_loading, only_one, read_snapshot, write_snapshot
+from jobs.sources.stored import published, read_increments
+from jobs.spark import session
+from stitch.runs import Run, folder, newest, plan
+from stitch.settings import Settings, load_settings
+
+JOB = "rollup_increments"
+
+
+def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: datetime) -> Run | None:
+    """Which totals to add to; None where the cutoff is published. Raises JobError where increments are gone."""
+    names, known = [counter.name for counter in settings.counters], published(cassandra)
+    base = newest(names, known)
+    if base and not folder(settings.log.snapshots, base).is_dir():
+        raise JobError(
+            f"the snapshot {folder(settings.log.snapshots, base)} of the published totals is gone, and there is no log to "
+            "count anew: bring it back from a copy"
+        )
+    if base and base.cutoff < now - settings.realtime.retention:
+        raise JobError(
+            f"increments since the published cutoff {base.cutoff:%FT%TZ} have expired (realtime.retention="
+            f"{settings.realtime.retention}): totals would lack them. Run the rollup more often, or keep increments longer"
+        )
+    return plan(names, known, cutoff, True, died=half_loaded(settings.log.snapshots))
+
+
+def folded(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:
+    """The totals at the run's cutoff (snapshots.SCHEMA). A counter that is new has no totals, and all its increments."""
+    counters = [counter.name for counter in settings.counters]
+    since = run.base.cutoff if run.base and not run.recount else None
+    live = read_increments(spark, settings, since, run.target.cutoff)
+    live = live.where(F.col("counter").isin(counters)).withColumnRenamed("count", "amount")
+    if run.base:
+        new = F.col("counter").isin(sorted(run.recount)) | (F.col("ingest_window") >= F.lit(run.base.cutoff))
+        live = live.where(new)
+    previous = read_snapshot(spark, settings.log.snapshots, run.base)
+    return added(previous.where(~F.col("counter").isin(sorted(run.recount))), totals(live, settings.counters))
+
+
+def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
+    """The whole run: plan, check, fold, keep, load, publish."""
+    started = time.monotonic()
+    cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
+    with connected(settings.batch, "batch") as cassandra, only_one(settings.log.snapshots):
+        planned = plan_rollup(settings, cassandra, cutoff, now)
+        if planned is None:
+            print(f"{JOB} nothing to do: {cutoff:%FT%TZ} is published", flush=True)
+            return
+        check_counted(settings, cutoff)
+        with session(JOB, settings) as spark:
+            rows = write_snapshot(folded(spark, settings, planned), settings.log.snapshots, planned.target)
+            note_loading(settings.log.snapshots, planned)
+            written = load(rows, settings, planned)
+            publish(cassandra, settings, planned)
+        finish(settings, planned)
+    seconds = round(time.monotonic() - started, 1)
+    print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)
+
+
+@click.command()
+@click.option("--config", type=click.Path(), default=None, help="the settings file")
+@click.option("--cutoff", callback=parse_instant, default=None, help="fold every ingest window before this edge")
+def main(config: str | None, cutoff: datetime | None) -> None:
+    """Increments → totals."""
+    roll_up(load_settings(config), cutoff, datetime.now(UTC))
+
+
+if __name__ == "__main__":
+    run(lambda: main(standalone_mode=False))

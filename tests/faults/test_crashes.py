@@ -1,0 +1,125 @@
+"""Jobs that are killed: at every commit point, and at random moments."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.errors import JobError
+from tests.conftest import Stack
+from tests.faults.oracle import Eyes, Feed
+from tests.steps import wait_for_the_window_to_end
+
+Run = Callable[..., Any]
+
+
+def test_a_batch_that_dies_at_any_point_is_run_again_and_readers_never_notice(
+    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.send(300)
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    for point in ("before_load", "half_loaded", "before_publish"):
+        monkeypatch.setenv("STITCH_FAILPOINT", point)
+        with pytest.raises(JobError, match=point):
+            run_job("batch_totals")
+        eyes.wait_for_the_truth(10)
+        feed.send(50)  # increments go on in later windows
+        run_job("streaming_counts")
+        eyes.wait_for_the_truth(10)
+    monkeypatch.delenv("STITCH_FAILPOINT")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals")
+    eyes.wait_for_the_truth(10)
+    report = run_job("audit_counts")
+    assert report["right"], report
+
+
+@pytest.mark.parametrize("point", ["half_written", "written"])
+def test_a_streaming_job_killed_between_its_rows_and_its_commit_counts_once(
+    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, start_job: Callable[..., Any], point: str
+) -> None:
+    feed.send(500)
+    job = start_job("streaming_counts", "--available-now", STITCH_FAILPOINT=f"{point}:kill")
+    assert job.wait() != 0
+    feed.send(100)
+    run_job("streaming_counts")
+    eyes.wait_for_the_truth(10)
+
+
+@pytest.mark.parametrize(
+    ("kills", "events"),
+    [pytest.param(2, 20_000, id="2"), pytest.param(20, 200_000, id="20", marks=pytest.mark.slow)],
+)
+def test_kill_9_at_random_moments_of_streaming_and_archive_loses_nothing_and_counts_nothing_twice(
+    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, start_job: Callable[..., Any], kills: int, events: int
+) -> None:
+    over = threading.Event()
+
+    def go_on_sending() -> None:
+        left = events
+        while left and not over.is_set():
+            feed.send(1000)
+            left -= 1000
+            time.sleep(0.2)
+        feed.send(left) if left else None
+
+    feeder = threading.Thread(target=go_on_sending)
+    feeder.start()
+    try:
+        for _ in range(kills):
+            streaming, archive = start_job("streaming_counts"), start_job("archive_events")
+            streaming.wait_for_line("streaming_counts counts")
+            time.sleep(random.uniform(0, 12))
+            streaming.kill()
+            archive.kill()
+    finally:
+        over.set()
+        feeder.join()
+    run_job("streaming_counts")
+    run_job("archive_events")
+    eyes.wait_for_the_truth(20)
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals")
+    eyes.wait_for_the_truth(20)
+    report = run_job("audit_counts")
+    assert report["right"], report
+
+
+@pytest.mark.slow
+def test_kill_9_at_random_moments_of_the_batch_is_never_seen(
+    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, start_job: Callable[..., Any]
+) -> None:
+    feed.send(20_000)
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    for _ in range(5):
+        batch = start_job("batch_totals", "--full", "--accept")
+        time.sleep(random.uniform(8, 25))
+        batch.kill()
+        eyes.wait_for_the_truth(10)
+    run_job("batch_totals")
+    eyes.wait_for_the_truth(10)
+
+
+@pytest.mark.slow
+def test_sigterm_in_mid_batch_lets_the_batch_end_and_nothing_is_replayed(
+    fresh: Stack, feed: Feed, eyes: Eyes, start_job: Callable[..., Any]
+) -> None:
+    feed.send(60_000)
+    job = start_job("streaming_counts", STITCH_STREAMING__MAX_OFFSETS_PER_TRIGGER="5000")
+    job.wait_for_line("streaming_counts batch=2 ")
+    assert job.terminate() == 0
+    again = start_job("streaming_counts", "--available-now", STITCH_STREAMING__MAX_OFFSETS_PER_TRIGGER="5000")
+    assert again.wait() == 0
+    batches = [line.split()[1] for one in (job, again) for line in one.lines("streaming_counts batch=")]
+    assert len(batches) == len(set(batches)) == 12
+    eyes.wait_for_the_truth(10)

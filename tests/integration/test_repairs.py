@@ -1,0 +1,183 @@
+"""The tools to check and repair one's own data: the Restorator, the audit, backfill, exclusions, guard and undo, rollup."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.errors import JobError
+from jobs.sinks.snapshots import kept, only_one
+from stitch.local.producer import produce
+from stitch.runs import folder
+from stitch.settings import load_settings
+from tests.conftest import Reader, Stack, run_in, write_config
+from tests.steps import count, event, wait_for_the_window_to_end
+
+Run = Callable[..., Any]
+PLAY = {"creator_id": "c1", "country": "DE", "duration_s": 30}
+
+
+def right(report: dict[str, Any]) -> dict[str, bool]:
+    return {finding["about"]: finding["right"] for finding in report["findings"]}
+
+
+def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
+    fresh: Stack, reader: Reader, run_job: Run, cassandra: Any
+) -> None:
+    client, keyspace = reader(fresh.settings), fresh.settings.realtime.keyspace
+    plays = [event(f"e{n}", "play", track_id=f"t{n % 4}", **PLAY) for n in range(40)]
+    produce(fresh.settings.kafka, [*plays, plays[0], event("x", "like", track_id="t1"), b"{broken"])
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    assert run_job("restore_counts")["rows"] == 0
+
+    rows = cassandra.execute(f"SELECT * FROM {keyspace}.increments WHERE counter = 'plays' ALLOW FILTERING")
+    by_key = {row.key: row for row in rows}
+    put = f"INSERT INTO {keyspace}.increments (counter, key, ingest_date, ingest_window, bucket, count) VALUES (%s, %s, %s, %s, %s, %s)"
+
+    def where(row: Any) -> tuple[Any, ...]:
+        return (row.counter, row.key, row.ingest_date, row.ingest_window, row.bucket)
+
+    cassandra.execute(put, (*where(by_key["t0"]), 1000))  # too high
+    cassandra.execute(put, (*where(by_key["t1"]), 1))  # too low
+    cassandra.execute(
+        f"DELETE FROM {keyspace}.increments WHERE counter=%s AND key=%s AND ingest_date=%s", where(by_key["t2"])[:3]
+    )  # missing
+    extra = by_key["t3"]
+    cassandra.execute(put, ("plays", "nobody", extra.ingest_date, extra.ingest_window, extra.bucket, 7))  # extra
+
+    report = run_job("restore_counts")
+    found = {row["key"]: (row["stored"], row["expected"]) for row in report["differences"]}
+    assert found == {"t0": (1000, 11), "t1": (1, 10), "t2": (None, 10), "nobody": (7, None)}
+    assert right(run_job("audit_counts"))["increments: log"] is False
+
+    repaired = run_job("restore_counts", apply=True)
+    assert (repaired["rows"], repaired["repaired"], repaired["left"]) == (4, 4, 0)
+    assert run_job("restore_counts", apply=True)["rows"] == 0  # repeatable
+    assert [count(client, "plays", key) for key in ("t0", "t1", "t2", "nobody")] == [11, 10, 10, 0]
+
+    run_job("streaming_counts", from_cutoff=True)  # the whole topic once more: what was repaired stays
+    assert [count(client, "plays", key) for key in ("t0", "t1", "t2", "nobody")] == [11, 10, 10, 0]
+
+    run_job("batch_totals")
+    report = run_job("audit_counts")
+    assert all(right(report).values()), report
+    conserved = next(one for one in report["findings"] if one["about"] == "conservation")
+    assert conserved["said"].startswith("43 appended = 41 counted + 1 duplicates + 1 rejected + 0 excluded")
+    cassandra.execute(
+        f"UPDATE {fresh.settings.batch.keyspace}.totals SET count = 99 WHERE counter = 'plays' AND key = 't1' "
+        "AND granularity = 'day' AND bucket = '2024-02-29'"
+    )
+    assert {about for about, fine in right(run_job("audit_counts")).items() if not fine} == {
+        "totals: recount",
+        "totals: zoom",
+    }
+
+
+def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and_brought_back(
+    fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plays = [event(f"e{n}", "play", track_id=f"t{n % 2}", **PLAY) for n in range(20)]
+    produce(fresh.settings.kafka, [*plays, plays[1]])
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals")
+
+    more = [*(c.model_dump(exclude_none=True) for c in fresh.settings.counters),
+            {"name": "german_plays", "key": "track_id", "weights": {"play": 1}, "where": "country = 'DE'"}]  # fmt: skip
+    config = write_config(tmp_path / "more.toml", base=fresh.config_path, counters=more)
+    settings, capture = load_settings(config), capfd.readouterr
+    client = reader(settings)
+    with pytest.raises(JobError, match=r"counters that are new since .*: german_plays"):
+        run_in(settings, "streaming_counts")
+    capture()
+    run_in(settings, "batch_totals", full=True, counter="german_plays")
+    assert "recounted=german_plays records=21" in capture().out
+    run_in(settings, "streaming_counts", from_cutoff=True)
+    assert (count(client, "german_plays", "t0"), count(client, "plays", "t1")) == (10, 10)
+    assert count(client, "german_plays", "t1", "batch") == 10
+
+    spam = tmp_path / "spam.jsonl"
+    spam.write_text('{"event_id": "e0", "reason": "bot"}\n{"track_id": "t1"}\n')
+    strict = load_settings(write_config(tmp_path / "strict.toml", base=config, batch={"min_difference": 5}))
+    with pytest.raises(
+        JobError, match=r"plays: 11 of 20 counted events differ, most on 2024-02-29: readers saw 20, the log gives 9"
+    ):
+        run_in(strict, "batch_totals", full=True, exclude=str(spam))
+    assert count(client, "plays", "t1") == 10  # nothing was loaded
+    run_in(strict, "batch_totals", full=True, accept=True)
+    assert "rejected=0 excluded=12 duplicates=0 events=9" in capture().out
+    assert [count(client, "plays", key) for key in ("t0", "t1")] == [9, 0]
+    assert [count(client, "creator_plays", "c1"), count(client, "german_plays", "t1")] == [9, 0]
+
+    before_the_spam = kept(settings.log.snapshots)[-2]
+    run_in(settings, "batch_totals", restore=folder(settings.log.snapshots, before_the_spam).name)
+    assert [count(client, "plays", key) for key in ("t0", "t1")] == [10, 10]
+    with pytest.raises(JobError, match=r"no snapshot 'yesterday' in .*; there are: cutoff="):
+        run_in(settings, "batch_totals", restore="yesterday")
+    corrections = corrected(fresh)
+    assert ("plays", -1) in corrections and ("plays", -11) in corrections
+
+
+def corrected(stack: Stack) -> list[tuple[str, int]]:
+    from stitch.local.schema import connected
+
+    with connected(stack.settings.batch) as session:
+        rows = session.execute(f"SELECT counter, before, after FROM {stack.settings.batch.keyspace}.corrections")
+        return sorted((row.counter, row.after - row.before) for row in rows)
+
+
+def test_of_two_batches_at_once_one_refuses(fresh: Stack, run_job: Run) -> None:
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with only_one(fresh.settings.log.snapshots):
+            held.set()
+            release.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    try:
+        assert held.wait(10)
+        with pytest.raises(JobError, match="another run works on"):
+            run_job("batch_totals")
+    finally:
+        release.set()
+        other.join()
+
+
+def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywhere(
+    fresh: Stack, reader: Reader, run_job: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = reader(fresh.settings)
+    produce(fresh.settings.kafka, [event(f"e{n}", "like", track_id=f"t{n % 3}", creator_id="c1") for n in range(30)])
+    wait_for_the_window_to_end(fresh)
+    with pytest.raises(JobError, match="the increments are not complete before"):
+        run_job("rollup_increments")
+    run_job("streaming_counts")
+    monkeypatch.setenv("STITCH_FAILPOINT", "half_loaded")
+    with pytest.raises(JobError, match="half_loaded"):
+        run_job("rollup_increments")
+    monkeypatch.delenv("STITCH_FAILPOINT")
+    assert [count(client, "likes", f"t{n}") for n in range(3)] == [10, 10, 10]
+    run_job("rollup_increments")
+    assert [count(client, "likes", f"t{n}", "batch") for n in range(3)] == [10, 10, 10]
+
+    produce(fresh.settings.kafka, [event("u1", "unlike", track_id="t1"), event("u2", "like", track_id="t9")])
+    run_job("streaming_counts")
+    assert [count(client, "likes", key) for key in ("t0", "t1", "t9")] == [10, 9, 1]
+    wait_for_the_window_to_end(fresh)
+    run_job("rollup_increments")
+    run_job("rollup_increments")  # again: nothing to do, or nothing new
+    assert [count(client, "likes", key, "batch") for key in ("t0", "t1", "t9")] == [10, 9, 1]
+    assert [count(client, "likes", key) for key in ("t0", "t1", "t9")] == [10, 9, 1]
+    assert json.loads(client.get("/v1/totals?counters=creator_likes&keys=c1").text)["data"][0]["counts"] == {
+        "creator_likes": 30
+    }
