@@ -20,7 +20,7 @@ from stitch.local.java import java_home
 
 ROOT = Path(__file__).resolve().parents[1]
 JOBS = (
-    "streaming_counts", "archive_events", "batch_totals", "rollup_increments", "restore_counts", "audit_counts",
+    "streaming_counts", "archive_events", "batch_totals", "rollup_increments", "restore_counts", "audit_counts", "erase_key",
 )  # fmt: skip
 
 

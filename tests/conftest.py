@@ -83,7 +83,7 @@ def stack_config(folder: Path) -> Path:
     return write_config(
         folder / "stitch.toml",
         kafka={"bootstrap_servers": f"127.0.0.1:{kafka}"},
-        realtime={"port": cassandra},
+        realtime={"port": cassandra, "retention": "1d"},
         batch={"port": cassandra},
         streaming={
             "ingest_window": "10s",
@@ -199,6 +199,7 @@ def run_in(settings: Settings, job: str, **asked: Any) -> Any:
     from jobs.archive_events import archive_topic
     from jobs.audit_counts import audit
     from jobs.batch_totals import Ask, total_log
+    from jobs.erase_key import erase_key
     from jobs.queries import Stop
     from jobs.restore_counts import restore_counts
     from jobs.rollup_increments import roll_up
@@ -213,6 +214,7 @@ def run_in(settings: Settings, job: str, **asked: Any) -> Any:
         "restore_counts": lambda: restore_counts(
             settings, asked.get("since"), asked.get("until"), asked.get("apply", False), 50, now
         ),
+        "erase_key": lambda: erase_key(settings, asked["field"], asked["value"], now),
         "audit_counts": lambda: audit(settings, asked.get("sample", 1.0), now),
     }[job]()
 

@@ -62,6 +62,16 @@ def write_snapshot(rows: DataFrame, snapshots: str, at: Published) -> DataFrame:
     return read_snapshot(rows.sparkSession, snapshots, at)
 
 
+def rewrite_snapshot(rows: DataFrame, snapshots: str, at: Published) -> None:
+    """Put rows that were read from a snapshot in its place. The old one goes only when the new one is whole."""
+    target = folder(snapshots, at)
+    fresh, old = (target.with_name(f".{target.name}.{part}") for part in ("fresh", "old"))
+    rows.write.mode("overwrite").parquet(str(fresh))
+    target.rename(old)
+    fresh.rename(target)
+    shutil.rmtree(old)
+
+
 def kept(snapshots: str) -> list[Published]:
     """The snapshots that can be read, the oldest run first."""
     names = [_NAME.match(path.name) for path in Path(snapshots).glob("cutoff=*")]
@@ -82,7 +92,7 @@ def forget(snapshots: str, keep: int, published: Published) -> None:
     for at in kept(snapshots)[:-keep]:
         if at != published:
             shutil.rmtree(folder(snapshots, at))
-    for unfinished in Path(snapshots).glob(".cutoff=*.unfinished"):  # of a run that was killed
+    for unfinished in Path(snapshots).glob(".cutoff=*"):  # of a run that was killed
         shutil.rmtree(unfinished)
 
 

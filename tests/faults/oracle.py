@@ -18,7 +18,7 @@ from werkzeug.serving import make_server
 from stitch.local.producer import produce
 from stitch.settings import KafkaSettings
 
-KEYS = [f"t{n}" for n in range(20)]
+KEYS = [f"t{n}" for n in range(8)]
 HOURS = ["2024-02-28T23:59:59Z", "2024-02-29T00:00:00Z", "2024-02-29T23:59:59.999Z", "2024-03-01T00:00:00Z"]
 
 
@@ -86,7 +86,7 @@ class Eyes:
             time.sleep(0.3)
 
     def _watch(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.2):
             try:
                 found = self.counts()
             except requests.RequestException as error:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import JobError
-from jobs.sinks.snapshots import kept, only_one
+from jobs.sinks.snapshots import kept, only_one, read_snapshot
 from stitch.local.producer import produce
 from stitch.runs import folder
 from stitch.settings import load_settings
@@ -124,6 +124,33 @@ def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and
         run_in(settings, "batch_totals", restore="yesterday")
     corrections = corrected(fresh)
     assert ("plays", -1) in corrections and ("plays", -11) in corrections
+
+
+def test_an_erased_track_is_gone_from_totals_increments_and_snapshots_and_stays_gone(
+    fresh: Stack, reader: Reader, run_job: Run, spark: Any
+) -> None:
+    client = reader(fresh.settings)
+    produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 2}", **PLAY) for n in range(20)])
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals")
+    erased = run_job("erase_key", field="track_id", value="t1")
+    assert all(erased.values()), erased
+    assert (count(client, "plays", "t0"), count(client, "plays", "t1")) == (10, 0)
+    assert count(client, "plays", "t1", "realtime") == 0
+    top = client.get("/v1/top?counter=creator_plays&key=c1").json
+    assert [member["member"] for member in top["members"]] == ["t0"]
+    (snapshot,) = kept(fresh.settings.log.snapshots)
+    rows = read_snapshot(spark, fresh.settings.log.snapshots, snapshot)
+    assert rows.where("key = 't1' or member = 't1'").count() == 0 and rows.count() > 0
+    run_job("streaming_counts", from_cutoff=True)
+    run_job("batch_totals", full=True, accept=True)
+    assert (count(client, "plays", "t0"), count(client, "plays", "t1")) == (10, 0)
+    with pytest.raises(
+        JobError, match=r"no counter has it as key or member; these are used: country, creator_id, track_id"
+    ):
+        run_job("erase_key", field="duration_s", value="1")
 
 
 def corrected(stack: Stack) -> list[tuple[str, int]]:

@@ -1,0 +1,118 @@
+"""Forget a value of a field everywhere but in the log: totals, increments, snapshots. For a person's right to be erased.
+
+    stitch submit erase_key --field track_id --value t9 [--config conf/stitch.toml]
+
+--field  a field that counters use as key or member
+--value  what is to be forgotten
+
+The value is kept as an exclusion, so that no later run counts it again; the payloads in the log stay until they are
+rewritten (docs/reliability.md says how). Stop producing it first: what comes later is counted in real time until the next batch.
+Run it again as often as you like.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from cassandra.cluster import Session
+from pyspark.sql import Column, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.errors import JobError, run
+from jobs.sinks.cassandra import connected
+from jobs.sinks.snapshots import kept, only_one, read_snapshot, rewrite_snapshot
+from jobs.sources.stored import read_increments, read_totals
+from jobs.spark import session
+from stitch import exclusions
+from stitch.buckets import micros
+from stitch.settings import Settings, load_settings
+
+JOB = "erase_key"
+TOTALS = ("counter", "key", "granularity", "bucket")
+INCREMENTS = ("counter", "key", "ingest_date", "ingest_window", "bucket")
+
+
+def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict[str, int]:
+    """Forget it; returns how many rows of each were removed."""
+    named = of_value(settings, field, value)
+    exclude(settings, field, value)
+    with only_one(settings.log.snapshots), session(JOB, settings) as spark:
+        erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
+        totals = read_totals(spark, settings).where(named)
+        with connected(settings.batch, "batch") as cassandra:
+            erased["totals"] = delete(cassandra, "totals", TOTALS, totals.collect(), now)
+        live = read_increments(spark, settings, None, datetime.max.replace(year=9999, tzinfo=UTC)).where(named)
+        live = live.withColumn("ingest_date", F.to_date("ingest_window"))
+        with connected(settings.realtime, "realtime") as cassandra:
+            erased["increments"] = delete(cassandra, "increments", INCREMENTS, live.collect(), now)
+    return erased
+
+
+def of_value(settings: Settings, field: str, value: str) -> Column:
+    """The condition on rows that belong to the value. Raises JobError for a field that no counter counts by."""
+    as_key = [counter.name for counter in settings.counters if counter.key == field]
+    as_member = [counter.name for counter in settings.counters if counter.member == field]
+    if not as_key and not as_member:
+        used = sorted({name for c in settings.counters for name in (c.key, c.member) if name})
+        raise JobError(f"--field {field!r}: no counter has it as key or member; these are used: {', '.join(used)}")
+    is_key = F.col("counter").isin(as_key) & (F.col("key") == value)
+    is_member = F.col("counter").isin(as_member) & (F.col("member") == value)
+    return F.coalesce(is_key, F.lit(False)) | F.coalesce(is_member, F.lit(False))
+
+
+def exclude(settings: Settings, field: str, value: str) -> None:
+    """Keep the value as an exclusion."""
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as rule:
+        rule.write(json.dumps({field: value, "reason": "erased"}) + "\n")
+        rule.flush()
+        exclusions.keep(rule.name, settings.log.exclusions, settings.fields)
+
+
+def erase_from_snapshots(spark: SparkSession, settings: Settings, named: Column) -> int:
+    """Rewrite each kept snapshot without the rows; returns how many rows went."""
+    gone = 0
+    for at in kept(settings.log.snapshots):
+        rows = read_snapshot(spark, settings.log.snapshots, at)
+        mine = rows.where(named).count()
+        if mine:
+            rewrite_snapshot(rows.where(~named), settings.log.snapshots, at)
+        gone += mine
+    return gone
+
+
+def delete(cassandra: Session, table: str, columns: Iterable[str], rows: list[Any], now: datetime) -> int:
+    """Delete rows of the table and of its twin by member, later than whatever wrote them."""
+    where = " AND ".join(f"{column} = ?" for column in columns)
+    stamp = max([micros(now), *(row.write_time + 1 for row in rows if "write_time" in row)])
+    of_key = cassandra.prepare(f"DELETE FROM {table} USING TIMESTAMP ? WHERE {where}")
+    of_member = cassandra.prepare(f"DELETE FROM member_{table} USING TIMESTAMP ? WHERE {where} AND member = ?")
+    for row in rows:
+        values = [_utc(row[column]) for column in columns]
+        if row.member is None:
+            cassandra.execute(of_key, [stamp, *values])
+        else:
+            cassandra.execute(of_member, [stamp, *values, row.member])
+    return len(rows)
+
+
+def _utc(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+@click.command()
+@click.option("--config", type=click.Path(), default=None, help="the settings file")
+@click.option("--field", required=True, help="a field that counters use as key or member")
+@click.option("--value", required=True, help="what is to be forgotten")
+def main(config: str | None, field: str, value: str) -> None:
+    """Totals, increments and snapshots without a value."""
+    erased = erase_key(load_settings(config), field, value, datetime.now(UTC))
+    print(f"{JOB} removed " + " ".join(f"{name}={rows}" for name, rows in erased.items()), flush=True)
+
+
+if __name__ == "__main__":
+    run(lambda: main(standalone_mode=False))

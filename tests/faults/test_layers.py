@@ -1,0 +1,85 @@
+"""The layers on two clusters: one, the other or both away, and back."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stitch.local import cassandra
+from stitch.local.process import start, stop
+from stitch.local.schema import apply_schema
+from stitch.local.stack import wait_until_all_answer
+from stitch.settings import load_settings
+from tests.conftest import Reader, Stack, free_ports, run_in, write_config
+from tests.faults.conftest import away
+from tests.faults.oracle import Feed
+from tests.steps import wait_for_the_window_to_end
+
+
+@pytest.fixture
+def two_clusters(fresh: Stack, tmp_path: Path) -> Iterator[Stack]:
+    """The fresh stack with the batch layer on a second Cassandra."""
+    port, storage = free_ports(2)
+    config = write_config(
+        tmp_path / "two.toml",
+        base=fresh.config_path,
+        batch={"port": port},
+        local={"folder": str(tmp_path / "second"), "cassandra_port": port, "cassandra_storage_port": storage,
+               "cassandra_heap": "512m"},
+    )  # fmt: skip
+    settings = load_settings(config)
+    second = cassandra.service(settings)
+    start(second)
+    try:
+        wait_until_all_answer([second], lambda _: None)
+        apply_schema(settings)
+        yield Stack(settings, config)
+    finally:
+        stop(second.pid_file)
+
+
+def test_one_layer_down_is_answered_from_the_other_and_marked_and_both_recover_by_themselves(
+    fresh: Stack, two_clusters: Stack, feed: Feed, reader: Reader, spark: Any
+) -> None:
+    settings = two_clusters.settings
+    client = reader(settings)
+    feed.send(200)
+    run_in(settings, "streaming_counts")
+    run_in(settings, "archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_in(settings, "batch_totals")
+    totals = dict(feed.counts)
+    feed.send(100)
+    run_in(settings, "streaming_counts")
+
+    def answer(layer: str = "merged") -> tuple[int, Any, int]:
+        response = client.get(f"/v1/totals?counters=plays&keys=t1&layer={layer}")
+        if response.status_code != 200:
+            return response.status_code, None, 0
+        return 200, response.json["meta"].get("missing"), response.json["data"][0]["counts"]["plays"]
+
+    truth = feed.counts["plays", "t1"]
+    assert answer() == (200, None, truth)
+    with away(settings, "cassandra", signal.SIGTERM):  # the batch layer's
+        assert answer() == (200, ["batch"], truth)  # every increment is still held
+        assert answer("batch")[0] == 503
+    wait_until(lambda: answer() == (200, None, truth))
+    with ExitStack() as gone:
+        gone.enter_context(away(fresh.settings, "cassandra", signal.SIGTERM))  # the real-time layer's
+        assert answer() == (200, ["realtime"], totals["plays", "t1"])
+        gone.enter_context(away(settings, "cassandra", signal.SIGTERM))
+        assert answer()[0] == 503
+    wait_until(lambda: answer() == (200, None, truth))
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.3)

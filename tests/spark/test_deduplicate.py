@@ -1,0 +1,55 @@
+"""The streaming job's own deduplication: within one ingest window, so that a replay from any edge decides alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.frames.contributions import contributions
+from jobs.frames.increments import increments, once_per_window
+from stitch.counters import Counter
+
+LIKES = Counter(name="likes", key="track_id", weights={"like": 1})
+SCHEMA = "timestamp timestamp, event_id string, type string, occurred_at timestamp, track_id string"
+HOUR = timedelta(hours=1)
+NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
+
+
+def counted(rows: DataFrame) -> list[tuple[str, int]]:
+    found = rows.select(F.date_format("ingest_window", "HH:mm").alias("window"), "count").collect()
+    return sorted((row.window, row["count"]) for row in found)
+
+
+def records(*appended: tuple[str, int]) -> list[tuple[Any, ...]]:
+    return [(NOON + timedelta(minutes=minute), event_id, "like", NOON, "t1") for event_id, minute in appended]
+
+
+def test_an_event_sent_twice_within_an_ingest_window_counts_once_and_in_the_next_again(spark: SparkSession) -> None:
+    rows = spark.createDataFrame(records(("e1", 0), ("e1", 59), ("e2", 59), ("e1", 60)), SCHEMA)
+    assert counted(increments(contributions(once_per_window(rows, HOUR), [LIKES]), HOUR)) == [
+        ("12:00", 2),
+        ("13:00", 1),
+    ]
+
+
+def test_streaming_may_deduplicate_before_it_sums(spark: SparkSession, tmp_path: Path) -> None:
+    for number, batch in enumerate([[("e1", 0), ("e2", 1)], [("e1", 2), ("e3", 3)]]):
+        part = spark.createDataFrame(records(*batch), SCHEMA).coalesce(1)
+        part.write.parquet(str(tmp_path / f"in/{number}"))
+    files = spark.readStream.schema(SCHEMA).option("maxFilesPerTrigger", 1).option("recursiveFileLookup", "true")
+    timed = files.parquet(str(tmp_path / "in")).withWatermark("timestamp", "1 day")
+    rows = increments(contributions(once_per_window(timed, HOUR), [LIKES]), HOUR)
+    query = (
+        rows.writeStream.outputMode("update")
+        .option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .foreachBatch(lambda batch, at: batch.write.parquet(str(tmp_path / f"out/{at}")))
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+    written = [counted(spark.read.parquet(str(path))) for path in sorted((tmp_path / "out").iterdir())]
+    assert [rows for rows in written if rows] == [[("12:00", 2)], [("12:00", 3)]]
