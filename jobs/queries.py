@@ -24,6 +24,7 @@ from jobs.errors import JobError, Unreachable
 POLL_S = 0.2
 STOP_WITHIN_S = 120
 MOST_PAUSE_S = 30.0
+MOST_CHARACTERS = 300  # of a line about a failure
 # What trying again does not mend: data that is gone, tables or topics that are not there, a plan that cannot be.
 _FOR_GOOD = (
     "may have been lost", "offset was changed", "some data may have been missed", "AnalysisException",
@@ -161,6 +162,8 @@ def _offsets(text: Any) -> Any:
 
 
 def _cause(error: StreamingQueryException) -> str:
+    """What happened, in a few lines: a failure inside foreachBatch comes as a Python trace around Java's."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line for line in lines if line.startswith(("Caused by", "org.apache", "java.", "com.datastax"))]
-    return "\n  ".join(dict.fromkeys([lines[0], *causes[-3:]]))
+    signs = ("Caused by", "org.apache", "java.", "com.datastax", "py4j.protocol", "cassandra.", "jobs.errors")
+    causes = [line for line in lines if line.startswith(signs) and " at " not in line[:4]]
+    return "\n  ".join(line[:MOST_CHARACTERS] for line in dict.fromkeys([lines[0], *causes[-3:]]))

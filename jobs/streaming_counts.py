@@ -30,7 +30,7 @@ from jobs.frames.contributions import contributions
 from jobs.frames.events import accepted, decode
 from jobs.frames.increments import increments, once_per_window
 from jobs.queries import Stop, at_the_end, end_offsets, keep_running, print_progress
-from jobs.sinks.cassandra import connected, upsert_by_member
+from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.stored import published
 from jobs.sources.topic import check_topic, edges, offsets_at, read_topic, topic_id
@@ -102,6 +102,7 @@ def count_topic(
         )  # fmt: skip
 
         def start() -> StreamingQuery:
+            forget_connections(spark)
             check_topic(settings.kafka)
             check_continuity(checkpoint, settings, starting, accept_data_loss)
             records = read_topic(spark, settings.kafka, settings.streaming, starting, accept_data_loss)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import Cluster, NoHostAvailable, Session
 from cassandra.policies import DCAwareRoundRobinPolicy
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import Unreachable
@@ -32,6 +32,11 @@ def upsert_by_member(rows: DataFrame, layer: CassandraSettings, table: str) -> N
     """Write rows of keys (a null member) into the table, and rows of members into its twin `member_…`."""
     upsert(rows.where(F.col("member").isNull()).drop("member"), layer, table)
     upsert(rows.where(F.col("member").isNotNull()), layer, f"member_{table}")
+
+
+def forget_connections(spark: SparkSession) -> None:
+    """Close the connector's idle connections: one whose cluster went away may wait for ever to read the schema again."""
+    spark._jvm.com.datastax.spark.connector.cql.CassandraConnector.evictCache()
 
 
 @contextmanager

@@ -24,11 +24,11 @@ def test_a_batch_that_dies_at_any_point_is_run_again_and_readers_never_notice(
     feed.send(300)
     run_job("streaming_counts")
     run_job("archive_events")
-    wait_for_the_window_to_end(fresh)
+    cutoff = wait_for_the_window_to_end(fresh)
     for point in ("before_load", "half_loaded", "before_publish"):
         monkeypatch.setenv("STITCH_FAILPOINT", point)
         with pytest.raises(JobError, match=point):
-            run_job("batch_totals")
+            run_job("batch_totals", cutoff=cutoff)
         eyes.wait_for_the_truth(10)
         feed.send(50)  # increments go on in later windows
         run_job("streaming_counts")

@@ -48,3 +48,9 @@ def test_a_bad_link_in_the_documentation_is_found() -> None:
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         links = re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))
         assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_test_that_the_reliability_page_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)…?`", (ROOT / "docs/reliability.md").read_text("utf-8")))
+    code = "\n".join(path.read_text("utf-8") + path.stem for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named and [name for name in sorted(named) if name not in code] == []
