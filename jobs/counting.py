@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
 from jobs.frames.events import DECODED, DECODER, accepted, decode, fields_type
-from jobs.frames.increments import increments, once_per_window
+from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
 from jobs.sources.event_log import read_decoded, read_log
@@ -114,6 +114,5 @@ def first_events(spark: SparkSession, settings: Settings, since: datetime | None
 def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
     """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes them."""
     events = accepted(not_excluded(spark, read_events(spark, settings, since, until), settings))
-    window = settings.streaming.ingest_window
-    once = once_per_window(events, window) if settings.streaming.deduplicate else events
-    return increments(contributions(once, settings.counters), window)
+    placed = windowed(events, settings.streaming.ingest_window)
+    return increments(once_per_window(placed) if settings.streaming.deduplicate else placed, settings.counters)

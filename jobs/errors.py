@@ -20,6 +20,6 @@ def run(main: Callable[[], None]) -> None:
     """Call a job's main; a named error becomes one message on stderr and exit status 1."""
     try:
         main()
-    except StitchError as error:
+    except (StitchError, OSError) as error:  # OSError: a disk that is full, a folder that may not be written
         print(f"stitch: {error}", file=sys.stderr)
         sys.exit(1)

@@ -26,9 +26,8 @@ from pyspark.sql.streaming import StreamingQuery
 from jobs import failpoints
 from jobs.continuity import check_note, check_offsets, noted
 from jobs.errors import run
-from jobs.frames.contributions import contributions
 from jobs.frames.events import accepted, decode
-from jobs.frames.increments import increments, once_per_window
+from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.queries import Stop, at_the_end, end_offsets, keep_running, print_progress
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sources.checkpoint import Checkpoint
@@ -78,11 +77,11 @@ def published_offsets(settings: Settings) -> dict[int, int] | None:
 
 def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
     """Records → increments: one row per ingest window and bucket."""
-    window, watermark = settings.streaming.ingest_window, settings.streaming.watermark
     events = accepted(decode(records, settings))  # timestamp, event_id, type, occurred_at, fields…
-    timed = events.withWatermark("timestamp", f"{int(watermark.total_seconds())} seconds")
-    once = once_per_window(timed, window) if settings.streaming.deduplicate else timed
-    return increments(contributions(once, settings.counters), window)  # …, ingest_window, bucket, count, write_time
+    timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
+    placed = windowed(timed, settings.streaming.ingest_window)  # ingest_window, event_id, type, occurred_at, fields…
+    once = once_per_window(placed) if settings.streaming.deduplicate else placed
+    return increments(once, settings.counters)  # counter, key, member, ingest_window, bucket, count, write_time
 
 
 def count_topic(

@@ -16,18 +16,18 @@ from jobs.errors import JobError
 from stitch.counters import Counter
 
 
-def contributions(events: DataFrame, counters: list[Counter]) -> DataFrame:
-    """(timestamp, type, occurred_at, fields…) → (timestamp, counter, key, member or null, bucket, amount: bigint)."""
+def contributions(events: DataFrame, counters: list[Counter], *keep: str) -> DataFrame:
+    """(type, occurred_at, fields…, keep…) → (keep…, counter, key, member or null, bucket, amount: bigint)."""
     by_type = {event_type: _amounts(event_type, counters) for counter in counters for event_type in counter.weights}
     # An event type's own array: an event is not asked by counters that do not weigh its type.
     amounts = reduce(lambda chain, t: chain.when(F.col("type") == t, F.array(*by_type[t])), by_type, F)
     weighed = events.where(F.col("type").isin(*by_type))
     try:
-        exploded = weighed.select("timestamp", "occurred_at", F.explode(amounts).alias("c"))
+        exploded = weighed.select(*keep, "occurred_at", F.explode(amounts).alias("c"))
     except AnalysisException as error:
         raise JobError(f"a condition (counters.….where) does not fit the types of its fields: {_said(error)}") from None
     added = exploded.where(F.col("c.key").isNotNull())
-    return added.select("timestamp", "c.counter", "c.key", "c.member", _bucket(counters).alias("bucket"), "c.amount")
+    return added.select(*keep, "c.counter", "c.key", "c.member", _bucket(counters).alias("bucket"), "c.amount")
 
 
 def _amounts(event_type: str, counters: list[Counter]) -> list[Column]:

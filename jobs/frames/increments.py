@@ -12,32 +12,40 @@ from datetime import timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.frames.contributions import contributions
+from stitch.counters import Counter
 from stitch.write_time import MOST_MOVEMENT
 
 
-def once_per_window(events: DataFrame, ingest_window: timedelta) -> DataFrame:
-    """Events (timestamp with a watermark, event_id, …) less those whose event_id was in the same ingest window before.
+def windowed(events: DataFrame, ingest_window: timedelta) -> DataFrame:
+    """Events (timestamp, perhaps with a watermark, …) → the same with their ingest window (start, end) in its place."""
+    window = F.window("timestamp", f"{int(ingest_window.total_seconds())} seconds").alias("ingest_window")
+    return events.select(window, *[name for name in events.columns if name != "timestamp"])
+
+
+def once_per_window(windowed: DataFrame) -> DataFrame:
+    """Events less those whose event_id was in the same ingest window before.
 
     Within one window and not across, so that the result depends on the window's records alone: a replay that starts
     at any window's edge decides alike, and the rows converge as they do without.
     """
-    window = F.window("timestamp", f"{int(ingest_window.total_seconds())} seconds").alias("_window")
-    return events.select("*", window).dropDuplicates(["event_id", "_window"]).drop("_window")
+    return windowed.dropDuplicates(["event_id", "ingest_window"])
 
 
-def increments(contributions: DataFrame, ingest_window: timedelta) -> DataFrame:
-    """(timestamp, counter, key, member, bucket, amount) → one row per ingest window and bucket (see the select)."""
-    seconds = int(ingest_window.total_seconds())
-    summed = contributions.groupBy(
-        F.window("timestamp", f"{seconds} seconds").alias("w"), "counter", "key", "member", "bucket"
-    ).agg(F.sum("amount").alias("count"), F.sum(F.abs("amount")).alias("movement"))
+def increments(windowed: DataFrame, counters: list[Counter]) -> DataFrame:
+    """Events with their ingest window → one row per ingest window and bucket (see the select)."""
+    weighed = contributions(windowed, counters, "ingest_window")
+    summed = weighed.groupBy("ingest_window", "counter", "key", "member", "bucket").agg(
+        F.sum("amount").alias("count"), F.sum(F.abs("amount")).alias("movement")
+    )
+    start = F.col("ingest_window.start")
     return summed.select(
         "counter",
         "key",
         "member",
-        F.to_date("w.start").alias("ingest_date"),
-        F.col("w.start").alias("ingest_window"),
+        F.to_date(start).alias("ingest_date"),
+        start.alias("ingest_window"),
         "bucket",
         "count",
-        (F.unix_micros("w.start") + F.least("movement", F.lit(MOST_MOVEMENT))).alias("write_time"),
+        (F.unix_micros(start) + F.least("movement", F.lit(MOST_MOVEMENT))).alias("write_time"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -15,11 +16,13 @@ from confluent_kafka import Producer
 
 from jobs.errors import JobError
 from jobs.sources.topic import edges
+from stitch.local.producer import produce
 from stitch.settings import load_settings
 from tests.conftest import Stack, run_in, write_config
 from tests.faults.conftest import away
 from tests.faults.oracle import Eyes, Feed
 from tests.faults.proxy import Proxy
+from tests.steps import event
 
 Run = Callable[..., Any]
 
@@ -60,12 +63,14 @@ def test_writes_that_were_applied_and_never_acknowledged_count_once_where_a_coun
     proxied: tuple[Stack, Proxy], feed: Feed, eyes: Eyes, spark: Any, cassandra: Any
 ) -> None:
     stack, proxy = proxied
-    feed.send(3000)
+    feed.send(1000)
+    many = [event(f"m{n}", "play", track_id=f"m{n}", creator_id=f"c{n}") for n in range(5000)]  # as many rows, and more
+    produce(stack.settings.kafka, many)
     begun = proxy.asked
 
     def lose() -> None:
-        while proxy.asked < begun + 20_000:  # the connector has connected and writes
-            time.sleep(0.01)
+        while proxy.asked < begun + 100_000:  # the connector is in the middle of its writes
+            time.sleep(0.005)
         proxy.lose_answers(1.0)
 
     losing = threading.Thread(target=lose, daemon=True)
@@ -74,8 +79,11 @@ def test_writes_that_were_applied_and_never_acknowledged_count_once_where_a_coun
     losing.join(60)
     assert proxy.lost > 0, "no answer was lost"
     eyes.wait_for_the_truth(20)
-
     keyspace = stack.settings.realtime.keyspace
+    rows = cassandra.execute(f"SELECT key, count FROM {keyspace}.increments WHERE counter = 'plays' ALLOW FILTERING")
+    counts = [row.count for row in rows if row.key.startswith("m")]
+    assert (len(counts), set(counts)) == (5000, {1})
+
     cassandra.execute(f"CREATE TABLE {keyspace}.naive (key text PRIMARY KEY, plays counter)")
     cluster = Cluster(["127.0.0.1"], port=proxy.port, protocol_version=5)
     try:
@@ -136,6 +144,15 @@ def total(stack: Stack) -> int:
         layers.close()
 
 
+def fill(ballast: Path) -> None:
+    """All of the disk but a few pages."""
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as out:
+        while True:
+            out.write(b"0" * 4096)
+    with ballast.open("r+b") as out:
+        out.truncate(ballast.stat().st_size - 8 * 4096)
+
+
 def test_a_disk_that_is_full_stops_the_archive_with_a_message_and_the_log_goes_on_when_there_is_room(
     fresh: Stack,
     feed: Feed,
@@ -152,7 +169,7 @@ def test_a_disk_that_is_full_stops_the_archive_with_a_message_and_the_log_goes_o
         streaming={"retry_for": "2s"},
     )
     settings = load_settings(config)
-    (small_disk / "ballast").write_bytes(b"0" * 1_900_000)
+    fill(small_disk / "ballast")
     feed.send(5000)
     with pytest.raises(JobError, match=r"(?s)No space left on device.*nothing is lost"):
         run_in(settings, "archive_events")

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import JobError
 from jobs.frames.contributions import contributions
-from jobs.frames.increments import increments
+from jobs.frames.increments import increments, windowed
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from stitch.counters import Counter
 from stitch.write_time import of_increment
@@ -141,6 +141,6 @@ def test_a_full_run_writes_every_row_and_zeroes_those_that_vanished(spark: Spark
 
 def test_an_increment_holds_its_whole_window_and_its_write_time_is_the_movement_behind_it(spark: SparkSession) -> None:
     rows = [("like", at(29, 10), "t1", None, None, None)] * 3 + [("unlike", at(29, 10), "t1", None, None, None)]
-    frame = increments(contributions(events(spark, *rows), [LIKES]), timedelta(hours=1))
+    frame = increments(windowed(events(spark, *rows), timedelta(hours=1)), [LIKES])
     (row,) = frame.selectExpr("*", "cast(ingest_window as string) as w").collect()
     assert (row["count"], row.w, row.write_time) == (2, "2024-02-29 23:00:00", of_increment(at(29, 23), 4))

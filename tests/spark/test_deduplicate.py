@@ -11,8 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.frames.contributions import contributions
-from jobs.frames.increments import increments, once_per_window
+from jobs.frames.increments import increments, once_per_window, windowed
 from stitch.counters import Counter
 
 LIKES = Counter(name="likes", key="track_id", weights={"like": 1})
@@ -32,7 +31,7 @@ def records(*appended: tuple[str, int]) -> list[tuple[Any, ...]]:
 
 def test_an_event_sent_twice_within_an_ingest_window_counts_once_and_in_the_next_again(spark: SparkSession) -> None:
     rows = spark.createDataFrame(records(("e1", 0), ("e1", 59), ("e2", 59), ("e1", 60)), SCHEMA)
-    assert counted(increments(contributions(once_per_window(rows, HOUR), [LIKES]), HOUR)) == [
+    assert counted(increments(once_per_window(windowed(rows, HOUR)), [LIKES])) == [
         ("12:00", 2),
         ("13:00", 1),
     ]
@@ -53,7 +52,7 @@ def test_streaming_may_deduplicate_before_it_sums(deduplicating: SparkSession, t
         spark.createDataFrame(records(*batch), SCHEMA).coalesce(1).write.parquet(str(tmp_path / f"in/{number}"))
     files = spark.readStream.schema(SCHEMA).option("maxFilesPerTrigger", 1).option("recursiveFileLookup", "true")
     timed = files.parquet(str(tmp_path / "in")).withWatermark("timestamp", "1 day")
-    rows = increments(contributions(once_per_window(timed, HOUR), [LIKES]), HOUR)
+    rows = increments(once_per_window(windowed(timed, HOUR)), [LIKES])
     written: list[list[tuple[str, int]]] = []
     query = (
         rows.writeStream.outputMode("update")
