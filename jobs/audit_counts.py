@@ -68,7 +68,8 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
         if cutoff:
             at_cutoff = [name for name in names if before.get(name) == base]
             findings += [recount(spark, settings, at_cutoff, cutoff, sample), zooms(spark, settings, cutoff)]
-        findings.append(live_window(spark, settings, cutoff, edge))
+        if settings.log.origin == "archive":
+            findings.append(live_window(spark, settings, cutoff, edge))
         if published(cassandra) != before:
             raise JobError("a batch published while the audit read: run it again")
     return {"at": f"{now:%FT%TZ}", "cutoff": f"{cutoff:%FT%TZ}" if cutoff else None, "sample": sample,

@@ -86,7 +86,7 @@ def stack_config(folder: Path) -> Path:
         realtime={"port": cassandra, "retention": "1d"},
         batch={"port": cassandra},
         streaming={
-            "ingest_window": "10s",
+            "ingest_window": "5s",
             "retry_for": "60s",
             "checkpoint": str(folder / "checkpoints/streaming_counts"),
         },
@@ -98,7 +98,8 @@ def stack_config(folder: Path) -> Path:
                 ("exclusions", "exclusions.jsonl"),
                 ("checkpoint", "checkpoints/archive_events"),
             )
-        },
+        }
+        | {"grace": "1s"},
         local={
             "folder": str(folder / "local"),
             "kafka_port": kafka,
@@ -133,7 +134,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         local_stack.down(settings, say=lambda _: None)
 
     atexit.register(take_down)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by SIGTERM takes it down too
+    signal.signal(
+        signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", 143)
+    )  # an end by SIGTERM takes it down too
     try:
         local_stack.up(settings)
         yield Stack(settings, config)

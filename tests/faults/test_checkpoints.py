@@ -25,7 +25,7 @@ def test_whatever_is_lost_of_a_checkpoint_counts_stay_the_truth_and_are_never_se
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run
 ) -> None:
     checkpoint = Path(fresh.settings.streaming.checkpoint)
-    for part in ("nothing", "the newest commit", "the metadata", "all of it, read from the cutoff", "all of it"):
+    for part in ("nothing yet", "the newest commit", "the metadata", "all of it, read from the cutoff", "all of it"):
         feed.send(300)
         if part == "the newest commit":  # the last micro-batch is replayed
             for file in (
@@ -47,6 +47,7 @@ def test_whatever_is_lost_of_a_checkpoint_counts_stay_the_truth_and_are_never_se
             eyes.wait_for_the_truth(10)
 
 
+@pytest.mark.slow
 def test_a_log_that_lost_its_checkpoint_goes_on_in_a_new_segment_with_nothing_missing_and_nothing_twice(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def test_a_batch_that_dies_at_any_point_is_run_again_and_readers_never_notice(
     assert report["right"], report
 
 
-@pytest.mark.parametrize("point", ["half_written", "written"])
+@pytest.mark.parametrize("point", [pytest.param("half_written", marks=pytest.mark.slow), "written"])
 def test_a_streaming_job_killed_between_its_rows_and_its_commit_counts_once(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, start_job: Callable[..., Any], point: str
 ) -> None:
@@ -54,13 +55,11 @@ def test_a_streaming_job_killed_between_its_rows_and_its_commit_counts_once(
     eyes.wait_for_the_truth(10)
 
 
-@pytest.mark.parametrize(
-    ("kills", "events"),
-    [pytest.param(2, 20_000, id="2"), pytest.param(20, 200_000, id="20", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
 def test_kill_9_at_random_moments_of_streaming_and_archive_loses_nothing_and_counts_nothing_twice(
-    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, start_job: Callable[..., Any], kills: int, events: int
+    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, start_job: Callable[..., Any]
 ) -> None:
+    kills, events = 20, 200_000
     over = threading.Event()
 
     def go_on_sending() -> None:
@@ -123,3 +122,25 @@ def test_sigterm_in_mid_batch_lets_the_batch_end_and_nothing_is_replayed(
     batches = [line.split()[1] for one in (job, again) for line in one.lines("streaming_counts batch=")]
     assert len(batches) == len(set(batches)) == 12
     eyes.wait_for_the_truth(10)
+
+
+@pytest.mark.slow
+def test_two_copies_of_the_streaming_job_at_once_count_once(
+    fresh: Stack, feed: Feed, eyes: Eyes, start_job: Callable[..., Any], tmp_path: Path
+) -> None:
+    feed.send(5000)
+    first = start_job("streaming_counts")
+    second = start_job(
+        "streaming_counts",
+        STITCH_STREAMING__CHECKPOINT=str(tmp_path / "checkpoints/second"),
+        STITCH_STREAMING__MAX_OFFSETS_PER_TRIGGER="700",  # it reads the partitions in other steps, and lags behind
+    )
+    for job in (first, second):
+        job.wait_for_line("streaming_counts batch=")
+    for _ in range(10):
+        feed.send(1000)
+        time.sleep(1)
+    eyes.wait_for_the_truth(60)
+    second.wait_for_line("streaming_counts batch=20 ")
+    eyes.wait_for_the_truth(10)
+    assert (first.terminate(), second.terminate()) == (0, 0)

@@ -31,6 +31,7 @@ def both(run_job: Run, **asked: Any) -> None:
     run_job("archive_events", **asked)
 
 
+@pytest.mark.slow
 def test_partitions_that_are_added_are_counted_from_their_first_record(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, admin: AdminClient
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_topic_that_was_made_again_is_refused_and_then_counted_on_top(
     eyes.wait_for_the_truth(10)
 
 
+@pytest.mark.slow
 def test_a_batch_of_nothing_but_rejected_records_counts_nothing_and_keeps_them_all(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
