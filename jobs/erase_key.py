@@ -25,7 +25,7 @@ from pyspark.sql import functions as F
 
 from jobs.errors import JobError, run
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import kept, only_one, read_snapshot, rewrite_snapshot
+from jobs.sinks.snapshots import only_one, read_snapshot, rewrite_snapshot, written
 from jobs.sources.stored import read_increments, read_totals
 from jobs.spark import session
 from stitch import exclusions
@@ -76,7 +76,7 @@ def exclude(settings: Settings, field: str, value: str) -> None:
 def erase_from_snapshots(spark: SparkSession, settings: Settings, named: Column) -> int:
     """Rewrite each kept snapshot without the rows; returns how many rows went."""
     gone = 0
-    for at in kept(settings.log.snapshots):
+    for at in written(settings.log.snapshots):
         rows = read_snapshot(spark, settings.log.snapshots, at)
         mine = rows.where(named).count()
         if mine:

@@ -19,7 +19,7 @@ from jobs.completeness import uncounted_offsets
 from jobs.errors import JobError, Unreachable
 from jobs.frames.corrections import days
 from jobs.sinks.cassandra import upsert, upsert_by_member
-from jobs.sinks.snapshots import forget, note_loaded, note_loading, read_snapshot
+from jobs.sinks.snapshots import forget, mark_published, note_loaded, note_loading, read_snapshot
 from jobs.sources.event_log import first_ingest_day
 from jobs.sources.stored import read_increments
 from stitch.guard import Day, corrected, objections
@@ -127,5 +127,6 @@ def load_and_publish(
 
 def finish(settings: Settings, run: Run) -> None:
     """All is in: take the note of the load away, and snapshots that are too old."""
+    mark_published(settings.log.snapshots, run.target)
     note_loaded(settings.log.snapshots)
     forget(settings.log.snapshots, settings.log.keep_snapshots, run.target)

@@ -27,6 +27,7 @@ SCHEMA = (
 )
 _NAME = re.compile(r"^cutoff=(\d{8}T\d{6}Z)-r(\d+)$")
 _LOADING = "loading.json"
+_MARK = "_PUBLISHED"  # Spark does not read files that begin so
 
 
 @contextmanager
@@ -67,15 +68,27 @@ def rewrite_snapshot(rows: DataFrame, snapshots: str, at: Published) -> None:
     target = folder(snapshots, at)
     fresh, old = (target.with_name(f".{target.name}.{part}") for part in ("fresh", "old"))
     rows.write.mode("overwrite").parquet(str(fresh))
+    if Path(target, _MARK).exists():
+        Path(fresh, _MARK).touch()
     target.rename(old)
     fresh.rename(target)
     shutil.rmtree(old)
 
 
-def kept(snapshots: str) -> list[Published]:
-    """The snapshots that can be read, the oldest run first."""
+def written(snapshots: str) -> list[Published]:
+    """The snapshots that are whole, those of runs that never published among them; the oldest run first."""
     names = [_NAME.match(path.name) for path in Path(snapshots).glob("cutoff=*")]
     return sorted((_published(match) for match in names if match), key=lambda at: at.write_time)
+
+
+def kept(snapshots: str) -> list[Published]:
+    """The snapshots of runs that published, the oldest first."""
+    return [at for at in written(snapshots) if Path(folder(snapshots, at), _MARK).exists()]
+
+
+def mark_published(snapshots: str, at: Published) -> None:
+    """Tell the snapshot of a run that published from one that was refused or died."""
+    Path(folder(snapshots, at), _MARK).touch()
 
 
 def named(name: str, snapshots: str) -> Published:
@@ -88,9 +101,10 @@ def named(name: str, snapshots: str) -> Published:
 
 
 def forget(snapshots: str, keep: int, published: Published) -> None:
-    """Remove all but the newest `keep` snapshots; never the published one."""
-    for at in kept(snapshots)[:-keep]:
-        if at != published:
+    """Remove all but the newest `keep` snapshots of runs that published; never the published one."""
+    wanted = {*kept(snapshots)[-keep:], published}
+    for at in written(snapshots):
+        if at not in wanted:
             shutil.rmtree(folder(snapshots, at))
     for unfinished in Path(snapshots).glob(".cutoff=*"):  # of a run that was killed
         shutil.rmtree(unfinished)

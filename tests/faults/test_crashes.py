@@ -43,7 +43,8 @@ def test_a_batch_that_dies_at_any_point_is_run_again_and_readers_never_notice(
     assert report["right"], report
 
 
-@pytest.mark.parametrize("point", [pytest.param("half_written", marks=pytest.mark.slow), "written"])
+@pytest.mark.slow
+@pytest.mark.parametrize("point", ["half_written", "written"])
 def test_a_streaming_job_killed_between_its_rows_and_its_commit_counts_once(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, start_job: Callable[..., Any], point: str
 ) -> None:

@@ -44,6 +44,7 @@ def two_clusters(fresh: Stack, tmp_path: Path) -> Iterator[Stack]:
         stop(second.pid_file)
 
 
+@pytest.mark.slow
 def test_one_layer_down_is_answered_from_the_other_and_marked_and_both_recover_by_themselves(
     fresh: Stack, two_clusters: Stack, feed: Feed, reader: Reader, spark: Any
 ) -> None:

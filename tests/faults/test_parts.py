@@ -29,7 +29,10 @@ Run = Callable[..., Any]
 
 @pytest.mark.parametrize(
     ("hangs", "gone"),
-    [pytest.param((5,), 3, id="short"), pytest.param((5, 30, 90), 30, id="long", marks=pytest.mark.slow)],
+    [
+        pytest.param((5,), 3, id="short", marks=pytest.mark.slow),
+        pytest.param((5, 30, 90), 30, id="long", marks=pytest.mark.slow),
+    ],
 )
 def test_a_cassandra_that_hangs_and_parts_that_restart_delay_counts_and_do_not_change_them(
     fresh: Stack, feed: Feed, eyes: Eyes, start_job: Callable[..., Any], hangs: tuple[int, ...], gone: int
