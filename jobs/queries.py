@@ -104,25 +104,34 @@ def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report
 def watch(query: StreamingQuery, stop: Stop, report: Report) -> None:
     """Return when the query ends or, once asked, has been stopped between two batches. Raises QueryFailed."""
     reported = ""
-    deadline: float | None = None
-    while True:
-        alive = query.isActive
-        for progress in query.recentProgress:
-            if progress["timestamp"] > reported:  # an idle query reports too, with the batch id of its next batch
-                report(progress)
-                reported = progress["timestamp"]
-        if not alive:
-            break
-        if stop.asked:
-            deadline = deadline or time.monotonic() + STOP_WITHIN_S
-            if not query.status["isTriggerActive"] or time.monotonic() > deadline:
-                query.stop()
-                return
+    while query.isActive and not stop.asked:
+        reported = _report_new(query, reported, report)
         time.sleep(POLL_S)
+    if query.isActive:
+        _stop_between_batches(query)
+    _report_new(query, reported, report)
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
         raise QueryFailed(f"{query.name} stopped: {_cause(error)}") from None
+
+
+def _report_new(query: StreamingQuery, reported: str, report: Report) -> str:
+    """Report the batches since the instant `reported`; returns the newest's. An idle query reports too, with the id of
+    its next batch, so ids would not do."""
+    for progress in query.recentProgress:
+        if progress["timestamp"] > reported:
+            report(progress)
+            reported = progress["timestamp"]
+    return reported
+
+
+def _stop_between_batches(query: StreamingQuery) -> None:
+    """Wait for the gap between two batches, which is short while the job catches up, and stop the query in it."""
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+        time.sleep(0.005)
+    query.stop()
 
 
 def print_progress(job: str, progress: dict[str, Any]) -> None:
