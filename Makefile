@@ -42,7 +42,7 @@ reset: setup ## stop all and remove its data
 	@$(STITCH) --config conf/flights.toml local reset
 
 .PHONY: test
-test: setup ## every test: unit, spark, integration, e2e (starts a stack of its own, on free ports)
+test: setup ## unit, spark, integration, e2e and a part of the faults (starts a stack of its own, on free ports)
 	$(BIN)/pytest
 
 .PHONY: unit

@@ -22,9 +22,8 @@ def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) ->
     """Raises JobError for a cutoff that the log cannot prove complete, by the offsets the topic had then."""
     missing = missing_offsets(spark, settings, cutoff) if settings.log.origin == "archive" else {}
     if missing:
-        facts = ", ".join(f"partition {p}: {have} of {need}" for p, (have, need) in sorted(missing.items()))
         raise JobError(
-            f"the event log {settings.log.path} is not complete before {cutoff:%FT%TZ} ({facts} offsets): let archive_events "
+            f"the event log {settings.log.path} is not complete before {cutoff:%FT%TZ} ({_told(missing)} offsets): let archive_events "
             "catch up (`stitch submit archive_events --available-now`), then run again"
         )
 
@@ -33,9 +32,8 @@ def check_counted(settings: Settings, cutoff: datetime) -> None:
     """Raises JobError for a cutoff that the increments cannot prove complete."""
     missing = uncounted_offsets(settings, cutoff)
     if missing:
-        facts = ", ".join(f"partition {p}: {have} of {need}" for p, (have, need) in sorted(missing.items()))
         raise JobError(
-            f"the increments are not complete before {cutoff:%FT%TZ} ({facts} offsets): let streaming_counts catch up, "
+            f"the increments are not complete before {cutoff:%FT%TZ} ({_told(missing)} offsets): let streaming_counts catch up, "
             "then run again"
         )
 
@@ -71,3 +69,7 @@ def lost_hours(settings: Settings, since: datetime | None, until: datetime) -> l
             f"{after or 'the beginning'} to {before or 'an unknown instant'} may count too little"
         )
     return found
+
+
+def _told(missing: dict[int, tuple[int, int]]) -> str:
+    return ", ".join(f"partition {p}: {have} of {need}" for p, (have, need) in sorted(missing.items()))

@@ -29,7 +29,7 @@ from jobs.sinks.snapshots import only_one, read_snapshot, rewrite_snapshot, writ
 from jobs.sources.stored import read_increments, read_totals
 from jobs.spark import session
 from stitch import exclusions
-from stitch.buckets import micros
+from stitch.buckets import ALL_END, micros
 from stitch.settings import Settings, load_settings
 
 JOB = "erase_key"
@@ -46,7 +46,7 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         totals = read_totals(spark, settings).where(named)
         with connected(settings.batch, "batch") as cassandra:
             erased["totals"] = delete(cassandra, "totals", TOTALS, totals.collect(), now)
-        live = read_increments(spark, settings, None, datetime.max.replace(year=9999, tzinfo=UTC)).where(named)
+        live = read_increments(spark, settings, None, ALL_END).where(named)
         live = live.withColumn("ingest_date", F.to_date("ingest_window"))
         with connected(settings.realtime, "realtime") as cassandra:
             erased["increments"] = delete(cassandra, "increments", INCREMENTS, live.collect(), now)

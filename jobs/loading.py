@@ -34,7 +34,6 @@ def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, n
         return reason
     since = run.base.cutoff if run.base else None
     live = read_increments(spark, settings, since, run.target.cutoff)
-    live = live.where(F.col("counter").isin([counter.name for counter in settings.counters]))
     rows = days(read_snapshot(spark, settings.log.snapshots, run.base), live, new).collect()
     found = [Day(*row) for row in rows]
     held = {day.counter for day in found if day.previous}

@@ -53,10 +53,8 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
 
 def folded(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:
     """The totals at the run's cutoff (snapshots.SCHEMA). A counter that is new has no totals, and all its increments."""
-    counters = [counter.name for counter in settings.counters]
     since = run.base.cutoff if run.base and not run.recount else None
-    live = read_increments(spark, settings, since, run.target.cutoff)
-    live = live.where(F.col("counter").isin(counters)).withColumnRenamed("count", "amount")
+    live = read_increments(spark, settings, since, run.target.cutoff).withColumnRenamed("count", "amount")
     if run.base:
         new = F.col("counter").isin(sorted(run.recount)) | (F.col("ingest_window") >= F.lit(run.base.cutoff))
         live = live.where(new)

@@ -36,13 +36,14 @@ def read_progress(cassandra: Session, job: str) -> Progress | None:
 
 
 def read_increments(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
-    """The increments of ingest windows in [since, until): (counter, key, member, ingest_window, bucket, count, write_time)."""
+    """The increments of the settings' counters, of ingest windows in [since, until): (counter, key, member, ingest_window, bucket, count, write_time)."""
     columns = ["counter", "key", "ingest_window", "bucket", "count", F.expr("writetime(count)").alias("write_time")]
     keys = _table(spark, "realtime", settings.realtime.keyspace, "increments").select(
         *columns, F.lit(None).cast("string").alias("member")
     )
     members = _table(spark, "realtime", settings.realtime.keyspace, "member_increments").select(*columns, "member")
-    within = F.col("ingest_window") < F.lit(until)
+    known = F.col("counter").isin([counter.name for counter in settings.counters])
+    within = known & (F.col("ingest_window") < F.lit(until))
     if since:
         within &= F.col("ingest_window") >= F.lit(since)
     return keys.unionByName(members).where(within)
