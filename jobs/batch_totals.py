@@ -32,7 +32,7 @@ from jobs.sinks.snapshots import half_loaded, named, note_loading, only_one, rea
 from jobs.sources.stored import published
 from jobs.spark import session
 from stitch.exclusions import keep
-from stitch.runs import Run, folder, newest, plan, restoring
+from stitch.runs import Run, folder, going_back, newest, plan, restoring
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -100,20 +100,25 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
 
 
 def restore(settings: Settings, cassandra: Session, name: str, now: datetime) -> None:
-    """Bring a snapshot back: its cutoff is published FIRST, for rows not yet restored carry their own, newer one."""
+    """Bring a snapshot back, or forward again (stitch.runs.going_back says which counters publish before the load)."""
     kept = named(name, settings.log.snapshots)
     if kept.cutoff < now - settings.realtime.retention:
         raise JobError(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
     names, died = [counter.name for counter in settings.counters], half_loaded(settings.log.snapshots)
-    back = restoring(names, published(cassandra), kept.cutoff, died)
+    known = {name: at for name, at in published(cassandra).items() if name in names}
+    back = restoring(names, known, kept.cutoff, died)
     with session(JOB, settings) as spark:
         current = read_snapshot(spark, settings.log.snapshots, back.base)
         rows = replaced(current, read_snapshot(spark, settings.log.snapshots, kept))
         snapshot = write_snapshot(rows, settings.log.snapshots, back.target)
         note_loading(settings.log.snapshots, back)
-        publish(cassandra, settings, back)
-        time.sleep(settings.serving.timeout.total_seconds())  # until no request goes on with the cutoff it read before
+        if first := going_back(known, back.target):
+            publish(cassandra, back, first)
+            time.sleep(
+                settings.serving.timeout.total_seconds()
+            )  # until no request goes on with the cutoff it read before
         written = load(snapshot, settings, back)
+        publish(cassandra, back, names)
     finish(settings, back)
     print(f"{JOB} restored {name}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
 

@@ -87,13 +87,13 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
     return changed.count()
 
 
-def publish(cassandra: Session, settings: Settings, run: Run) -> None:
-    """Publish the cutoff of every counter, all or none: from now on readers need no increment of an earlier window."""
+def publish(cassandra: Session, run: Run, counters: Iterable[str]) -> None:
+    """Publish the cutoff of the counters, all or none: from now on readers need no increment of an earlier window."""
     batch = BatchStatement()
-    for counter in settings.counters:
+    for counter in counters:
         batch.add(
             "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s)",
-            (counter.name, run.target.cutoff, run.target.revision),
+            (counter, run.target.cutoff, run.target.revision),
         )
     cassandra.execute(batch, timeout=60)
 
@@ -119,7 +119,7 @@ def load_and_publish(
     written = load(rows, settings, run)
     failpoints.die("before_publish")
     keep_corrections(spark, compared, settings, run)
-    publish(cassandra, settings, run)
+    publish(cassandra, run, [counter.name for counter in settings.counters])
     finish(settings, run)
     return written
 

@@ -76,7 +76,7 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
             rows = write_snapshot(folded(spark, settings, planned), settings.log.snapshots, planned.target)
             note_loading(settings.log.snapshots, planned)
             written = load(rows, settings, planned)
-            publish(cassandra, settings, planned)
+            publish(cassandra, planned, [counter.name for counter in settings.counters])
         finish(settings, planned)
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)

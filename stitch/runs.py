@@ -89,6 +89,13 @@ def restoring(
     return Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore")
 
 
+def going_back(known: Mapping[str, Published], target: Published) -> frozenset[str]:
+    """The counters whose published cutoff a restore takes back: that is published BEFORE their rows are written, since rows
+    not restored yet carry their own, newer cutoff. Of the others it is published after, as by every load: their rows are older.
+    """
+    return frozenset(name for name, at in known.items() if at.cutoff >= target.cutoff)
+
+
 def _to_overwrite(base: Published | None, died: HalfLoaded | None) -> int | None:
     return max((run.write_time for run in (base, died) if run), default=None)
 

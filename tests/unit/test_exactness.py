@@ -20,7 +20,7 @@ from stitch import write_time
 from stitch.buckets import ALL, EPOCH, Bucket, after
 from stitch.cutoff import Published
 from stitch.merge import Increment, Total, count
-from stitch.runs import Run, plan, restoring
+from stitch.runs import Run, going_back, plan, restoring
 
 HOUR = timedelta(hours=1)
 WINDOW = HOUR  # of ingestion
@@ -207,7 +207,8 @@ class Stitch(RuleBasedStateMachine):
         run = restoring(["likes"], {"likes": self.published}, kept.cutoff)
         rows = {**dict.fromkeys((bucket for bucket in self.totals), 0), **self.snapshots[kept]}
         self.snapshots[run.target] = rows
-        self.published = run.target  # first: rows that are not restored yet have their own, newer cutoff
+        if going_back({"likes": self.published}, run.target):
+            self.published = run.target
         self.loading = (run, sorted(rows.items()))
         self.it_loads_some_rows_and_publishes_after_the_last(0)
 

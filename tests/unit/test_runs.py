@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stitch.cutoff import Published, next_run
-from stitch.runs import HalfLoaded, PlanError, Run, plan, restoring
+from stitch.runs import HalfLoaded, PlanError, Run, going_back, plan, restoring
 
 MIDNIGHT = datetime(2024, 5, 1, tzinfo=UTC)
 NIGHT = timedelta(days=1)
@@ -67,3 +67,10 @@ def test_after_a_run_that_died_its_rows_are_overwritten_and_what_it_counted_anew
     assert plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True, died=died) == Run(
         FIRST, Published(MIDNIGHT + NIGHT, 1), frozenset({"likes"}), "incremental"
     )
+
+
+def test_only_counters_that_a_restore_takes_back_are_published_before_their_rows_are_there() -> None:
+    ahead, behind = NEXT, Published(MIDNIGHT - NIGHT, 0)
+    assert going_back({"plays": ahead, "likes": behind}, restoring(NAMES, {"plays": ahead}, MIDNIGHT).target) == {
+        "plays"
+    }
