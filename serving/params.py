@@ -19,7 +19,7 @@ from stitch.merge import Layer
 from stitch.settings import Settings
 
 TOTALS = {"counters", "keys", "key", "start", "end", "layer"}
-SHOWN_BY_DEFAULT = {"minute": 60, "quarter": 96, "hour": 24, "day": 30, "month": 12}
+SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "month": 12}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Instants into buckets: half-open UTC intervals of a minute, a quarter, an hour, a day, a month, or all time.
+"""Instants into buckets: half-open UTC intervals of a minute, a quarter of an hour, an hour, a day, a month, or all time.
 
 Every layer names buckets by these words and cuts them by these functions, so that counts add up: each bucket is
 made of whole buckets of the next finer granularity. Instants without a zone are refused, never guessed at: an hour
@@ -16,12 +16,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 ALL_END = datetime.max.replace(tzinfo=UTC)
 FIXED = {
     "minute": timedelta(minutes=1),
-    "quarter": timedelta(minutes=15),
+    "quarter_hour": timedelta(minutes=15),
     "hour": timedelta(hours=1),
     "day": timedelta(days=1),
 }
-GRANULARITIES = ("minute", "quarter", "hour", "day", "month", "all")  # finest first
-_FINEST = {"1m": "minute", "15m": "quarter", "1h": "hour"}
+GRANULARITIES = ("minute", "quarter_hour", "hour", "day", "month", "all")  # finest first
+_FINEST = {"1m": "minute", "15m": "quarter_hour", "1h": "hour"}
 
 
 @dataclass(frozen=True, order=True)

@@ -66,7 +66,7 @@ def _buckets(counters: list[Counter]) -> Column:
 def _bucket(granularity: str) -> Column:
     if granularity == "all":
         start = F.timestamp_seconds(F.lit(0))
-    elif granularity == "quarter":
+    elif granularity == "quarter_hour":
         start = floor_to(F.col("bucket"), 900)
     else:
         start = F.date_trunc(granularity, F.col("bucket"))

@@ -18,7 +18,7 @@ def at(text: str) -> datetime:
 
 FLOORS = {
     "minute": "2024-02-29T23:59:00",
-    "quarter": "2024-02-29T23:45:00",
+    "quarter_hour": "2024-02-29T23:45:00",
     "hour": "2024-02-29T23:00:00",
     "day": "2024-02-29T00:00:00",
     "month": "2024-02-01T00:00:00",
@@ -31,7 +31,7 @@ def test_the_last_second_of_a_leap_day_falls_into_buckets_of_that_day(granularit
     assert floor(at("2024-02-29T23:59:59"), granularity) == at(start)
 
 
-@pytest.mark.parametrize("granularity", ["minute", "quarter", "hour", "day", "month"])
+@pytest.mark.parametrize("granularity", ["minute", "quarter_hour", "hour", "day", "month"])
 def test_a_bucket_edge_starts_its_own_bucket_and_ends_the_one_before(granularity: str) -> None:
     edge = at("2025-01-01T00:00:00")
     assert floor(edge, granularity) == edge == ceil(edge, granularity)
@@ -52,7 +52,7 @@ def test_an_instant_without_a_zone_is_refused(call: object) -> None:
 
 
 def test_an_unknown_granularity_is_refused_with_those_known() -> None:
-    with pytest.raises(ValueError, match="'week' is no granularity: one of minute, quarter"):
+    with pytest.raises(ValueError, match="'week' is no granularity: one of minute, quarter_hour"):
         floor(EPOCH, "week")
 
 
@@ -64,7 +64,7 @@ COVERS = {
     ("2023-01-01T00", "2024-01-01T00", "hour"): ["month"] * 12,
     ("2024-01-30T22", "2024-03-02T01", "hour"): ["hour", "hour", "day", "month", "day", "hour"],
     ("2024-01-01T05", "2024-01-01T07", "hour"): ["hour", "hour"],
-    ("2024-01-01T05:45", "2024-01-01T07:15", "quarter"): ["quarter", "hour", "quarter"],
+    ("2024-01-01T05:45", "2024-01-01T07:15", "quarter_hour"): ["quarter_hour", "hour", "quarter_hour"],
     ("2024-01-01T05:58", "2024-01-01T06:01", "minute"): ["minute", "minute", "minute"],
     ("2024-01-01T00", "2024-01-01T00", "hour"): [],
 }
@@ -102,7 +102,7 @@ def test_a_cover_has_no_gap_and_no_overlap_and_is_minimal(one: datetime, other: 
     ("resolution", "kept"),
     {
         "1h": ("hour", "day", "month", "all"),
-        "15m": ("quarter", "hour", "day", "month", "all"),
+        "15m": ("quarter_hour", "hour", "day", "month", "all"),
         "1m": ("minute", "hour", "day", "month", "all"),
     }.items(),
 )
