@@ -24,6 +24,14 @@ GRANULARITIES = ("minute", "quarter_hour", "hour", "day", "month", "all")  # fin
 _FINEST = {"1m": "minute", "15m": "quarter_hour", "1h": "hour"}
 
 
+@dataclass(frozen=True)
+class Range:
+    """`[start, end)`."""
+
+    start: datetime
+    end: datetime
+
+
 @dataclass(frozen=True, order=True)
 class Bucket:
     """`[start, end)` of one granularity; `all` starts at the epoch, wherever its events are."""

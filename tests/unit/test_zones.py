@@ -1,0 +1,119 @@
+"""A zone's hours, days, weeks and months: literal edges around every way in which clocks are set, and what always holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stitch.buckets import covering, floor
+from stitch.buckets import series as utc_series
+from stitch.zones import UnsplitError, calendar
+
+ZONES = [
+    "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe",
+    "America/Sao_Paulo", "America/St_Johns", "Pacific/Apia", "Africa/Casablanca", "Antarctica/Troll",
+]  # fmt: skip
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+EDGES = {
+    # zone, granularity, from, to: the edges in UTC
+    ("Europe/Berlin", "day", "2024-03-30T12:00", "2024-04-01T12:00"): [
+        "2024-03-29T23:00", "2024-03-30T23:00", "2024-03-31T22:00", "2024-04-01T22:00",
+    ],  # the 31st has 23 hours
+    ("Europe/Berlin", "week", "2024-10-27T12:00", "2024-10-28T12:00"): [
+        "2024-10-20T22:00", "2024-10-27T23:00", "2024-11-03T23:00",
+    ],
+    ("America/New_York", "month", "2024-02-29T00:00", "2024-03-15T00:00"): [
+        "2024-02-01T05:00", "2024-03-01T05:00", "2024-04-01T04:00",
+    ],
+    ("Europe/Berlin", "year", "2024-06-01T00:00", "2024-06-02T00:00"): ["2023-12-31T23:00", "2024-12-31T23:00"],
+    ("Asia/Kolkata", "hour", "2024-03-01T00:00", "2024-03-01T01:00"): [
+        "2024-02-29T23:30", "2024-03-01T00:30", "2024-03-01T01:30",
+    ],
+    # Half an hour back at 15:00Z: the hour from one to two has ninety minutes
+    ("Australia/Lord_Howe", "hour", "2024-04-06T14:00", "2024-04-06T16:00"): [
+        "2024-04-06T14:00", "2024-04-06T15:30", "2024-04-06T16:30",
+    ],
+    # Half an hour on at 15:30Z: the hour from two to three has thirty
+    ("Australia/Lord_Howe", "hour", "2024-10-05T14:45", "2024-10-05T16:15"): [
+        "2024-10-05T14:30", "2024-10-05T15:30", "2024-10-05T16:00", "2024-10-05T17:00",
+    ],
+    # No midnight: the clock went on from 24:00 to 01:00
+    ("America/Sao_Paulo", "day", "2018-11-04T12:00", "2018-11-04T13:00"): ["2018-11-04T03:00", "2018-11-05T02:00"],
+    # Set back from 00:01 to 23:01: yesterday is shown again, but today has begun
+    ("America/St_Johns", "day", "2010-11-07T02:31", "2010-11-07T02:32"): ["2010-11-07T02:30", "2010-11-08T03:30"],
+    # The 30th was left out
+    ("Pacific/Apia", "day", "2011-12-29T20:00", "2011-12-30T12:00"): [
+        "2011-12-29T10:00", "2011-12-30T10:00", "2011-12-31T10:00",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "edges"), EDGES.items(), ids=[" ".join(asked) for asked in EDGES])
+def test_edges_are_where_the_clocks_of_the_zone_say(asked: tuple[str, str, str, str], edges: list[str]) -> None:
+    zone, granularity, start, end = asked
+    found = calendar(zone).series(at(start), at(end), granularity)
+    assert [f"{edge:%Y-%m-%dT%H:%M}" for edge in (found[0].start, *(bucket.end for bucket in found))] == edges
+
+
+instants = st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1)).map(lambda found: found.replace(tzinfo=UTC))
+within = st.sampled_from(["minute", "quarter_hour", "hour", "day", "week", "month", "year"])
+
+
+@given(st.sampled_from(ZONES), within, instants, st.integers(0, 40))
+def test_buckets_follow_each_other_without_a_gap_and_hold_what_falls_into_them(
+    zone: str, granularity: str, start: datetime, hours: int
+) -> None:
+    found = calendar(zone).series(start, start + timedelta(hours=hours, minutes=1), granularity)
+    assert found[0].holds(start)
+    assert all(one.end == other.start and one.start < one.end for one, other in zip(found, found[1:], strict=False))
+    for bucket in found[:50]:
+        middle = bucket.start + (bucket.end - bucket.start) / 2
+        for instant in (bucket.start, middle, bucket.end - timedelta(microseconds=1)):
+            assert calendar(zone).floor(instant, granularity) == bucket.start
+        assert calendar(zone).ceil(bucket.end, granularity) == bucket.end
+
+
+@given(st.sampled_from(ZONES), instants, st.sampled_from(["day", "week", "month"]))
+def test_coarse_buckets_are_whole_finer_ones(zone: str, instant: datetime, coarse: str) -> None:
+    whole = calendar(zone).series(instant, instant + timedelta(seconds=1), coarse)[0]
+    finer = {"day": "hour", "week": "day", "month": "day"}[coarse]
+    parts = calendar(zone).series(whole.start, whole.end, finer)
+    assert (parts[0].start, parts[-1].end) == (whole.start, whole.end)
+
+
+@given(
+    st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]), instants, st.sampled_from(["day", "week", "month"])
+)
+def test_a_bucket_of_a_zone_is_covered_by_utc_buckets(zone: str, instant: datetime, granularity: str) -> None:
+    (bucket,) = calendar(zone).series(instant, instant + timedelta(microseconds=1), granularity)
+    parts = covering(bucket.start, bucket.end, "hour")
+    assert (parts[0].start, parts[-1].end) == (bucket.start, bucket.end)
+
+
+@given(instants, st.sampled_from(["minute", "quarter_hour", "hour", "day", "month"]))
+def test_in_utc_a_calendar_cuts_as_the_layers_do(instant: datetime, granularity: str) -> None:
+    end = instant + timedelta(hours=30)
+    assert calendar("UTC").series(instant, end, granularity) == utc_series(instant, end, granularity)
+    assert calendar("UTC").floor(instant, granularity) == floor(instant, granularity)
+
+
+def test_an_edge_within_a_finest_bucket_is_refused_with_the_offset_that_is_to_blame() -> None:
+    kolkata = calendar("Asia/Kolkata")
+    midnight = kolkata.floor(at("2024-03-01T12:00"), "day")
+    kolkata.check_splits([midnight], "quarter_hour")
+    with pytest.raises(UnsplitError, match=r"Asia/Kolkata is at UTC\+05:30 at 2024-03-01T00:00, within a bucket of"):
+        kolkata.check_splits([midnight], "hour")
+
+
+@pytest.mark.parametrize("name", ["Europe/Atlantis", "", "../etc/passwd", "berlin", "CEST", "\x00", "+01:00"])
+def test_what_is_no_zone_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is no IANA time zone"):
+        calendar(name)
