@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -24,6 +24,7 @@ from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import JobError, run
+from jobs.loading import KEY_SHARDS
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import only_one, read_snapshot, rewrite_snapshot, written
 from jobs.sources.stored import read_increments, read_totals
@@ -46,6 +47,7 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         totals = read_totals(spark, settings).where(named)
         with connected(settings.batch, "batch") as cassandra:
             erased["totals"] = delete(cassandra, "totals", TOTALS, totals.collect(), now)
+            forget_key(cassandra, [counter.name for counter in settings.counters if counter.key == field], value, now)
         live = read_increments(spark, settings, None, ALL_END).where(named)
         live = live.withColumn("ingest_date", F.to_date("ingest_window"))
         with connected(settings.realtime, "realtime") as cassandra:
@@ -98,6 +100,17 @@ def delete(cassandra: Session, table: str, columns: Iterable[str], rows: list[An
         else:
             cassandra.execute(of_member, [stamp, *values, row.member])
     return len(rows)
+
+
+def forget_key(cassandra: Session, counters: list[str], key: str, now: datetime) -> None:
+    """Take the key out of the keys that readers list, whichever shard it is in."""
+    statement = cassandra.prepare("DELETE FROM keys USING TIMESTAMP ? WHERE counter = ? AND shard = ? AND key = ?")
+    stamp = micros(
+        now + timedelta(days=1)
+    )  # later than any run has written so far; none writes it again: it is excluded
+    for counter in counters:
+        for shard in range(KEY_SHARDS):
+            cassandra.execute(statement, [stamp, counter, shard, key])
 
 
 def _utc(value: Any) -> Any:

@@ -26,6 +26,8 @@ from stitch.guard import Day, corrected, objections
 from stitch.runs import Run
 from stitch.settings import Settings
 
+KEY_SHARDS = 16  # as conf/schema/batch.cql says
+
 
 def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> list[Day] | str:
     """What the run changes of what readers saw before it; or why that cannot be told."""
@@ -84,7 +86,15 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
         upsert_by_member(changed.where(half), settings.batch, "totals")
         failpoints.die("half_loaded")
     upsert_by_member(changed, settings.batch, "totals")
+    upsert(keys(changed), settings.batch, "keys")
     return changed.count()
+
+
+def keys(changed: DataFrame) -> DataFrame:
+    """Changed totals → the rows of their keys, so that readers find them by prefix; in shards, for one counter may have millions."""
+    shard = F.pmod(F.xxhash64("key"), F.lit(KEY_SHARDS)).cast("int")
+    whole = changed.where((F.col("granularity") == "all") & F.col("member").isNull())
+    return whole.select("counter", shard.alias("shard"), "key", "write_time")
 
 
 def publish(cassandra: Session, run: Run, counters: Iterable[str]) -> None:

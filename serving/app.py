@@ -6,12 +6,18 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from flask import Flask
+from flask_compress import Compress
 
+from serving import logs
+from serving.access import guard
+from serving.cached_layers import CachedLayers
 from serving.cassandra_layers import CassandraLayers
 from serving.errors import handle_errors
 from serving.layers import Layers
+from serving.memcached_layers import MemcachedLayers
+from serving.probes import probes
 from serving.reader import Reader
-from serving.routes import register
+from serving.routes import api
 from stitch.settings import Settings
 
 MAX_BODY = 64 * 1024 * 1024
@@ -21,12 +27,24 @@ def create_app(
     settings: Settings, layers: Layers | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> Flask:
     """The reader. It connects to nothing: the layers do, on the first request of each worker."""
-    app = Flask("serving", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app = Flask("serving", static_folder="static")
+    app.url_map.merge_slashes = False  # a key may begin with one
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, COMPRESS_ALGORITHM=["gzip"], COMPRESS_ALGORITHM_STREAMING=["gzip"])
     app.json.sort_keys = False  # type: ignore[attr-defined]  # members and counters come in the order they have
     app.extensions["settings"] = settings
     app.extensions["now"] = now
-    app.extensions["reader"] = Reader(settings, layers or CassandraLayers(settings), now)
+    app.extensions["reader"] = Reader(settings, remembered(layers or CassandraLayers(settings), settings), now)
+    logs.observe(app)
     handle_errors(app)
-    register(app)
+    guard(app, settings.serving)
+    app.register_blueprint(api)
+    app.register_blueprint(probes)
+    Compress(app)
     return app
+
+
+def remembered(layers: Layers, settings: Settings) -> Layers:
+    """The layers behind the caches that the settings ask for: this process's before the one that all share."""
+    if settings.serving.memcached:
+        layers = MemcachedLayers(layers, settings)
+    return CachedLayers(layers, settings) if settings.serving.cache else layers

@@ -1,16 +1,16 @@
 """The layers in Cassandra: two clusters, each connected on first use and again after it was away.
 
 Nothing connects at import or when the app is made: gunicorn forks its workers, and a driver session does not survive
-a fork. A cluster that refused is left alone for a second, so that requests in between fail fast to the other layer.
+a fork. A cluster that does not answer is left alone for a second at a time (circuit.py), so that requests in between fail fast to the
+other layer. All statements are prepared: no key or query can reach into CQL.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from cassandra import DriverException, RequestExecutionException
@@ -19,20 +19,36 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, N
 from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
 from cassandra.query import tuple_factory
 
-from serving.layers import IncrementsSince, LayerDown, LayerName, Layers, MembersOf, TotalsRange
+from serving.circuit import Circuit
+from serving.layers import (
+    Corrected,
+    IncrementsSince,
+    KeysFrom,
+    LayerDown,
+    LayerName,
+    Layers,
+    MembersOf,
+    Pending,
+    TotalsRange,
+)
+from stitch.cutoff import Published
 from stitch.merge import Increment, Total
 from stitch.settings import CassandraSettings, Settings
 
 STREAMING_JOB = "streaming_counts"
 IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
 RETRY_AFTER = 1.0
+KEY_SHARDS = 16  # of the table `keys`, as conf/schema/batch.cql says
 
 _BATCH = {
-    "cutoffs": "SELECT counter, cutoff FROM cutoffs",
+    "cutoffs": "SELECT counter, cutoff, revision FROM cutoffs",
     "totals": "SELECT bucket, count, cutoff FROM totals"
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket >= ? AND bucket < ?",
     "member_totals": "SELECT member, count, cutoff FROM member_totals"
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
+    "keys_from": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key >= ? LIMIT ?",
+    "keys_after": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key > ? LIMIT ?",
+    "corrections": "SELECT day, cutoff, before, after FROM corrections WHERE counter = ? AND day >= ? AND day < ?",
 }
 _REALTIME = {
     "increments": "SELECT bucket, ingest_window, count FROM increments"
@@ -55,46 +71,63 @@ class Connection:
         self._cluster: Any = None
         self._session: Any = None
         self._prepared: dict[str, Any] = {}
-        self._failed: tuple[float, str] = (float("-inf"), "")
+        self._circuit = Circuit(retry_after=RETRY_AFTER)
 
-    def read(self, query: str, parameters: Sequence[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
-        """The rows of the query for each tuple of parameters, sent without waiting for one another.
+    def send(self, query: str, parameters: Sequence[tuple[Any, ...]]) -> Pending[list[list[tuple[Any, ...]]]]:
+        """Send the query for each tuple of parameters; the rows of each are waited for by what is returned.
 
         Not by the driver's execute_concurrent: that waits without a timeout, for ever on a server that hangs.
         """
         answers: list[list[tuple[Any, ...]]] = []
         waiting: deque[Any] = deque()
-        try:
+
+        def sent() -> None:
             session = self._connected()
             for values in parameters:
                 if len(waiting) >= IN_FLIGHT:
                     answers.append(list(waiting.popleft().result()))
                 waiting.append(session.execute_async(self._prepared[query], values))
-            return answers + [list(future.result()) for future in waiting]
-        except _FAILURES as error:
-            raise LayerDown(self.layer, _reason(error)) from error
+
+        def answered() -> list[list[tuple[Any, ...]]]:
+            answers.extend(list(future.result()) for future in waiting)
+            return answers
+
+        self._guarded(sent)
+        return lambda: self._guarded(answered)
 
     def close(self) -> None:
         """Shut the cluster's connections."""
         with self._lock:
             self._shut()
 
+    def _guarded(self, call: Any) -> Any:
+        try:
+            found = call()
+        except _FAILURES as error:
+            reason = _reason(error)
+            self._circuit.failed(reason)
+            raise LayerDown(self.layer, reason) from error
+        self._circuit.succeeded()
+        return found
+
     def _connected(self) -> Any:
+        refusal = self._circuit.refusal()
+        if refusal is not None:
+            raise LayerDown(self.layer, refusal)
         if self._session:
             return self._session
-        with self._lock:
-            if self._session:
-                return self._session
-            failed_at, reason = self._failed
-            if time.monotonic() - failed_at < RETRY_AFTER:
-                raise LayerDown(self.layer, reason)
-            try:
+        if not self._lock.acquire(timeout=self._timeout):
+            raise LayerDown(self.layer, "another request is still connecting")
+        try:
+            if not self._session:
                 self._connect()
-            except _FAILURES as error:
-                self._failed = (time.monotonic(), _reason(error))
-                self._shut()
-                raise
             return self._session
+        except _FAILURES as error:
+            self._circuit.failed(_reason(error), at_once=True)
+            self._shut()
+            raise
+        finally:
+            self._lock.release()
 
     def _connect(self) -> None:
         settings = self._settings
@@ -124,45 +157,60 @@ class Connection:
 
 
 class CassandraLayers(Layers):
-    """Both layers by the driver."""
+    """Both layers by the driver. Half of serving.timeout is for each of an answer's two rounds of reads."""
 
     def __init__(self, settings: Settings) -> None:
-        timeout = settings.serving.timeout.total_seconds()
+        timeout = settings.serving.timeout.total_seconds() / 2
         self._batch = Connection("batch", settings.batch, timeout, _BATCH)
         self._realtime = Connection("realtime", settings.realtime, timeout, _REALTIME)
 
-    def cutoffs(self) -> dict[str, datetime]:
-        (rows,) = self._batch.read("cutoffs", [()])
-        return {counter: _utc(cutoff) for counter, cutoff in rows if cutoff}
+    def cutoffs(self) -> Pending[dict[str, Published]]:
+        sent = self._batch.send("cutoffs", [()])
+        return lambda: {
+            counter: Published(_utc(cutoff), revision or 0) for counter, cutoff, revision in sent()[0] if cutoff
+        }
 
-    def totals(self, reads: Sequence[TotalsRange]) -> list[dict[datetime, Total]]:
-        answers = self._batch.read("totals", [(r.counter, r.key, r.granularity, r.first, r.last) for r in reads])
-        return [{_utc(bucket): Total(count, _utc(cutoff)) for bucket, count, cutoff in rows} for rows in answers]
+    def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
+        sent = self._batch.send("totals", [(r.counter, r.key, r.granularity, r.first, r.last) for r in reads])
+        return lambda: [{_utc(bucket): Total(count, _utc(cutoff)) for bucket, count, cutoff in rows} for rows in sent()]
 
-    def member_totals(self, reads: Sequence[MembersOf]) -> list[dict[str, Total]]:
+    def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         values = [(r.counter, r.key, r.bucket.granularity, r.bucket.start) for r in reads]
-        answers = self._batch.read("member_totals", values)
-        return [{member: Total(count, _utc(cutoff)) for member, count, cutoff in rows} for rows in answers]
+        sent = self._batch.send("member_totals", values)
+        return lambda: [{member: Total(count, _utc(cutoff)) for member, count, cutoff in rows} for rows in sent()]
 
-    def increments(self, reads: Sequence[IncrementsSince]) -> list[list[Increment]]:
-        return self._read_increments("increments", reads)
+    def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
+        return self._send_increments("increments", reads)
 
-    def member_increments(self, reads: Sequence[IncrementsSince]) -> list[list[Increment]]:
-        return self._read_increments("member_increments", reads)
+    def member_increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
+        return self._send_increments("member_increments", reads)
 
-    def realtime_through(self) -> datetime | None:
-        (rows,) = self._realtime.read("progress", [(STREAMING_JOB,)])
-        return _utc(rows[0][0]) if rows and rows[0][0] else None
+    def realtime_through(self) -> Pending[datetime | None]:
+        sent = self._realtime.send("progress", [(STREAMING_JOB,)])
+
+        def through() -> datetime | None:
+            (rows,) = sent()
+            return _utc(rows[0][0]) if rows and rows[0][0] else None
+
+        return through
+
+    def keys(self, read: KeysFrom) -> Pending[list[str]]:
+        after = read.after if read.after is not None and read.after >= read.prefix else None
+        query, edge = ("keys_from", read.prefix) if after is None else ("keys_after", after)
+        sent = self._batch.send(query, [(read.counter, shard, edge, read.limit) for shard in range(KEY_SHARDS)])
+        return lambda: sorted(key for rows in sent() for (key,) in rows if key.startswith(read.prefix))[: read.limit]
+
+    def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
+        sent = self._batch.send("corrections", [(counter, first, last)])
+        return lambda: [Corrected(day.date(), _utc(cutoff), before, after) for day, cutoff, before, after in sent()[0]]
 
     def close(self) -> None:
         self._batch.close()
         self._realtime.close()
 
-    def _read_increments(self, table: str, reads: Sequence[IncrementsSince]) -> list[list[Increment]]:
-        answers = self._realtime.read(
-            table, [(r.counter, r.key, r.ingest_date, r.since or _FIRST_WINDOW) for r in reads]
-        )
-        return [[Increment(_utc(b), _utc(window), *rest) for b, window, *rest in rows] for rows in answers]
+    def _send_increments(self, table: str, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
+        sent = self._realtime.send(table, [(r.counter, r.key, r.ingest_date, r.since or _FIRST_WINDOW) for r in reads])
+        return lambda: [[Increment(_utc(b), _utc(window), *rest) for b, window, *rest in rows] for rows in sent()]
 
 
 def _utc(instant: datetime) -> datetime:

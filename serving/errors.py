@@ -37,7 +37,11 @@ def handle_errors(app: Flask) -> None:
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
         answer = problem(error.code or 500, error.description or "")
-        kept = {name: value for name, value in error.get_headers() if name in ("Allow", "Location", "Retry-After")}
+        kept = {
+            name: value
+            for name, value in error.get_headers()
+            if name in ("Allow", "Location", "Retry-After", "WWW-Authenticate")
+        }
         answer.headers.update(kept)
         return answer
 

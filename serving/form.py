@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
-from stitch.buckets import ceil, floor, granularities_of
+from serving.parameters import FILLS, FORMATS, LAYERS, MAX_KEY_BYTES, MAX_LIMIT, series_granularities
+from stitch.buckets import GRANULARITIES, Range, ceil, finest_of, floor
 from stitch.counters import Counter
 from stitch.merge import Layer
+from stitch.periods import COMPARES, GRANULARITY_OF, PERIODS
 from stitch.settings import Settings
+from stitch.zones import UTC_CALENDAR, Calendar, calendar
 
 T = TypeVar("T")
 Raw = Mapping[str, Sequence[Any]]  # parameter → its values, as often as it was given
+Snap = Callable[[datetime], datetime]
 
-LAYERS = get_args(Layer)
-MAX_KEY_BYTES = 60_000  # Cassandra: a partition key, counter and granularity with it, is at most 64 KB
-MAX_LIMIT = 1000
 YEARS = (1900, 2999)
 
 
@@ -38,28 +39,20 @@ class BadRequest(Exception):
         self.mistakes = list(mistakes)
 
 
-@dataclass(frozen=True)
-class Range:
-    """`[start, end)`."""
-
-    start: datetime
-    end: datetime
-
-
 @dataclass
 class Form:
     """The parameters of one request while they are read, and the mistakes found so far."""
 
     raw: Raw
     settings: Settings
-    known: set[str]
+    known: Iterable[str]
     mistakes: list[Mistake] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in self.raw:
             if name not in self.known:
                 known = f"known are {', '.join(sorted(self.known))}" if self.known else "none are known here"
-                self.wrong(name, f"unknown parameter; {known}")
+                self.wrong(name[:60], f"unknown parameter; {known}")
 
     def wrong(self, parameter: str, detail: str) -> None:
         self.mistakes.append(Mistake(parameter, detail))
@@ -68,9 +61,13 @@ class Form:
         """The query; or BadRequest with all that was wrong."""
         if "layer" in self.known:
             _ = self.layer
+        if "format" in self.known:
+            _ = self.format
         if self.mistakes:
             raise BadRequest(self.mistakes)
         return make()
+
+    # Plain values
 
     def listed(self, parameter: str) -> list[str]:
         parts = [part.strip() for value in self.raw.get(parameter, ()) for part in value.split(",")]
@@ -82,15 +79,61 @@ class Form:
             self.wrong(parameter, "given more than once")
         return values[0] if values else None
 
+    def choice(self, parameter: str, values: Sequence[str], default: str | None) -> str | None:
+        text = self.single(parameter)
+        if text is None:
+            return default
+        if text not in values:
+            self.wrong(parameter, f"{text[:60]!r} cannot be used; one of {', '.join(values)}")
+            return default
+        return text
+
+    def flag(self, parameter: str) -> bool:
+        return self.choice(parameter, ("true", "false"), "false") == "true"
+
+    @cached_property
+    def layer(self) -> Layer:
+        return self.choice("layer", LAYERS, "merged")  # type: ignore[return-value]  # it is one of them
+
+    @cached_property
+    def format(self) -> str:
+        return self.choice("format", FORMATS, "json") or "json"
+
+    def fill(self) -> str:
+        return self.choice("fill", FILLS, "zero") or "zero"
+
+    def limit(self) -> int:
+        text = self.single("limit") or "10"
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
+            self.wrong("limit", f"{text[:60]!r} is not a whole number from 1 to {MAX_LIMIT}")
+            return 10
+        return int(text)
+
+    def text(self, parameter: str) -> str | None:
+        """Any text; None where it is not given or empty."""
+        text = self.single(parameter)
+        if text:
+            self._check_text(parameter, text)
+        return text or None
+
+    # What is counted
+
     def counters(self, parameter: str) -> list[Counter]:
         names = self.listed(parameter)
         known = {counter.name: counter for counter in self.settings.counters}
         for name in names:
             if name not in known:
-                self.wrong(parameter, f"unknown counter {name!r}; known are {', '.join(known)}")
+                self.wrong(parameter, f"unknown counter {name[:60]!r}; known are {', '.join(known)}")
         if not names:
             self.wrong(parameter, f"missing; known counters are {', '.join(known)}")
         return [known[name] for name in names if name in known]
+
+    def counter(self) -> list[Counter]:
+        """One counter, or none where it cannot be had."""
+        found = self.counters("counter")
+        if len(found) > 1:
+            self.wrong("counter", "one counter at a time")
+        return found[:1]
 
     def keys(self, split: bool) -> list[str]:
         given = [part for value in self.raw.get("keys", ()) for part in (value.split(",") if split else [value])]
@@ -114,42 +157,51 @@ class Form:
     def _check_key(self, parameter: str, key: str) -> None:
         if not key:
             self.wrong(parameter, "an empty key: no event is counted under it")
-            return
+        else:
+            self._check_text(parameter, key)
+
+    def _check_text(self, parameter: str, text: str) -> None:
         try:
-            size = len(key.encode())
+            size = len(text.encode())
         except UnicodeEncodeError:
-            self.wrong(parameter, "a key that is not valid Unicode text")
+            self.wrong(parameter, "is not valid Unicode text")
             return
         if size > MAX_KEY_BYTES:
-            self.wrong(parameter, f"a key of {size} bytes; at most {MAX_KEY_BYTES}")
+            self.wrong(parameter, f"{size} bytes; at most {MAX_KEY_BYTES}")
+
+    # When
 
     @cached_property
-    def layer(self) -> Layer:
-        text = self.single("layer") or "merged"
-        if text not in LAYERS:
-            self.wrong("layer", f"{text!r} is no layer; one of {', '.join(LAYERS)}")
-        return text  # type: ignore[return-value]  # it is one of them, or the request is refused
+    def calendar(self) -> Calendar:
+        text = self.single("tz")
+        try:
+            return calendar(text) if text is not None else UTC_CALENDAR
+        except ValueError as error:
+            self.wrong("tz", str(error))
+            return UTC_CALENDAR
 
-    def limit(self) -> int:
-        text = self.single("limit") or "10"
-        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
-            self.wrong("limit", f"{text!r} is not a whole number from 1 to {MAX_LIMIT}")
-            return 10
-        return int(text)
+    @cached_property
+    def period(self) -> str | None:
+        found = self.choice("period", PERIODS, None)
+        if found and (self.raw.get("start") or self.raw.get("end")):
+            self.wrong("period", "given beside `start` or `end`: give the one or the other")
+        return found
 
     def granularity(self, counters: Sequence[Counter]) -> str:
-        common = list(granularities_of(counters[0])) if counters else ["hour", "day", "month"]
-        usable = [g for g in common if g != "all" and all(g in granularities_of(counter) for counter in counters)]
-        text = self.single("granularity")
-        if text not in usable:
-            given = f"{text!r} cannot be used" if text is not None else "missing"
-            self.wrong("granularity", f"{given}; one of {', '.join(usable)}")
-            return "hour"
-        return text
+        finest = max((finest_of(counter) for counter in counters), key=GRANULARITIES.index, default="hour")
+        offered = series_granularities(self.settings)
+        usable = offered[offered.index(finest) :]
+        default = GRANULARITY_OF.get(self.period or "")
+        if self.single("granularity") is None and not default:
+            self.wrong("granularity", f"missing; one of {', '.join(usable)}")
+        return self.choice("granularity", usable, default) or "hour"
 
-    def range(self, granularity: str) -> Range | None:
+    def range(self, granularity: str, floor_: Snap, ceil_: Snap) -> Range | None:
+        """`[start, end)`, both on edges that the functions know; None where it is not given, or wrong."""
         texts = {"start": self.single("start"), "end": self.single("end")}
-        found = {name: self._edge(name, text, granularity) for name, text in texts.items() if text is not None}
+        found = {
+            name: self._edge(name, text, granularity, floor_, ceil_) for name, text in texts.items() if text is not None
+        }
         if len(found) == 1:
             (given,) = found
             absent = "end" if given == "start" else "start"
@@ -158,41 +210,56 @@ class Form:
         if not start or not end:
             return None
         if start >= end:
-            self.wrong("end", f"{_iso(end)} is not after start {_iso(start)}; ranges are [start, end)")
+            self.wrong("end", f"{self._said(end)} is not after start {self._said(start)}; ranges are [start, end)")
             return None
         return Range(start, end)
 
-    def _edge(self, parameter: str, text: str, granularity: str) -> datetime | None:
+    def utc_range(self, granularity: str) -> Range | None:
+        """The range, on the edges of the layers' own buckets."""
+        return self.range(granularity, lambda at: floor(at, granularity), lambda at: ceil(at, granularity))
+
+    def compare(self, has_range: bool) -> tuple[str | None, bool]:
+        compare, match_weekday = self.choice("compare", COMPARES, None), self.flag("match_weekday")
+        if match_weekday and not compare:
+            self.wrong("match_weekday", "belongs to `compare`")
+        if compare and not has_range:
+            self.wrong("compare", "needs a range: `start` and `end`, or a `period` other than `all`")
+        if compare and self.format == "csv":
+            self.wrong("compare", "CSV has no comparison: ask for JSON")
+        return compare, match_weekday
+
+    def limit_points(self, parameter: str, points: int, what: str = "counts in one answer", times: int = 1) -> None:
+        most = self.settings.serving.max_points * times
+        if points > most:
+            self.wrong(parameter, f"about {points} {what}; at most {most}: ask for less at a time")
+
+    def _edge(self, parameter: str, text: str, granularity: str, floor_: Snap, ceil_: Snap) -> datetime | None:
         try:
-            instant = parse_instant(text)
+            instant = parse_instant(text, self.calendar)
+            before, after = floor_(instant), ceil_(instant)
         except (ValueError, OverflowError):
             self.wrong(
                 parameter,
                 f"{text[:60]!r} is not an ISO-8601 instant such as 2026-11-23T09:00:00Z ({YEARS[0]}-{YEARS[1]})",
             )
             return None
-        if floor(instant, granularity) != instant:
-            nearest = f"{_iso(floor(instant, granularity))} or {_iso(ceil(instant, granularity))}"
+        if before != instant:
             self.wrong(
-                parameter, f"{text[:60]!r} is not on the edge of a bucket ({granularity}); nearest are {nearest}"
+                parameter,
+                f"{text[:60]!r} is not on the edge of a bucket ({granularity}); nearest are {self._said(before)} or "
+                f"{self._said(after)}",
             )
             return None
         return instant
 
-    def limit_points(self, parameter: str, points: int) -> None:
-        most = self.settings.serving.max_points
-        if points > most:
-            self.wrong(parameter, f"about {points} counts in one answer; at most {most}: ask for less at a time")
+    def _said(self, instant: datetime) -> str:
+        return self.calendar.wall(instant).isoformat().replace("+00:00", "Z")
 
 
-def parse_instant(text: str) -> datetime:
-    """An ISO-8601 instant, in UTC where it names no zone. Raises ValueError."""
+def parse_instant(text: str, calendar: Calendar = UTC_CALENDAR) -> datetime:
+    """An ISO-8601 instant, by the calendar's clocks where it names no zone. Raises ValueError."""
     instant = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)  # a bare + in a URL is a space
-    instant = instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    instant = instant.astimezone(UTC) if instant.tzinfo else calendar.at(instant)
     if not YEARS[0] <= instant.year <= YEARS[1]:
         raise ValueError("out of range")
     return instant
-
-
-def _iso(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,21 +1,24 @@
 """What the reader asks of the two layers, so that tests answer from memory and production from Cassandra.
 
-Each method takes all reads of a request at once: an implementation sends them together and waits once, whatever the
-number of keys. Answers come in the order of the reads.
+Each method takes all reads of a request at once, sends them, and returns at once: what it returns waits for the rows. So
+both layers are read side by side and no thread waits for another. Answers come in the order of the reads.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
 from stitch.buckets import Bucket
+from stitch.cutoff import Published
 from stitch.merge import Increment, Total
 
 LayerName = Literal["batch", "realtime"]
+T = TypeVar("T")
+Pending = Callable[[], T]  # waits for what was sent; it may raise LayerDown
 
 
 class LayerDown(Exception):
@@ -33,13 +36,17 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class TotalsRange:
-    """The totals of one key with `first <= bucket start < last`: a slice of one partition."""
+    """The totals of one key with `first <= bucket start < last`: a slice of one partition.
+
+    at: what was published when this is asked, so that a cache tells the rows of one run from those of the next
+    """
 
     counter: str
     key: str
     granularity: str
     first: datetime
     last: datetime
+    at: Published | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class MembersOf:
     counter: str
     key: str
     bucket: Bucket
+    at: Published | None = None
 
 
 @dataclass(frozen=True)
@@ -61,33 +69,95 @@ class IncrementsSince:
     since: datetime | None
 
 
+@dataclass(frozen=True)
+class KeysFrom:
+    """The first `limit` keys of a counter that begin with `prefix`, after the key `after`."""
+
+    counter: str
+    prefix: str
+    after: str | None
+    limit: int
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """What the run to a cutoff changed of a day: what readers saw before it, and after."""
+
+    day: date
+    cutoff: datetime
+    before: int
+    after: int
+
+
 class Layers(ABC):
-    """Both layers. Every method raises LayerDown where its layer does not answer in time."""
+    """Both layers. Every method, or what it returns, raises LayerDown where its layer does not answer in time."""
 
     @abstractmethod
-    def cutoffs(self) -> dict[str, datetime]:
-        """counter → published cutoff. To be read before the totals: see stitch.merge."""
+    def cutoffs(self) -> Pending[dict[str, Published]]:
+        """counter → what is published of it. To be read before the totals: see stitch.merge."""
 
     @abstractmethod
-    def totals(self, reads: Sequence[TotalsRange]) -> list[dict[datetime, Total]]:
+    def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
         """bucket start → total, for each read."""
 
     @abstractmethod
-    def member_totals(self, reads: Sequence[MembersOf]) -> list[dict[str, Total]]:
+    def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         """member → total, for each read."""
 
     @abstractmethod
-    def increments(self, reads: Sequence[IncrementsSince]) -> list[list[Increment]]:
+    def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         """The increments of each read."""
 
     @abstractmethod
-    def member_increments(self, reads: Sequence[IncrementsSince]) -> list[list[Increment]]:
+    def member_increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         """The increments of each read, by member."""
 
     @abstractmethod
-    def realtime_through(self) -> datetime | None:
+    def realtime_through(self) -> Pending[datetime | None]:
         """Every event appended before this instant is in the increments; None before the job's first batch."""
+
+    @abstractmethod
+    def keys(self, read: KeysFrom) -> Pending[list[str]]:
+        """Keys that the batch has counted, in the order of their code points."""
+
+    @abstractmethod
+    def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
+        """What runs changed of the days in [first, last), oldest first."""
 
     def close(self) -> None:
         """Give up connections, where there are any."""
         return None
+
+
+class Through(Layers):
+    """Layers that pass every question on to others: a base for those that answer some of them."""
+
+    def __init__(self, layers: Layers) -> None:
+        self._layers = layers
+
+    def cutoffs(self) -> Pending[dict[str, Published]]:
+        return self._layers.cutoffs()
+
+    def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
+        return self._layers.totals(reads)
+
+    def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
+        return self._layers.member_totals(reads)
+
+    def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
+        return self._layers.increments(reads)
+
+    def member_increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
+        return self._layers.member_increments(reads)
+
+    def realtime_through(self) -> Pending[datetime | None]:
+        return self._layers.realtime_through()
+
+    def keys(self, read: KeysFrom) -> Pending[list[str]]:
+        return self._layers.keys(read)
+
+    def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
+        return self._layers.corrections(counter, first, last)
+
+    def close(self) -> None:
+        self._layers.close()

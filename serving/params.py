@@ -7,106 +7,268 @@ gives a plausible wrong count.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from serving.form import BadRequest, Form, Mistake, Range, Raw
-from stitch.buckets import FIXED, GRANULARITIES, after, finest_of, floor
+from serving import parameters
+from serving.form import BadRequest, Form, Mistake, Raw
+from stitch.buckets import FIXED, GRANULARITIES, Bucket, Range, finest_of
 from stitch.counters import Counter
 from stitch.merge import Layer
+from stitch.periods import Comparison, comparison, range_of
 from stitch.settings import Settings
+from stitch.zones import Calendar, UnsplitError
 
-TOTALS = {"counters", "keys", "key", "start", "end", "layer"}
-SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "month": 12}
+SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "week": 12, "month": 12}
+LONGEST = {**FIXED, "week": timedelta(days=7), "month": timedelta(days=28)}
+READS = 25  # buckets that may be read for each one that may be answered: a day of a zone is up to 25 hours
+
+
+@dataclass(frozen=True)
+class Span:
+    """When: a range, or None for all time; and the zone it is seen in."""
+
+    range: Range | None
+    calendar: Calendar
+    period: str | None = None
+    comparison: Comparison | None = None
+    compare: str | None = None
+    match_weekday: bool = False
+
+    @property
+    def end(self) -> datetime | None:
+        return self.range.end if self.range else None
 
 
 @dataclass(frozen=True)
 class TotalsQuery:
     counters: list[Counter]
     keys: list[str]
-    range: Range | None
+    span: Span
     layer: Layer
+    format: str
 
 
 @dataclass(frozen=True)
 class SeriesQuery:
+    """`points` are None for all time: they begin with the first count, which is not known yet."""
+
     counters: list[Counter]
     key: str
     granularity: str
-    range: Range
+    span: Span
+    points: list[Bucket] | None
+    earlier: list[Bucket]
+    cumulative: bool
+    fill: str
     layer: Layer
+    format: str
+
+    def points_from(self, first: datetime, now: datetime, most: int) -> list[Bucket]:
+        """The points of all time. Raises BadRequest where they are too many."""
+        calendar = self.span.calendar
+        length, start = LONGEST[self.granularity], calendar.floor(first, self.granularity)
+        if (now - start) // length * len(self.counters) > most:
+            raise BadRequest([Mistake("granularity", f"more than {most} points in all time; ask for a coarser one")])
+        return calendar.series(start, calendar.after(calendar.floor(now, self.granularity), self.granularity),
+                               self.granularity)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TopQuery:
     counter: Counter
     key: str
-    range: Range | None
+    span: Span
     limit: int
+    after: tuple[int, str] | None
     layer: Layer
+    format: str
 
 
-def parse_totals(raw: Raw, settings: Settings) -> TotalsQuery:
+@dataclass(frozen=True)
+class KeysQuery:
+    counter: Counter
+    prefix: str
+    after: str | None
+    limit: int
+    format: str
+
+
+@dataclass(frozen=True)
+class CorrectionsQuery:
+    counter: Counter
+    range: Range
+    format: str
+
+
+def parse_totals(raw: Raw, settings: Settings, now: datetime) -> TotalsQuery:
     """`keys` is split on commas, `key` never, so that a key with a comma can be asked for."""
-    return _totals(Form(raw, settings, TOTALS))
+    return _totals(Form(raw, settings, parameters.TOTALS), now)
 
 
-def parse_totals_body(body: Any, settings: Settings) -> TotalsQuery:
+def parse_totals_body(body: Any, settings: Settings, now: datetime) -> TotalsQuery:
     """The same from a JSON object, whose lists are never split."""
     if not isinstance(body, dict):
         raise BadRequest([Mistake("body", "must be a JSON object with `counters` and `keys`")])
     raw: dict[str, list[Any]] = {}
     mistakes = []
     for name, value in body.items():
-        several = name in ("counters", "keys")
+        several, flag = name in ("counters", "keys"), name == "match_weekday" and isinstance(value, bool)
         values = value if several and isinstance(value, list) else [] if value is None else [value]
+        values = [json.dumps(value)] if flag else values
         if not all(isinstance(item, str) for item in values):
-            mistakes.append(Mistake(name, "must be a list of strings" if several else "must be a string"))
+            mistakes.append(Mistake(name[:60], "must be a list of strings" if several else "must be a string"))
         raw[name] = [item for item in values if isinstance(item, str)]
-    return _totals(Form(raw, settings, TOTALS - {"key"}, mistakes), split=False)
+    return _totals(Form(raw, settings, parameters.TOTALS_BODY, mistakes), now, split=False)
 
 
 def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
-    """Without a range: the last 24 hours, 30 days or 12 months, the present one included."""
-    form = Form(raw, settings, {"counters", "key", "granularity", "start", "end", "layer"})
-    counters = form.counters("counters")
-    key = form.key()
-    granularity = form.granularity(counters)
-    asked = form.range(granularity) or _latest(now, granularity)
-    length = FIXED.get(granularity, timedelta(days=28))
-    form.limit_points("start", (asked.end - asked.start) // length * len(counters))
-    return form.done(lambda: SeriesQuery(counters, key, granularity, asked, form.layer))
+    """Without a range: the last 24 hours, 30 days, 12 weeks or 12 months, the present one included."""
+    form = Form(raw, settings, parameters.SERIES)
+    counters, key = form.counters("counters"), form.key()
+    granularity, calendar = form.granularity(counters), form.calendar
+    asked = form.range(
+        granularity, lambda at: calendar.floor(at, granularity), lambda at: calendar.ceil(at, granularity)
+    )
+    if form.period:
+        asked = range_of(form.period, now, calendar)
+    elif not asked:
+        asked = _latest(now, granularity, calendar)
+    span = _compared(form, asked, _alignment(counters), now)
+    points = _points(form, asked, granularity, len(counters)) if asked else None
+    earlier = span.comparison.whole if span.comparison else None
+    before = (
+        [_clipped(point, earlier) for point in _points(form, earlier, granularity, len(counters))] if earlier else []
+    )
+    _check_edges(
+        form, [point.start for point in [*(points or []), *before]] + [point.end for point in before], counters
+    )
+    return form.done(
+        lambda: SeriesQuery(
+            counters,
+            key,
+            granularity,
+            span,
+            points,
+            before,
+            form.flag("cumulative"),
+            form.fill(),
+            form.layer,
+            form.format,
+        )
+    )
 
 
-def parse_top(raw: Raw, settings: Settings) -> TopQuery:
-    form = Form(raw, settings, {"counter", "key", "start", "end", "limit", "layer"})
-    counters = form.counters("counter")
-    if len(counters) > 1:
-        form.wrong("counter", "one counter at a time")
-    elif counters and not counters[0].member:
+def parse_top(raw: Raw, settings: Settings, now: datetime) -> TopQuery:
+    form = Form(raw, settings, parameters.TOP)
+    counters = form.counter()
+    if counters and not counters[0].member:
         broken_down = [counter.name for counter in settings.counters if counter.member]
         form.wrong(
             "counter", f"{counters[0].name!r} has no members; counters that have: {', '.join(broken_down) or 'none'}"
         )
     key = form.key()
-    asked = form.range(_alignment(counters))
-    limit = form.limit()
-    return form.done(lambda: TopQuery(counters[0], key, asked, limit, form.layer))
+    span = _span(form, counters, now)
+    limit, after = form.limit(), _cursor(form)
+    return form.done(lambda: TopQuery(counters[0], key, span, limit, after, form.layer, form.format))
+
+
+def parse_keys(raw: Raw, settings: Settings) -> KeysQuery:
+    form = Form(raw, settings, parameters.KEYS)
+    counters, prefix, after, limit = form.counter(), form.text("prefix"), form.text("after"), form.limit()
+    return form.done(lambda: KeysQuery(counters[0], prefix or "", after, limit, form.format))
+
+
+def parse_corrections(raw: Raw, settings: Settings, now: datetime) -> CorrectionsQuery:
+    """Without a range: the last 30 days. Days are UTC's, as the batch compares them."""
+    form = Form(raw, settings, parameters.CORRECTIONS)
+    counters = form.counter()
+    asked = form.utc_range("day") or _latest(now, "day", form.calendar)
+    form.limit_points("start", (asked.end - asked.start) // FIXED["day"])
+    return form.done(lambda: CorrectionsQuery(counters[0], asked, form.format))
 
 
 def parse_nothing(raw: Raw, settings: Settings) -> None:
     """For an endpoint without parameters."""
-    Form(raw, settings, set()).done(lambda: None)
+    Form(raw, settings, ()).done(lambda: None)
 
 
-def _totals(form: Form, split: bool = True) -> TotalsQuery:
-    counters = form.counters("counters")
-    keys = form.keys(split)
-    asked = form.range(_alignment(counters))
+def cursor(count: int, member: str) -> str:
+    """Where a page of members ended, for `after`; opaque, so that nobody builds on what is in it."""
+    return base64.urlsafe_b64encode(json.dumps([count, member]).encode()).decode().rstrip("=")
+
+
+def _cursor(form: Form) -> tuple[int, str] | None:
+    text = form.text("after")
+    if text is None:
+        return None
+    try:
+        count, member = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        if type(count) is not int or not isinstance(member, str):
+            raise ValueError
+        return count, member
+    except (ValueError, TypeError, binascii.Error):
+        form.wrong("after", "is not the `next` of another page")
+        return None
+
+
+def _totals(form: Form, now: datetime, split: bool = True) -> TotalsQuery:
+    counters, keys = form.counters("counters"), form.keys(split)
+    span = _span(form, counters, now)
     form.limit_points("keys", len(keys) * len(counters))
-    return form.done(lambda: TotalsQuery(counters, keys, asked, form.layer))
+    return form.done(lambda: TotalsQuery(counters, keys, span, form.layer, form.format))
+
+
+def _span(form: Form, counters: Sequence[Counter], now: datetime) -> Span:
+    """The range of a count that is not cut into points, on edges of the finest buckets."""
+    finest = _alignment(counters)
+    asked = form.utc_range(finest)
+    if form.period:
+        asked = range_of(form.period, now, form.calendar)
+    span = _compared(form, asked, finest, now)
+    ranges = [asked, span.comparison and span.comparison.current, span.comparison and span.comparison.previous]
+    _check_edges(form, [edge for one in ranges if one for edge in (one.start, one.end)], counters)
+    return span
+
+
+def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Span:
+    compare, match_weekday = form.compare(asked is not None)
+    found = None
+    if asked and compare:
+        try:
+            found = comparison(asked, form.period, compare, match_weekday, now, form.calendar, finest)  # type: ignore[arg-type]
+        except (ValueError, OverflowError):
+            form.wrong("compare", "there is no such earlier range")
+    return Span(asked, form.calendar, form.period, found, compare, match_weekday)
+
+
+def _points(form: Form, asked: Range, granularity: str, counters: int) -> list[Bucket]:
+    """Every point of the range; none where they are too many, which is a mistake."""
+    about = (asked.end - asked.start) // LONGEST[granularity] * counters
+    form.limit_points("start", about)
+    if about > form.settings.serving.max_points:
+        return []
+    hours = (asked.end - asked.start) // FIXED["hour"] * counters
+    if form.calendar.name != "UTC" and granularity in ("day", "week"):
+        form.limit_points("start", hours, f"buckets to read for the days of {form.calendar.name}", READS)
+    return form.calendar.series(asked.start, asked.end, granularity)
+
+
+def _check_edges(form: Form, edges: list[datetime], counters: Sequence[Counter]) -> None:
+    try:
+        form.calendar.check_splits(edges, _alignment(counters))
+    except UnsplitError as error:
+        names = ", ".join(counter.name for counter in counters if counter.resolution == "1h") or "the counter"
+        form.wrong("tz", f'{error}: resolution = "15m" in the settings of {names} makes it exact')
+
+
+def _clipped(point: Bucket, within: Range) -> Bucket:
+    return Bucket(point.granularity, max(point.start, within.start), min(point.end, within.end))
 
 
 def _alignment(counters: Sequence[Counter]) -> str:
@@ -114,8 +276,10 @@ def _alignment(counters: Sequence[Counter]) -> str:
     return max((finest_of(counter) for counter in counters), key=GRANULARITIES.index, default="hour")
 
 
-def _latest(now: datetime, granularity: str) -> Range:
-    end = after(floor(now, granularity), granularity)
-    if granularity == "month":
-        return Range(end.replace(year=end.year - 1), end)
-    return Range(end - SHOWN_BY_DEFAULT[granularity] * FIXED[granularity], end)
+def _latest(now: datetime, granularity: str, calendar: Calendar) -> Range:
+    """So many buckets as are shown by default, the present one last."""
+    end = calendar.after(calendar.floor(now, granularity), granularity)
+    start = end
+    for _ in range(SHOWN_BY_DEFAULT[granularity]):
+        start = calendar.floor(start - timedelta(microseconds=1), granularity)
+    return Range(start, end)

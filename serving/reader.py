@@ -1,40 +1,41 @@
 """The reader's use cases: which rows answer a question, read in two rounds, merged by stitch.merge.
 
 First the published cutoffs, then totals and increments of both layers side by side: the order that stitch.merge
-explains. When a layer does not answer, the question is asked again of the other one alone, and the answer says so.
+explains. Whatever is asked for at once, many keys or a range and the one it is compared with, is one view of the cutoffs.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter as Tally
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from serving.form import Range
-from serving.layers import IncrementsSince, LayerDown, LayerName, Layers, MembersOf, TotalsRange, Unavailable
-from serving.params import SeriesQuery, TopQuery, TotalsQuery
+from serving.layers import (
+    Corrected,
+    IncrementsSince,
+    KeysFrom,
+    LayerName,
+    Layers,
+    MembersOf,
+    Pending,
+    TotalsRange,
+    Unavailable,
+)
+from serving.params import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery, cursor
+from serving.view import Down, PointStatus, View, answer, deferred, look, together
 from stitch import merge
-from stitch.buckets import ALL, Bucket, covering, finest_of, series
+from stitch.buckets import ALL, Bucket, Range, covering, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import ingest_dates
-from stitch.merge import Increment, Layer, Total
+from stitch.merge import Increment, Total
 from stitch.settings import Settings
 
 T = TypeVar("T")
-PARALLEL = 32
-
-
-@dataclass(frozen=True)
-class Meta:
-    """What an answer rests on."""
-
-    cutoff: datetime | None
-    realtime_through: datetime | None
-    generated_at: datetime
-    missing: tuple[LayerName, ...] = ()
+Pair = tuple[Counter, str]  # counter, key
+FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,24 @@ class Point:
     bucket: Bucket
     counts: dict[str, int]
     source: merge.Source
+    status: PointStatus
     complete: bool
     final: bool
+
+
+@dataclass(frozen=True)
+class Totals:
+    """key → counter → count; `changes`: the same of (current, previous)."""
+
+    counts: dict[str, dict[str, int]]
+    changes: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Series:
+    points: list[Point]
+    earlier: list[Point] = field(default_factory=list)
+    changes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,187 +68,245 @@ class Top:
     members: list[tuple[str, int]]
     others: int
     total: int
-
-
-@dataclass(frozen=True)
-class View:
-    """One consistent look at the layers: what is published, which layer answers."""
-
-    layer: Layer
-    published: dict[str, datetime]
-    realtime_through: datetime | None
-    now: datetime
+    next: str | None
 
 
 class Reader:
     def __init__(self, settings: Settings, layers: Layers, now: Callable[[], datetime]) -> None:
         self._settings, self._layers, self._now = settings, layers, now
-        self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="reader")
 
-    def totals(self, query: TotalsQuery) -> tuple[dict[str, dict[str, int]], Meta]:
-        """key → counter → count, in the order asked."""
+    def totals(self, query: TotalsQuery) -> tuple[Totals, View]:
+        """Counts of all time or a range, in the order asked."""
+        span = query.span
+        asked = [_as_point(span.range) if span.range else ALL]
+        pairs = [(counter, key) for key in query.keys for counter in query.counters]
+        compared = [[_as_point(part)] for part in _compared(span.comparison)]
 
-        def ask(view: View) -> dict[str, dict[str, int]]:
-            pairs = [(counter, key) for key in query.keys for counter in query.counters]
-            counted = self._count(view, [(c, key, _buckets(c, query.range)) for c, key in pairs])
-            found: dict[str, dict[str, int]] = {key: {} for key in query.keys}
-            for (counter, key), counts in zip(pairs, counted, strict=True):
-                found[key][counter.name] = sum(count.count for count in counts)
+        def ask(view: View) -> Totals:
+            found = Totals({key: {} for key in query.keys}, {key: {} for key in query.keys} if compared else {})
+            for (counter, key), (whole, *parts) in zip(
+                pairs, self._count(view, pairs, [asked, *compared]), strict=True
+            ):
+                found.counts[key][counter.name] = whole[0].count
+                if compared:
+                    found.changes[key][counter.name] = (parts[0][0].count, parts[1][0].count)
             return found
 
-        return self._answer(query.layer, query.counters, ask)
+        return self._answer(query, ask)
 
-    def series(self, query: SeriesQuery) -> tuple[list[Point], Meta]:
+    def series(self, query: SeriesQuery) -> tuple[Series, View]:
         """A point for every bucket of the range, 0 where nothing was counted."""
-        buckets = series(query.range.start, query.range.end, query.granularity)
+        pairs = [(counter, query.key) for counter in query.counters]
+        compared = [[_as_point(part)] for part in _compared(query.span.comparison)]
 
-        def ask(view: View) -> list[Point]:
-            counted = self._count(view, [(counter, query.key, buckets) for counter in query.counters])
-            cutoff = _oldest(view, query.counters)
-            points = []
-            for at, bucket in enumerate(buckets):
-                counts = {c.name: row[at].count for c, row in zip(query.counters, counted, strict=True)}
-                sources = {row[at].source for row in counted}
-                over = bucket.end <= view.now
-                final = over and cutoff is not None and bucket.end <= cutoff
-                points.append(Point(bucket, counts, sources.pop() if len(sources) == 1 else "mixed", over, final))
-            return points
+        def ask(view: View) -> Series:
+            points = query.points
+            if points is None:
+                first = self._first(view, pairs) or view.now
+                points = query.points_from(first, view.now, self._settings.serving.max_points)
+            groups = [points, query.earlier, *compared]
+            rows = self._count(view, pairs, groups)
+            changes = (
+                {c.name: (row[2][0].count, row[3][0].count) for (c, _), row in zip(pairs, rows, strict=True)}
+                if compared
+                else {}
+            )
+            return Series(
+                self._points(view, query.counters, points, [row[0] for row in rows]),
+                self._points(view, query.counters, query.earlier, [row[1] for row in rows]),
+                changes,
+            )
 
-        return self._answer(query.layer, query.counters, ask)
+        return self._answer(query, ask)
 
-    def top(self, query: TopQuery) -> tuple[Top, Meta]:
+    def top(self, query: TopQuery) -> tuple[Top, View]:
         """The members that counted most. `others` holds the rest, events without a member among them."""
-        buckets = _buckets(query.counter, query.range)
-        name, key = query.counter.name, query.key
+        counter, key = query.counter, query.key
+        span = query.span.range
+        buckets = covering(span.start, span.end, granularities_of(counter)) if span else [ALL]
 
         def ask(view: View) -> Top:
-            ranges, since = _runs(name, key, buckets), self._increments_of(view, name, key)
-            reads = [MembersOf(name, key, bucket) for bucket in buckets]
-            slices, rows, held, live = self._together(
+            at, since = view.published.get(counter.name), self._increments_of(view, counter.name, key)
+            ranges = [TotalsRange(counter.name, key, *run, at) for run in _runs(buckets)]
+            reads = [MembersOf(counter.name, key, bucket, at) for bucket in buckets]
+            slices, rows, held, live = together(
                 self._of_batch(view, self._layers.totals, ranges),
                 self._of_batch(view, self._layers.member_totals, reads),
                 self._of_realtime(view, self._layers.increments, since),
                 self._of_realtime(view, self._layers.member_increments, since),
             )
-            counts = self._merged(view, query.counter, buckets, slices, held)
-            published, gains = view.published.get(name), merge.by_bucket(buckets, _flat(live))
+            published = at.cutoff if at else None
+            counts = merge.counts(buckets, _by_bucket(ranges, slices or []), _flat(held), published, view.layer)
+            gains = merge.by_bucket(buckets, _flat(live))
             tally: Tally[str] = Tally()
             for bucket, totals in zip(buckets, rows or [{} for _ in buckets], strict=True):
                 tally.update(merge.members(bucket, totals, gains[bucket], published, view.layer))
-            ranked = sorted(((m, n) for m, n in tally.items() if n), key=lambda pair: (-pair[1], pair[0]))
-            shown, total = ranked[: query.limit], sum(count.count for count in counts)
-            return Top(shown, total - sum(n for _, n in shown), total)
+            return _ranked(tally, sum(count.count for count in counts), query)
 
-        return self._answer(query.layer, [query.counter], ask)
+        return self._answer(query, ask)
 
-    def status(self) -> tuple[dict[str, Any], Meta]:
-        """Which layers answer, and each counter's published cutoff. Never Unavailable."""
-        view, failures = self._lenient_view()
-        names: tuple[LayerName, ...] = ("batch", "realtime")
-        layers = {name: {"up": name not in failures, "reason": failures.get(name)} for name in names}
-        cutoffs = {counter.name: view.published.get(counter.name) for counter in self._settings.counters}
-        return {"layers": layers, "cutoffs": cutoffs}, self._meta(view, self._settings.counters, tuple(failures))
+    def keys(self, query: KeysQuery) -> tuple[list[str], str | None]:
+        """Keys of the counter, and where to go on; raises Unavailable."""
+        read = KeysFrom(query.counter.name, query.prefix, query.after, query.limit + 1)
+        found = self._of_batch_alone(lambda: self._layers.keys(read))
+        return found[: query.limit], found[query.limit - 1] if len(found) > query.limit else None
 
-    def _answer(self, layer: Layer, counters: Sequence[Counter], ask: Callable[[View], T]) -> tuple[T, Meta]:
-        """Ask both layers, or the one left: each failure takes one away, so this ends."""
-        down: dict[LayerName, LayerDown] = {}
-        while True:
-            try:
-                view = self._view(layer, tuple(down))
-                return ask(view), self._meta(view, counters, missing=tuple(down) if layer == "merged" else ())
-            except LayerDown as failure:
-                down[failure.layer] = failure
-                if layer == failure.layer or len(down) == 2:
-                    raise Unavailable("; ".join(str(one) for one in down.values())) from failure
+    def corrections(self, query: CorrectionsQuery) -> list[Corrected]:
+        """What runs changed of the days in the range; raises Unavailable."""
+        first, last = query.range.start.date(), query.range.end.date()
+        return self._of_batch_alone(lambda: self._layers.corrections(query.counter.name, first, last))
 
-    def _view(self, layer: Layer, missing: tuple[LayerName, ...]) -> View:
-        """The published cutoffs, before anything else is read; from `layer` alone, or from what is not missing."""
-        if layer == "merged" and missing:
-            layer = "realtime" if "batch" in missing else "batch"
-        cutoffs = None if "batch" in missing else self._pool.submit(self._layers.cutoffs)
-        progress = None if "realtime" in missing else self._pool.submit(self._layers.realtime_through)
-        published, through = self._together(cutoffs, progress)
-        return View(layer, published or {}, through, self._now())
-
-    def _lenient_view(self) -> tuple[View, dict[LayerName, str]]:
+    def status(self) -> tuple[View, dict[LayerName, str]]:
+        """What is published, and why a layer does not answer. Never Unavailable."""
         failures: dict[LayerName, str] = {}
         while True:
             try:
-                return self._view("merged", tuple(failures)), {**failures}
-            except LayerDown as failure:
-                failures[failure.layer] = failure.reason
+                return look(self._layers, "merged", tuple(sorted(failures)), self._now()), failures
+            except Down as down:
+                failures |= {failure.layer: failure.reason for failure in down.failures}
 
-    def _count(self, view: View, asked: list[tuple[Counter, str, list[Bucket]]]) -> list[list[merge.Count]]:
-        """The counts of every (counter, key, buckets), read all at once."""
-        ranges = [_runs(counter.name, key, buckets) for counter, key, buckets in asked]
-        since = [self._increments_of(view, counter.name, key) for counter, key, _ in asked]
-        slices, live = self._together(
+    def _answer(self, query: Any, ask: Callable[[View], T]) -> tuple[T, View]:
+        return answer(self._layers, query.layer, self._now(), ask)
+
+    def _of_batch_alone(self, send: Callable[[], Pending[T]]) -> T:
+        try:
+            (found,) = together(deferred(send))
+        except Down as down:
+            raise Unavailable(str(down)) from down
+        return found
+
+    def _count(self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]]) -> list[list[list[merge.Count]]]:
+        """pair → group → the count of each point, everything read at once. Points of one group do not overlap."""
+        plans = {kept: [_parts(group, kept) for group in groups] for kept in {granularities_of(c) for c, _ in pairs}}
+        runs = {kept: list(dict.fromkeys(run for plan in plans[kept] for run in _runs(_flat(plan)))) for kept in plans}
+        ranges = [
+            [TotalsRange(c.name, key, *run, view.published.get(c.name)) for run in runs[granularities_of(c)]]
+            for c, key in pairs
+        ]
+        since = [self._increments_of(view, counter.name, key) for counter, key in pairs]
+        slices, live = together(
             self._of_batch(view, self._layers.totals, _flat(ranges)),
             self._of_realtime(view, self._layers.increments, _flat(since)),
         )
         slices_left, live_left = iter(slices or ()), iter(live or ())
-        return [
-            self._merged(
-                view, counter, buckets,
-                [found for _, found in zip(ranges[i], slices_left, strict=False)] if slices else [],
-                [found for _, found in zip(since[i], live_left, strict=False)] if live else [],
+        counted = []
+        for (counter, _), mine, my_since in zip(pairs, ranges, since, strict=True):
+            totals = _by_bucket(mine, [next(slices_left) for _ in mine]) if slices else {}
+            increments = _flat([next(live_left) for _ in my_since]) if live else []
+            published = view.published.get(counter.name)
+            cutoff = published.cutoff if published else None
+            counted.append(
+                [_summed(parts, totals, increments, cutoff, view.layer) for parts in plans[granularities_of(counter)]]
             )
-            for i, (counter, _, buckets) in enumerate(asked)
-        ]  # fmt: skip
+        return counted
 
-    def _merged(
-        self,
-        view: View,
-        counter: Counter,
-        buckets: list[Bucket],
-        slices: list[dict[datetime, Total]] | None,
-        live: list[list[Increment]] | None,
-    ) -> list[merge.Count]:
-        """One key's counts. Slices follow the runs of buckets, so those of a granularity are kept apart by it."""
-        totals: dict[tuple[str, datetime], Total] = {}
-        for run, rows in zip(_runs(counter.name, "", buckets), slices or [], strict=False):
-            totals |= {(run.granularity, start): total for start, total in rows.items()}
-        return merge.counts(buckets, totals, _flat(live), view.published.get(counter.name), view.layer)
+    def _points(
+        self, view: View, counters: Sequence[Counter], buckets: Sequence[Bucket], rows: list[list[merge.Count]]
+    ) -> list[Point]:
+        cutoff, status = view.cutoff(counters), view.status(counters, self._settings.realtime.retention)
+        points = []
+        for at, bucket in enumerate(buckets):
+            counts = {counter.name: row[at].count for counter, row in zip(counters, rows, strict=True)}
+            over = bucket.end <= view.now
+            final = over and cutoff is not None and bucket.end <= cutoff
+            points.append(Point(bucket, counts, _source(row[at].source for row in rows), status(bucket), over, final))
+        return points
+
+    def _first(self, view: View, pairs: Sequence[Pair]) -> datetime | None:
+        """The start of the first bucket in which any of the pairs has a row, by the month in the batch layer."""
+        months = [TotalsRange(c.name, key, "month", FIRST, LAST, view.published.get(c.name)) for c, key in pairs]
+        since = _flat([self._increments_of(view, counter.name, key) for counter, key in pairs])
+        totals, live = together(
+            self._of_batch(view, self._layers.totals, months), self._of_realtime(view, self._layers.increments, since)
+        )
+        starts = [start for rows in totals or () for start, total in rows.items() if total.count]
+        return min([*starts, *(row.bucket for row in _flat(live))], default=None)
 
     def _increments_of(self, view: View, counter: str, key: str) -> list[IncrementsSince]:
         """The partitions that may hold increments to add: from the published cutoff, else all that is retained."""
         published = view.published.get(counter) if view.layer == "merged" else None
-        since = published or view.now - self._settings.realtime.retention
-        return [IncrementsSince(counter, key, day, published) for day in ingest_dates(since, view.now)]
+        since = published.cutoff if published else None
+        days = ingest_dates(since or view.now - self._settings.realtime.retention, view.now)
+        return [IncrementsSince(counter, key, day, since) for day in days]
 
-    def _of_batch(self, view: View, read: Callable[[Any], T], reads: list[Any]) -> Future[T] | None:
-        return self._pool.submit(read, reads) if view.layer != "realtime" and reads else None
+    def _of_batch(self, view: View, read: Callable[[Any], Pending[T]], reads: list[Any]) -> Pending[T] | None:
+        return deferred(lambda: read(reads)) if view.layer != "realtime" and reads else None
 
-    def _of_realtime(self, view: View, read: Callable[[Any], T], reads: list[Any]) -> Future[T] | None:
-        return self._pool.submit(read, reads) if view.layer != "batch" and reads else None
-
-    def _together(self, *futures: Future[Any] | None) -> list[Any]:
-        return [future.result() if future else None for future in futures]
-
-    def _meta(self, view: View, counters: Sequence[Counter], missing: tuple[LayerName, ...]) -> Meta:
-        return Meta(_oldest(view, counters), view.realtime_through, view.now, tuple(sorted(missing)))
+    def _of_realtime(self, view: View, read: Callable[[Any], Pending[T]], reads: list[Any]) -> Pending[T] | None:
+        return deferred(lambda: read(reads)) if view.layer != "batch" and reads else None
 
 
-def _oldest(view: View, counters: Sequence[Counter]) -> datetime | None:
-    """The oldest published cutoff over the counters; None where one has none."""
-    found = [view.published.get(counter.name) for counter in counters]
-    return None if None in found else min(found, default=None)  # type: ignore[type-var]
+def _ranked(tally: Tally[str], total: int, query: TopQuery) -> Top:
+    """A page of members by count, then by name; `others` is what comes after it."""
+    ranked = [(-count, member) for member, count in tally.items() if count]
+    shown_before = 0
+    if query.after:
+        edge = (-query.after[0], query.after[1])
+        shown_before = sum(-count for count, member in ranked if (count, member) <= edge)
+        ranked = [row for row in ranked if row > edge]
+    page = [(member, -count) for count, member in heapq.nsmallest(query.limit, ranked)]
+    shown = sum(count for _, count in page)
+    more = cursor(page[-1][1], page[-1][0]) if len(ranked) > len(page) else None
+    return Top(page, total - shown_before - shown, total, more)
 
 
-def _buckets(counter: Counter, asked: Range | None) -> list[Bucket]:
-    return covering(asked.start, asked.end, finest_of(counter)) if asked else [ALL]
+def _as_point(asked: Range) -> Bucket:
+    return Bucket("range", asked.start, asked.end)
 
 
-def _runs(counter: str, key: str, buckets: list[Bucket]) -> list[TotalsRange]:
+def _compared(comparison: Any) -> list[Range]:
+    return [comparison.current, comparison.previous] if comparison else []
+
+
+def _parts(points: Sequence[Bucket], kept: Sequence[str]) -> list[list[Bucket]]:
+    """The kept buckets that make up each point."""
+    return [[point] if point is ALL else covering(point.start, point.end, kept) for point in points]
+
+
+def _summed(
+    parts: list[list[Bucket]],
+    totals: dict[tuple[str, datetime], Total],
+    increments: list[Increment],
+    cutoff: datetime | None,
+    layer: merge.Layer,
+) -> list[merge.Count]:
+    """The count of each point: its parts' counts together."""
+    counts = iter(merge.counts(_flat(parts), totals, increments, cutoff, layer))
+    summed = []
+    for buckets in parts:
+        found = [next(counts) for _ in buckets]
+        whole = (
+            found[0] if len(found) == 1 else merge.Count(sum(c.count for c in found), _source(c.source for c in found))
+        )
+        summed.append(whole)
+    return summed
+
+
+def _source(sources: Iterable[merge.Source]) -> merge.Source:
+    found = set(sources)
+    return found.pop() if len(found) == 1 else "mixed"
+
+
+def _runs(buckets: Sequence[Bucket]) -> list[tuple[str, datetime, datetime]]:
     """Neighbouring buckets of one granularity are one read: a year of hours is one slice of one partition."""
-    runs: list[TotalsRange] = []
+    runs: list[tuple[str, datetime, datetime]] = []
     for b in buckets:
-        if runs and (runs[-1].granularity, runs[-1].last) == (b.granularity, b.start):
-            runs[-1] = TotalsRange(counter, key, b.granularity, runs[-1].first, b.end)
+        if runs and (runs[-1][0], runs[-1][2]) == (b.granularity, b.start):
+            runs[-1] = (b.granularity, runs[-1][1], b.end)
         else:
-            runs.append(TotalsRange(counter, key, b.granularity, b.start, b.end))
+            runs.append((b.granularity, b.start, b.end))
     return runs
 
 
-def _flat(lists: Sequence[list[T]] | None) -> list[T]:
+def _by_bucket(
+    ranges: Sequence[TotalsRange], slices: Sequence[dict[datetime, Total]]
+) -> dict[tuple[str, datetime], Total]:
+    return {
+        (read.granularity, start): total
+        for read, rows in zip(ranges, slices, strict=False)
+        for start, total in rows.items()
+    }
+
+
+def _flat(lists: Iterable[Sequence[T]] | None) -> list[T]:
     return [item for one in lists or () for item in one]

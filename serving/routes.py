@@ -1,107 +1,262 @@
-"""The endpoints: each parses, asks, and returns. Every answer says what was understood and what it rests on."""
+"""The endpoints of the API: each parses, asks, and returns. Every answer says what was understood and what it rests on."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint, Flask, current_app, request
+from flask import Blueprint, Response, current_app, request
 
-from serving import params
-from serving.form import BadRequest, Mistake, Range, Raw
-from serving.reader import Meta, Reader
+from serving import answers, parameters, params
+from serving.access import allow
+from serving.answers import iso, number
+from serving.form import BadRequest, Mistake, Raw
+from serving.openapi import Operation, documented
+from serving.params import SeriesQuery, Span
+from serving.reader import Point, Reader
+from serving.responses import csv_response, json_response, lifetime, wants_csv
+from serving.view import View
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
 from stitch.settings import Settings
+from stitch.zones import Calendar
 
 api = Blueprint("api", __name__)
 
 
 @api.get("/v1/counters")
-def counters() -> dict[str, Any]:
-    """The counters that can be asked for. 200."""
+@documented(Operation(answers.Counters, problems=(400, 401, 429)))
+def counters() -> Response:
+    """The counters that can be asked for. What each counts, and by what it is broken down."""
     params.parse_nothing(_raw(), _settings())
-    _, meta = _reader().status()
-    return {"query": {}, "meta": _meta(meta), "data": [_counter(counter) for counter in _settings().counters]}
+    view, _ = _reader().status()
+    shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
+    body: answers.Counters = {"query": {}, "meta": _meta(view, shown), "data": [_counter(counter) for counter in shown]}
+    return json_response(body, _lifetime(view, False))
 
 
 @api.get("/v1/totals")
-def totals() -> dict[str, Any]:
-    """Counts of several keys, ever or in a range. 200, 400, 503."""
-    return _totals(params.parse_totals(_raw(), _settings()))
+@documented(Operation(answers.Totals, parameters=parameters.TOTALS, csv=True))
+def totals() -> Response:
+    """Counts of several keys, of all time or a range. Up to a thousand keys by several counters, from one view of the cutoff."""
+    return _totals(params.parse_totals(_raw(), _settings(), _now()))
 
 
 @api.post("/v1/totals")
-def many_totals() -> dict[str, Any]:
-    """The same, asked by a JSON body: for more keys than an address holds. 200, 400, 413, 503."""
+@documented(Operation(answers.Totals, body=parameters.TOTALS_BODY, csv=True, problems=(400, 401, 403, 413, 429, 503)))
+def many_totals() -> Response:
+    """The same, asked by a JSON body. For more keys than an address holds, and for keys with commas."""
     params.parse_nothing(_raw(), _settings())
-    return _totals(params.parse_totals_body(_body(), _settings()))
+    return _totals(params.parse_totals_body(_body(), _settings(), _now()))
 
 
 @api.get("/v1/series")
-def series() -> dict[str, Any]:
-    """Counts of one key by hour, day or month, gaps filled with 0. 200, 400, 503."""
-    query = params.parse_series(_raw(), _settings(), current_app.extensions["now"]())
-    points, meta = _reader().series(query)
+@documented(Operation(answers.Series, parameters=parameters.SERIES, csv=True))
+def series() -> Response:
+    """Counts of one key by minute, hour, day, week or month. Every bucket of the range is a point, empty ones too."""
+    query = params.parse_series(_raw(), _settings(), _now())
+    allow(query.counters)
+    found, view = _reader().series(query)
     names = [counter.name for counter in query.counters]
-    return {
-        "query": {
-            "counters": names, "key": query.key, "granularity": query.granularity, **_range(query.range),
-            "layer": query.layer,
-        },
-        "meta": _meta(meta),
-        "totals": {name: sum(point.counts[name] for point in points) for name in names},
-        "points": [
-            {
-                "start": _iso(p.bucket.start), "end": _iso(p.bucket.end), "counts": p.counts, "source": p.source,
-                "complete": p.complete, "final": p.final,
-            }
+    max_age = _lifetime(view, view.closed(query.counters, query.span.end))
+    points = _points(found.points, query, names)
+    if wants_csv(query.format):
+        header = ["start", "end", *names, "source", "status", "complete", "final"]
+        rows = [
+            [p["start"], p["end"], *(p["counts"][name] for name in names), p["source"], p["status"], *_truth(p)]
             for p in points
-        ],
+        ]
+        return csv_response(header, rows, view, max_age)
+    body: answers.Series = {
+        "query": {
+            "counters": names, "key": query.key, "granularity": query.granularity, **_span(query.span),
+            "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
+        },
+        "meta": _meta(view, query.counters),
+        "totals": {name: number(sum(point.counts[name] for point in found.points)) for name in names},
+        "points": points,
     }  # fmt: skip
+    if query.span.comparison:
+        body["comparison"] = {
+            **_bounds(query.span),  # type: ignore[typeddict-item]
+            "changes": {name: _change(*pair) for name, pair in found.changes.items()},
+            "points": _points(found.earlier, query, names),
+        }
+    return json_response(body, max_age)
 
 
 @api.get("/v1/top")
-def top() -> dict[str, Any]:
-    """The members of a key that counted most, ever or in a range. 200, 400, 503."""
-    query = params.parse_top(_raw(), _settings())
-    found, meta = _reader().top(query)
-    return {
+@documented(Operation(answers.Top, parameters=parameters.TOP, csv=True))
+def top() -> Response:
+    """The members of a key that counted most, of all time or a range. In a stable order, page by page, and the rest as one number."""
+    query = params.parse_top(_raw(), _settings(), _now())
+    allow([query.counter])
+    found, view = _reader().top(query)
+    max_age = _lifetime(view, view.closed([query.counter], query.span.end))
+    if wants_csv(query.format):
+        return csv_response(["member", "count"], found.members, view, max_age)
+    body: answers.Top = {
         "query": {
-            "counter": query.counter.name, "key": query.key, **_range(query.range), "limit": query.limit,
+            "counter": query.counter.name, "key": query.key, **_span(query.span), "limit": query.limit,
             "layer": query.layer,
         },
-        "meta": _meta(meta),
-        "members": [{"member": member, "count": count} for member, count in found.members],
-        "others": found.others,
-        "total": found.total,
+        "meta": _meta(view, [query.counter]),
+        "members": [{"member": member, "count": number(count)} for member, count in found.members],
+        "others": number(found.others),
+        "total": number(found.total),
+        "next": found.next,
     }  # fmt: skip
+    return json_response(body, max_age)
+
+
+@api.get("/v1/keys")
+@documented(Operation(answers.Keys, parameters=parameters.KEYS, csv=True))
+def keys() -> Response:
+    """The keys of a counter, by prefix. Those that the batch has counted; a newer key can be asked for all the same."""
+    query = params.parse_keys(_raw(), _settings())
+    allow([query.counter])
+    found, more = _reader().keys(query)
+    if wants_csv(query.format):
+        return csv_response(["key"], [[key] for key in found], None, 60)
+    asked = {"counter": query.counter.name, "prefix": query.prefix, "limit": query.limit}
+    body: answers.Keys = {"query": asked, "data": [{"key": key} for key in found], "next": more}
+    return json_response(body, 60)
+
+
+@api.get("/v1/corrections")
+@documented(Operation(answers.Corrections, parameters=parameters.CORRECTIONS, csv=True))
+def corrections() -> Response:
+    """What the batch changed of a counter, by day. Why did my plays drop? Duplicates, spam, or a repair."""
+    query = params.parse_corrections(_raw(), _settings(), _now())
+    allow([query.counter])
+    data: list[answers.Correction] = [
+        {
+            "day": row.day.isoformat(),  # type: ignore[typeddict-item]  # a date in the schema, its text in JSON
+            "cutoff": iso(row.cutoff) or "",
+            "before": number(row.before),
+            "after": number(row.after),
+            "difference": number(row.after - row.before),
+        }
+        for row in _reader().corrections(query)
+    ]
+    if wants_csv(query.format):
+        header = ["day", "cutoff", "before", "after", "difference"]
+        return csv_response(header, [list(row.values()) for row in data], None, 60)
+    asked = {"counter": query.counter.name, "start": iso(query.range.start), "end": iso(query.range.end)}
+    body: answers.Corrections = {"query": asked, "data": data}
+    return json_response(body, 60)
 
 
 @api.get("/v1/status")
-def status() -> dict[str, Any]:
+@documented(Operation(answers.Status, problems=(400, 401, 429)))
+def status() -> Response:
     """Which layers answer, and how far each counter is published. Always 200."""
     params.parse_nothing(_raw(), _settings())
-    found, meta = _reader().status()
-    cutoffs = {name: _iso(cutoff) for name, cutoff in found["cutoffs"].items()}
-    return {"query": {}, "meta": _meta(meta), "layers": found["layers"], "cutoffs": cutoffs}
+    view, failures = _reader().status()
+    shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
+    body: answers.Status = {
+        "query": {},
+        "meta": _meta(view, shown),
+        "layers": {
+            "batch": {"up": "batch" not in failures, "reason": failures.get("batch")},
+            "realtime": {"up": "realtime" not in failures, "reason": failures.get("realtime")},
+        },
+        "cutoffs": {counter.name: iso(view.cutoff([counter])) for counter in shown},
+    }
+    return json_response(body, _lifetime(view, False))
 
 
-@api.get("/healthz")
-def healthz() -> dict[str, str]:
-    """Whether this process answers; it asks no layer, so a restart is not the answer to a cluster that is down. 200."""
-    return {"status": "ok"}
+def _totals(query: params.TotalsQuery) -> Response:
+    allow(query.counters)
+    found, view = _reader().totals(query)
+    names, span = [counter.name for counter in query.counters], query.span
+    max_age = _lifetime(view, view.closed(query.counters, span.end))
+    if wants_csv(query.format):
+        rows = [[key, *(counts[name] for name in names)] for key, counts in found.counts.items()]
+        return csv_response(["key", *names], rows, view, max_age)
+    body: answers.Totals = {
+        "query": {"counters": names, "keys": query.keys, **_span(span), "layer": query.layer},
+        "meta": _meta(view, query.counters),
+        "data": [
+            {"key": key, "counts": {name: number(count) for name, count in counts.items()}}
+            for key, counts in found.counts.items()
+        ],
+    }
+    if span.comparison:
+        body["comparison"] = {
+            **_bounds(span),  # type: ignore[typeddict-item]
+            "data": [
+                {"key": key, "changes": {name: _change(*pair) for name, pair in changes.items()}}
+                for key, changes in found.changes.items()
+            ],
+        }
+    return json_response(body, max_age)
 
 
-def register(app: Flask) -> None:
-    app.register_blueprint(api)
+def _points(points: Sequence[Point], query: SeriesQuery, names: list[str]) -> list[answers.Point]:
+    """Points as they are answered: filled as asked, and summed up where asked."""
+    calendar, running, shown = query.span.calendar, dict.fromkeys(names, 0), []
+    for point in points:
+        for name in names:
+            running[name] += point.counts[name]
+        counts: dict[str, answers.Count | None] = {
+            name: number(running[name] if query.cumulative else point.counts[name]) for name in names
+        }
+        if query.fill != "zero" and point.status != "known" and not any(point.counts.values()):
+            counts = dict.fromkeys(names)
+        if query.fill == "none" and not any(point.counts.values()):
+            continue
+        shown.append(_point(point, counts, calendar))
+    return shown
 
 
-def _totals(query: params.TotalsQuery) -> dict[str, Any]:
-    found, meta = _reader().totals(query)
-    asked = {"counters": [counter.name for counter in query.counters], "keys": query.keys, **_range(query.range)}
-    data = [{"key": key, "counts": counts} for key, counts in found.items()]
-    return {"query": {**asked, "layer": query.layer}, "meta": _meta(meta), "data": data}
+def _point(point: Point, counts: dict[str, answers.Count | None], calendar: Calendar) -> answers.Point:
+    return {
+        "start": iso(calendar.wall(point.bucket.start)) or "", "end": iso(calendar.wall(point.bucket.end)) or "",
+        "counts": counts, "source": point.source, "status": point.status, "complete": point.complete, "final": point.final,
+    }  # fmt: skip
+
+
+def _truth(point: answers.Point) -> list[str]:
+    return [str(point["complete"]).lower(), str(point["final"]).lower()]
+
+
+def _change(current: int, previous: int) -> answers.Change:
+    change = (current - previous) / abs(previous) if previous else None
+    return {"current": number(current), "previous": number(previous), "change": change}
+
+
+def _span(span: Span) -> dict[str, Any]:
+    asked: dict[str, Any] = {"start": None, "end": None}
+    if span.range:
+        asked = {"start": iso(span.calendar.wall(span.range.start)), "end": iso(span.calendar.wall(span.range.end))}
+    return asked | ({"period": span.period} if span.period else {}) | {"tz": span.calendar.name}
+
+
+def _bounds(span: Span) -> dict[str, Any]:
+    parts = {"current": span.comparison.current, "previous": span.comparison.previous} if span.comparison else {}
+    wall = span.calendar.wall
+    bounds = {name: {"start": iso(wall(part.start)), "end": iso(wall(part.end))} for name, part in parts.items()}
+    return {"compare": span.compare, "match_weekday": span.match_weekday, **bounds}
+
+
+def _meta(view: View, counters: Sequence[Counter]) -> answers.Meta:
+    found: answers.Meta = {"cutoff": iso(view.cutoff(counters)), "realtime_through": iso(view.realtime_through)}
+    if view.missing:
+        found |= {"partial": True, "missing": list(view.missing)}
+    return found
+
+
+def _counter(counter: Counter) -> answers.CounterInfo:
+    return {
+        "name": counter.name, "key": counter.key, "member": counter.member, "weights": dict(counter.weights),
+        "where": counter.where, "resolution": counter.resolution, "granularities": list(granularities_of(counter)),
+    }  # fmt: skip
+
+
+def _lifetime(view: View, closed: bool) -> int | None:
+    serving = _settings().serving
+    return lifetime(view, closed, serving.cache.total_seconds(), serving.cache_closed.total_seconds())
 
 
 def _raw() -> Raw:
@@ -115,34 +270,13 @@ def _body() -> Any:
     return body
 
 
+def _now() -> Any:
+    return current_app.extensions["now"]()
+
+
 def _settings() -> Settings:
     return current_app.extensions["settings"]
 
 
 def _reader() -> Reader:
     return current_app.extensions["reader"]
-
-
-def _meta(meta: Meta) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "cutoff": _iso(meta.cutoff),
-        "realtime_through": _iso(meta.realtime_through),
-        "generated_at": _iso(meta.generated_at),
-    }
-    return {**found, "partial": True, "missing": list(meta.missing)} if meta.missing else found
-
-
-def _range(asked: Range | None) -> dict[str, str | None]:
-    return {"start": _iso(asked.start), "end": _iso(asked.end)} if asked else {"start": None, "end": None}
-
-
-def _iso(instant: datetime | None) -> str | None:
-    """ISO-8601 in UTC with a Z; fractions of a second only where there are some."""
-    return instant.isoformat().replace("+00:00", "Z") if instant else None
-
-
-def _counter(counter: Counter) -> dict[str, Any]:
-    return {
-        "name": counter.name, "key": counter.key, "member": counter.member, "weights": counter.weights,
-        "where": counter.where, "resolution": counter.resolution, "granularities": list(granularities_of(counter)),
-    }  # fmt: skip

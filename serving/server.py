@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
+import tempfile
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
-from serving.app import create_app
 from stitch.errors import StitchError
 from stitch.settings import Settings
 
@@ -36,13 +38,25 @@ class Server(BaseApplication):
             "preload_app": False,
             "proc_name": "stitch-serve",
             "control_socket_disable": True,
+            "child_exit": forget_worker,
         }
         for name, value in values.items():
             if name in self.cfg.settings:  # gunicorn versions differ in the last ones
                 self.cfg.set(name, value)
 
     def load(self) -> Flask:
+        from serving import logs
+        from serving.app import create_app  # not before PROMETHEUS_MULTIPROC_DIR is set, and in the worker alone
+
+        logs.configure()
         return create_app(self._settings)
+
+
+def forget_worker(_: Any, worker: Any) -> None:
+    """A worker has ended: what it counted stays, what it measured does not."""
+    from prometheus_client import multiprocess  # not before PROMETHEUS_MULTIPROC_DIR is set
+
+    multiprocess.mark_process_dead(worker.pid)
 
 
 def check_port(settings: Settings) -> None:
@@ -63,4 +77,10 @@ def check_port(settings: Settings) -> None:
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. Raises ServingError where the port is taken."""
     check_port(settings)
-    Server(settings).run()
+    folder, master = tempfile.mkdtemp(prefix="stitch-metrics-"), os.getpid()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where workers leave their figures for each other
+    try:
+        Server(settings).run()
+    finally:
+        if os.getpid() == master:  # a worker that ends comes by here too
+            shutil.rmtree(folder, ignore_errors=True)

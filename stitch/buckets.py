@@ -7,6 +7,7 @@ counted in the wrong zone is wrong for good.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -103,16 +104,16 @@ def series(start: datetime, end: datetime, granularity: str) -> list[Bucket]:
     return found
 
 
-def covering(start: datetime, end: datetime, finest: str) -> list[Bucket]:
-    """The fewest buckets that cover exactly `[start, end)`: a year is 12 months, not 8,760 hours.
+def covering(start: datetime, end: datetime, kept: Sequence[str]) -> list[Bucket]:
+    """The fewest buckets of the kept granularities (granularities_of) that cover exactly `[start, end)`.
 
-    At each instant the longest bucket that starts there and ends within the range is taken; as each bucket is made
-    of whole finer ones, no other choice needs fewer. `all` never takes part: it has no edge to stop at.
+    A year is 12 months, not 8,760 hours. At each instant the longest bucket that starts there and ends within the range is
+    taken; as each bucket is made of whole finer ones, no other choice needs fewer. `all` never takes part: it has no edge.
     """
+    longest_first = [granularity for granularity in reversed(kept) if granularity != "all"]
     for name, instant in (("start", start), ("end", end)):
-        if floor(instant, finest) != utc(instant):
-            raise ValueError(f"{name} {instant.isoformat()} is not the edge of a bucket of granularity {finest!r}")
-    longest_first = [g for g in reversed(GRANULARITIES[GRANULARITIES.index(finest) :]) if g != "all"]
+        if floor(instant, longest_first[-1]) != utc(instant):
+            raise ValueError(f"{name} {instant.isoformat()} is not the edge of a bucket of {longest_first[-1]!r}")
     found = []
     at, end = utc(start), utc(end)
     while at < end:

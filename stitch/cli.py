@@ -5,6 +5,9 @@ Every error that has a name becomes one message on stderr and exit status 1 here
 
 from __future__ import annotations
 
+import hashlib
+import json
+import secrets
 from typing import Any
 
 import click
@@ -86,6 +89,18 @@ def reset(context: click.Context) -> None:
     settings = settings_of(context)
     run.stop_all(settings, click.echo)
     stack.reset(settings, click.echo)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--counter", "counters", multiple=True, help="a counter that it may read (default: all)")
+def token(name: str, counters: tuple[str, ...]) -> None:
+    """Make an API token for NAME, and the lines for the settings; the token itself is nowhere kept."""
+    secret = secrets.token_urlsafe(32)
+    click.echo(f"the token, shown once: {secret}\n\n[serving.tokens.{name}]")
+    click.echo(f'sha256 = "{hashlib.sha256(secret.encode()).hexdigest()}"')
+    if counters:
+        click.echo(f"counters = {json.dumps(counters)}")
 
 
 @main.command("submit", context_settings={"ignore_unknown_options": True})

@@ -7,7 +7,7 @@ do not hold (it is new, or somebody asks for it) is counted anew from the whole 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -94,6 +94,12 @@ def going_back(known: Mapping[str, Published], target: Published) -> frozenset[s
     not restored yet carry their own, newer cutoff. Of the others it is published after, as by every load: their rows are older.
     """
     return frozenset(name for name, at in known.items() if at.cutoff >= target.cutoff)
+
+
+def under_way(run: Run) -> Run:
+    """The restore as it is published before its rows are there: under a revision of its own, so that readers' caches, which keep
+    totals under the published run, drop what they read meanwhile when it is published again at its end."""
+    return replace(run, target=run.target._replace(revision=run.target.revision - 1))
 
 
 def _to_overwrite(base: Published | None, died: HalfLoaded | None) -> int | None:

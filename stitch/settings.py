@@ -47,6 +47,9 @@ def parse_duration(text: Any) -> Any:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+OptionalDuration = Annotated[
+    timedelta, BeforeValidator(lambda text: timedelta(0) if text == "0s" else parse_duration(text))
+]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -132,7 +135,27 @@ class EventSettings(Section):
     types: dict[Identifier, Literal["string", "int", "double", "boolean"]] = {}
 
 
+class TokenSettings(Section):
+    """Who may read what: the SHA-256 of a token (`stitch token` makes one), and the counters it reads (all by default)."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    counters: list[str] | None = None
+
+
 class ServingSettings(Section):
+    """The reader.
+
+    cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at all)
+    cache_closed:  the same where only a batch run can change it; HTTP caches keep such an answer as long
+    cache_rows:    how many rows of totals and increments a reader process keeps at most
+    memcached:     servers (host:port) of a second cache that all reader processes share
+    rate_limit:    requests per token, else address (`600/minute`); None: no limit
+    cors_origins:  pages of these origins may read the API ("*": of any)
+    trusted_proxies: how many proxies in front add X-Forwarded-For
+    tokens:        name → TokenSettings; with none, everybody reads everything
+    public:        counters that need no token
+    """
+
     host: str = "127.0.0.1"
     port: Port = 18080
     workers: int = Field(default=1, ge=1)
@@ -140,6 +163,16 @@ class ServingSettings(Section):
     max_keys: int = Field(default=1000, ge=1)
     max_points: int = Field(default=10_000, ge=1)
     timeout: Duration = timedelta(seconds=5)
+    cache: OptionalDuration = timedelta(seconds=1)
+    cache_closed: Duration = timedelta(hours=1)
+    cache_rows: int = Field(default=500_000, ge=1)
+    memcached: list[Annotated[str, Field(pattern=r"^[^:\s]+:[0-9]{1,5}$")]] = []
+    rate_limit: str | None = Field(default=None, pattern=r"^[1-9][0-9]*/(second|minute|hour|day)$")
+    rate_limit_storage: str = "memory://"
+    cors_origins: list[str] = []
+    trusted_proxies: int = Field(default=0, ge=0)
+    tokens: dict[Identifier, TokenSettings] = {}
+    public: list[str] = []
 
 
 class LocalSettings(Section):
@@ -173,6 +206,20 @@ class Settings(BaseSettings):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"counters: named more than once: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def scopes_name_counters(self) -> Settings:
+        known = {counter.name for counter in self.counters}
+        scopes = {
+            f"serving.tokens.{name}.counters": token.counters or [] for name, token in self.serving.tokens.items()
+        }
+        scopes["serving.public"] = self.serving.public
+        wrong = [
+            f"{path}: no counter {name!r}" for path, names in scopes.items() for name in names if name not in known
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     @model_validator(mode="after")

@@ -84,6 +84,9 @@ def stack_config(folder: Path) -> Path:
         folder / "stitch.toml",
         kafka={"bootstrap_servers": f"127.0.0.1:{kafka}"},
         realtime={"port": cassandra, "retention": "1d"},
+        serving={
+            "cache": "0s"
+        },  # what a test just changed it sees at once; tests/integration/test_reader.py has caches
         batch={"port": cassandra},
         streaming={
             "ingest_window": "5s",

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 
-from serving.layers import IncrementsSince, LayerDown, LayerName, Layers, MembersOf, TotalsRange
+from serving.layers import (
+    Corrected,
+    IncrementsSince,
+    KeysFrom,
+    LayerDown,
+    LayerName,
+    Layers,
+    MembersOf,
+    Pending,
+    TotalsRange,
+)
+from stitch.cutoff import Published
 from stitch.merge import Increment, Total
 
 
@@ -18,22 +29,25 @@ class FakeLayers(Layers):
         self.member_total_rows: dict[tuple[str, str, str, datetime, str], Total] = {}
         self.increment_rows: list[tuple[str, str, Increment]] = []
         self.member_increment_rows: list[tuple[str, str, Increment]] = []
+        self.correction_rows: list[tuple[str, Corrected]] = []
         self.through: datetime | None = None
+        self.reads = 0
         self.down: set[LayerName] = set()
         self.totals_fail = False
         self.after_cutoffs: Callable[[], None] = lambda: None
 
-    def cutoffs(self) -> dict[str, datetime]:
+    def cutoffs(self) -> Pending[dict[str, Published]]:
         self._check("batch")
-        found = dict(self.published)
+        found = {counter: Published(cutoff, 0) for counter, cutoff in self.published.items()}
         self.after_cutoffs()
-        return found
+        return lambda: found
 
-    def totals(self, reads: Sequence[TotalsRange]) -> list[dict[datetime, Total]]:
+    def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
         self._check("batch")
+        self.reads += len(reads)
         if self.totals_fail:
             raise LayerDown("batch", "timed out")
-        return [
+        found = [
             {
                 bucket: total
                 for (counter, key, granularity, bucket), total in self.total_rows.items()
@@ -41,10 +55,12 @@ class FakeLayers(Layers):
             }
             for r in reads
         ]
+        return lambda: found
 
-    def member_totals(self, reads: Sequence[MembersOf]) -> list[dict[str, Total]]:
+    def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         self._check("batch")
-        return [
+        self.reads += len(reads)
+        found = [
             {
                 row[4]: total
                 for row, total in self.member_total_rows.items()
@@ -52,20 +68,33 @@ class FakeLayers(Layers):
             }
             for r in reads
         ]
+        return lambda: found
 
-    def increments(self, reads: Sequence[IncrementsSince]) -> list[list[Increment]]:
+    def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._since(self.increment_rows, reads)
 
-    def member_increments(self, reads: Sequence[IncrementsSince]) -> list[list[Increment]]:
+    def member_increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._since(self.member_increment_rows, reads)
 
-    def realtime_through(self) -> datetime | None:
+    def realtime_through(self) -> Pending[datetime | None]:
         self._check("realtime")
-        return self.through
+        return lambda: self.through
 
-    def _since(self, rows: list[tuple[str, str, Increment]], reads: Sequence[IncrementsSince]) -> list[list[Increment]]:
+    def keys(self, read: KeysFrom) -> Pending[list[str]]:
+        self._check("batch")
+        found = sorted({row[1] for row in self.total_rows if row[0] == read.counter and row[1].startswith(read.prefix)})
+        return lambda: [key for key in found if read.after is None or key > read.after][: read.limit]
+
+    def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
+        self._check("batch")
+        return lambda: [row for of, row in self.correction_rows if of == counter and first <= row.day < last]
+
+    def _since(
+        self, rows: list[tuple[str, str, Increment]], reads: Sequence[IncrementsSince]
+    ) -> Pending[list[list[Increment]]]:
         self._check("realtime")
-        return [
+        self.reads += len(reads)
+        found = [
             [
                 row
                 for counter, key, row in rows
@@ -74,6 +103,7 @@ class FakeLayers(Layers):
             ]
             for r in reads
         ]
+        return lambda: found
 
     def _check(self, layer: LayerName) -> None:
         if layer in self.down:

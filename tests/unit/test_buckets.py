@@ -44,7 +44,7 @@ def test_an_instant_of_another_zone_is_counted_in_utc() -> None:
 
 
 @pytest.mark.parametrize(
-    "call", [lambda t: floor(t, "hour"), lambda t: covering(t, t, "hour"), lambda t: ceil(t, "day")]
+    "call", [lambda t: floor(t, "hour"), lambda t: covering(t, t, HOURLY), lambda t: ceil(t, "day")]
 )
 def test_an_instant_without_a_zone_is_refused(call: object) -> None:
     with pytest.raises(ValueError, match="no zone"):
@@ -60,25 +60,29 @@ def test_all_holds_events_of_before_1970_too() -> None:
     assert ALL.start == EPOCH and ALL.holds(at("1965-01-01"))
 
 
+HOURLY = ("hour", "day", "month", "all")
 COVERS = {
-    ("2023-01-01T00", "2024-01-01T00", "hour"): ["month"] * 12,
-    ("2024-01-30T22", "2024-03-02T01", "hour"): ["hour", "hour", "day", "month", "day", "hour"],
-    ("2024-01-01T05", "2024-01-01T07", "hour"): ["hour", "hour"],
-    ("2024-01-01T05:45", "2024-01-01T07:15", "quarter_hour"): ["quarter_hour", "hour", "quarter_hour"],
-    ("2024-01-01T05:58", "2024-01-01T06:01", "minute"): ["minute", "minute", "minute"],
-    ("2024-01-01T00", "2024-01-01T00", "hour"): [],
+    ("2023-01-01T00", "2024-01-01T00", "1h"): ["month"] * 12,
+    ("2024-01-30T22", "2024-03-02T01", "1h"): ["hour", "hour", "day", "month", "day", "hour"],
+    ("2024-01-01T05", "2024-01-01T07", "1h"): ["hour", "hour"],
+    ("2024-01-01T05:45", "2024-01-01T07:15", "15m"): ["quarter_hour", "hour", "quarter_hour"],
+    ("2024-01-01T05:44", "2024-01-01T06:01", "1m"): ["minute"] * 17,  # a counter by the minute keeps no quarters
+    ("2024-01-01T00", "2024-01-01T00", "1h"): [],
 }
 
 
 @pytest.mark.parametrize(("asked", "found"), COVERS.items())
-def test_a_range_is_covered_by_its_longest_buckets(asked: tuple[str, str, str], found: list[str]) -> None:
-    start, end, finest = asked
-    assert [bucket.granularity for bucket in covering(at(start), at(end), finest)] == found
+def test_a_range_is_covered_by_the_longest_buckets_that_the_counter_keeps(
+    asked: tuple[str, str, str], found: list[str]
+) -> None:
+    start, end, resolution = asked
+    kept = granularities_of(Counter(name="plays", key="track_id", weights={"play": 1}, resolution=resolution))  # type: ignore[arg-type]
+    assert [bucket.granularity for bucket in covering(at(start), at(end), kept)] == found
 
 
 def test_a_range_off_the_finest_edges_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"end .* is not the edge of a bucket of granularity 'hour'"):
-        covering(at("2024-01-01T00"), at("2024-01-01T00:30"), "hour")
+    with pytest.raises(ValueError, match=r"end .* is not the edge of a bucket of 'hour'"):
+        covering(at("2024-01-01T00"), at("2024-01-01T00:30"), HOURLY)
 
 
 hours = st.integers(0, 24 * 366 * 3).map(lambda n: at("2023-01-01") + timedelta(hours=n))
@@ -87,7 +91,7 @@ hours = st.integers(0, 24 * 366 * 3).map(lambda n: at("2023-01-01") + timedelta(
 @given(hours, hours)
 def test_a_cover_has_no_gap_and_no_overlap_and_is_minimal(one: datetime, other: datetime) -> None:
     start, end = sorted((one, other))
-    cover = covering(start, end, "hour")
+    cover = covering(start, end, HOURLY)
     edges = [start, *(bucket.end for bucket in cover)]
     assert [bucket.start for bucket in cover] == edges[:-1] and edges[-1] == end
     # The fewest: every whole month is one bucket, every other whole day one, every other hour one.

@@ -82,7 +82,7 @@ def test_the_29th_of_february_is_compared_with_the_28th() -> None:
     st.sampled_from([period for period in PERIODS if period != "all"]),
     st.sampled_from(["previous_period", "year_over_year"]),
     st.booleans(),
-    st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1)),
+    st.datetimes(datetime(2000, 1, 1), datetime(2030, 1, 1)),  # noqa: DTZ001
     st.sampled_from(["UTC", "Europe/Berlin", "America/New_York"]),
 )
 def test_what_is_compared_never_reaches_into_the_other_nor_beyond_now(

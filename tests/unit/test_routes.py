@@ -23,7 +23,7 @@ CUTOFF = DAY + 10 * HOUR
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     found = load_settings("conf/stitch.toml")
-    return found.model_copy(update={"serving": ServingSettings(max_keys=3, max_points=800)})
+    return found.model_copy(update={"serving": ServingSettings(max_keys=3, max_points=800, cache=timedelta(0))})
 
 
 @pytest.fixture
@@ -73,13 +73,10 @@ def get(client: FlaskClient, path: str, status: int = 200) -> Any:
 def test_totals_of_several_counters_and_keys_come_in_the_order_asked(client: FlaskClient) -> None:
     assert get(client, "/v1/totals?counters=plays,likes&keys=t1,never") == {
         "query": {
-            "counters": ["plays", "likes"], "keys": ["t1", "never"], "start": None, "end": None, "layer": "merged",
+            "counters": ["plays", "likes"], "keys": ["t1", "never"], "start": None, "end": None, "tz": "UTC",
+            "layer": "merged",
         },
-        "meta": {
-            "cutoff": "2024-03-01T10:00:00Z",
-            "realtime_through": "2024-03-01T12:29:57Z",
-            "generated_at": "2024-03-01T12:30:00Z",
-        },
+        "meta": {"cutoff": "2024-03-01T10:00:00Z", "realtime_through": "2024-03-01T12:29:57Z"},
         "data": [
             {"key": "t1", "counts": {"plays": 107, "likes": -2}},
             {"key": "never", "counts": {"plays": 0, "likes": 0}},
@@ -236,7 +233,12 @@ MISTAKES = {
         ("counters", "unknown counter 'nope'; known are plays"),
         ("keys", "an empty key"),
     ],
-    f"{T}&strat=2024-01-01": [("strat", "unknown parameter; known are counters, end, key, keys, layer, start")],
+    f"{T}&strat=2024-01-01": [
+        (
+            "strat",
+            "unknown parameter; known are compare, counters, end, format, key, keys, layer, match_weekday, period, start, tz",
+        )
+    ],
     f"{T}&start=2024-01-01": [("end", "missing: `start` is given")],
     f"{T}&start=x&end=y": [("start", "'x' is not an ISO-8601"), ("end", "'y' is not an ISO-8601")],
     f"{T}&start=2024-01-02&end=2024-01-01": [("end", "2024-01-01T00:00:00Z is not after start")],
@@ -244,10 +246,10 @@ MISTAKES = {
         ("start", "nearest are 2024-01-01T00:00:00Z or 2024-01-01T01:00:00Z")
     ],
     f"{T}&start=0001-01-01T00:00:00%2B10:00&end=2024-01-02": [("start", "is not an ISO-8601 instant")],
-    f"{T}&layer=speed": [("layer", "'speed' is no layer; one of merged, batch, realtime")],
+    f"{T}&layer=speed": [("layer", "'speed' cannot be used; one of merged, batch, realtime")],
     f"{T}&keys=a,b,c": [("keys", "4 keys; at most 3")],
-    f"/v1/totals?counters=plays&key={'x' * 60001}": [("keys", "a key of 60001 bytes; at most 60000")],
-    "/v1/series?counters=plays": [("key", "missing"), ("granularity", "missing; one of hour, day, month")],
+    f"/v1/totals?counters=plays&key={'x' * 60001}": [("keys", "60001 bytes; at most 60000")],
+    "/v1/series?counters=plays": [("key", "missing"), ("granularity", "missing; one of hour, day, week, month")],
     "/v1/series?counters=plays&key=t1&granularity=minute": [("granularity", "'minute' cannot be used; one of hour")],
     f"{S}&key=t2": [("key", "given more than once")],
     f"{S}&start=2000-01-01&end=2024-01-01": [("start", "at most 800")],

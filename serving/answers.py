@@ -1,0 +1,219 @@
+"""The answers of the API as types: mypy holds the code to them, and the OpenAPI document is made from them.
+
+Counts beyond ±(2^53 − 1), which JavaScript would round, are given as decimal strings: `BigInt(count)` takes both.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict
+
+SAFE = 2**53 - 1
+
+Count = int | Annotated[str, Field(pattern=r"^-?[0-9]+$", description="beyond ±(2^53 − 1)")]
+Counts = Annotated[dict[str, Count], Field(description="counter → count")]
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+LayerName = Literal["batch", "realtime"]
+_exactly = with_config(ConfigDict(extra="forbid"))
+
+
+def number(count: int) -> Count:
+    """The count as JSON can carry it to JavaScript."""
+    return count if -SAFE <= count <= SAFE else str(count)
+
+
+def iso(instant: datetime | None) -> str | None:
+    """ISO-8601, with a Z for UTC; fractions of a second only where there are some."""
+    return instant.isoformat().replace("+00:00", "Z") if instant else None
+
+
+@_exactly
+class Meta(TypedDict):
+    """What the answer rests on."""
+
+    cutoff: Annotated[Instant | None, Field(description="what was appended before it is counted by the batch: exact")]
+    realtime_through: Annotated[Instant | None, Field(description="what was appended before it is in the increments")]
+    partial: NotRequired[Annotated[Literal[True], Field(description="a layer was missing")]]
+    missing: NotRequired[list[LayerName]]
+
+
+@_exactly
+class CounterInfo(TypedDict):
+    name: str
+    key: Annotated[str, Field(description="the event field that is counted")]
+    member: Annotated[str | None, Field(description="the field that `/v1/top` breaks the count down by")]
+    weights: Annotated[dict[str, int | str], Field(description="event type → amount, or the field that is summed")]
+    where: str | None
+    resolution: Literal["1h", "15m", "1m"]
+    granularities: list[str]
+
+
+@_exactly
+class Counters(TypedDict):
+    query: dict[str, Any]
+    meta: Meta
+    data: list[CounterInfo]
+
+
+@_exactly
+class KeyCounts(TypedDict):
+    key: str
+    counts: Counts
+
+
+@_exactly
+class Bounds(TypedDict):
+    start: Instant
+    end: Instant
+
+
+@_exactly
+class Change(TypedDict):
+    current: Count
+    previous: Count
+    change: Annotated[float | None, Field(description="(current − previous) / |previous|; null where previous is 0")]
+
+
+@_exactly
+class KeyChanges(TypedDict):
+    key: str
+    changes: dict[str, Change]
+
+
+@_exactly
+class Point(TypedDict):
+    start: Instant
+    end: Instant
+    counts: Annotated[dict[str, Count | None], Field(description="counter → count; null only with fill=null")]
+    source: Annotated[Literal["batch", "realtime", "mixed"], Field(description="which layers the count is from")]
+    status: Annotated[Literal["known", "unknown", "future"], Field(description="unknown: beyond what the layers cover")]
+    complete: Annotated[bool, Field(description="the bucket is over")]
+    final: Annotated[bool, Field(description="over before the cutoff: only late events or corrections change it")]
+
+
+@_exactly
+class TotalsComparison(TypedDict):
+    """Like for like: `current` is cut where it is not over yet, `previous` as long after its start."""
+
+    compare: Literal["previous_period", "year_over_year"]
+    match_weekday: bool
+    current: Bounds
+    previous: Bounds
+    data: list[KeyChanges]
+
+
+@_exactly
+class SeriesComparison(TypedDict):
+    """As for totals; `points` are those of the whole earlier range."""
+
+    compare: Literal["previous_period", "year_over_year"]
+    match_weekday: bool
+    current: Bounds
+    previous: Bounds
+    changes: dict[str, Change]
+    points: list[Point]
+
+
+@_exactly
+class Totals(TypedDict):
+    query: Annotated[dict[str, Any], Field(description="what was understood")]
+    meta: Meta
+    data: list[KeyCounts]
+    comparison: NotRequired[TotalsComparison]
+
+
+@_exactly
+class Series(TypedDict):
+    query: Annotated[dict[str, Any], Field(description="what was understood")]
+    meta: Meta
+    totals: Counts
+    points: list[Point]
+    comparison: NotRequired[SeriesComparison]
+
+
+@_exactly
+class Member(TypedDict):
+    member: str
+    count: Count
+
+
+@_exactly
+class Top(TypedDict):
+    query: Annotated[dict[str, Any], Field(description="what was understood")]
+    meta: Meta
+    members: Annotated[list[Member], Field(description="by count, then by name")]
+    others: Annotated[Count, Field(description="the key's count less the members on this page and those before it")]
+    total: Count
+    next: Annotated[str | None, Field(description="`after` of the next page; null on the last")]
+
+
+@_exactly
+class Key(TypedDict):
+    key: str
+
+
+@_exactly
+class Keys(TypedDict):
+    query: Annotated[dict[str, Any], Field(description="what was understood")]
+    data: Annotated[list[Key], Field(description="keys that the batch has counted, by code point")]
+    next: Annotated[str | None, Field(description="`after` of the next page; null on the last")]
+
+
+@_exactly
+class Correction(TypedDict):
+    day: date
+    cutoff: Annotated[Instant, Field(description="the run that changed it")]
+    before: Annotated[Count, Field(description="what readers saw: previous totals and the increments it replaced")]
+    after: Annotated[Count, Field(description="what the log gives: duplicates removed, exclusions left out")]
+    difference: Count
+
+
+@_exactly
+class Corrections(TypedDict):
+    query: Annotated[dict[str, Any], Field(description="what was understood")]
+    data: list[Correction]
+
+
+@_exactly
+class LayerStatus(TypedDict):
+    up: bool
+    reason: str | None
+
+
+@_exactly
+class Status(TypedDict):
+    query: dict[str, Any]
+    meta: Meta
+    layers: dict[LayerName, LayerStatus]
+    cutoffs: dict[str, Instant | None]
+
+
+@_exactly
+class Health(TypedDict):
+    status: Literal["ok"]
+
+
+@_exactly
+class Readiness(TypedDict):
+    status: Literal["ready", "degraded", "unavailable"]
+    missing: list[LayerName]
+
+
+class MistakeInfo(TypedDict):
+    parameter: str
+    detail: str
+
+
+class Problem(TypedDict):
+    """RFC 9457, `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[
+        Annotated[list[MistakeInfo], Field(description="everything that was wrong, not the first alone")]
+    ]

@@ -1,0 +1,100 @@
+"""Totals in memcached: a second memory that all reader processes share, and that outlives them.
+
+Only totals are kept, under the keyspace and the run that published them: such rows never change, whoever reads them. A
+memcached that is away is left alone for a while and costs no answer. Rows are stored as JSON: whoever can write to the
+memcached can make counts wrong, but not run code here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from pymemcache import HashClient
+
+from serving.layers import Layers, MembersOf, Pending, Through, TotalsRange
+from serving.metrics import CACHE_READS
+from stitch.buckets import EPOCH, micros
+from stitch.merge import Total
+from stitch.settings import Settings
+
+R = TypeVar("R", TotalsRange, MembersOf)
+V = TypeVar("V")
+Rows = dict[Any, Total]
+
+SECONDS = 0.1  # to connect, and to answer: a cache that takes longer is none
+
+
+class MemcachedLayers(Through):
+    def __init__(self, layers: Layers, settings: Settings) -> None:
+        super().__init__(layers)
+        self._keyspace = settings.batch.keyspace
+        self._expire = int(settings.serving.cache_closed.total_seconds())
+        self._client = HashClient(
+            [_server(text) for text in settings.serving.memcached],
+            use_pooling=True,
+            connect_timeout=SECONDS,
+            timeout=SECONDS,
+            ignore_exc=True,
+            retry_attempts=0,
+            dead_timeout=5,
+        )
+
+    def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
+        return self._through(reads, self._layers.totals, micros, _instant)
+
+    def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
+        return self._through(reads, self._layers.member_totals, str, str)
+
+    def close(self) -> None:
+        self._client.close()
+        self._layers.close()
+
+    def _through(
+        self,
+        reads: Sequence[R],
+        send: Callable[[Sequence[R]], Pending[list[Rows]]],
+        encode: Callable[[Any], Any],
+        decode: Callable[[Any], Any],
+    ) -> Pending[list[Rows]]:
+        """Rows of reads that name a published run from memcached; the others from the layers, and kept."""
+        names = {read: self._name(read) for read in reads if read.at}
+        held = self._client.get_many(list(names.values())) if names else {}
+        found = {read: _decoded(held[name], decode) for read, name in names.items() if name in held}
+        missing = [read for read in reads if read not in found]
+        CACHE_READS.labels("memcached", "hit").inc(len(found))
+        CACHE_READS.labels("memcached", "miss").inc(len(missing))
+        sent = send(missing) if missing else None
+
+        def rows() -> list[Rows]:
+            fresh = dict(zip(missing, sent(), strict=True)) if sent else {}
+            keep = {names[read]: _encoded(rows, encode) for read, rows in fresh.items() if read in names}
+            if keep:
+                self._client.set_many(keep, expire=self._expire)
+            return [found[read] if read in found else fresh[read] for read in reads]
+
+        return rows
+
+    def _name(self, read: TotalsRange | MembersOf) -> str:
+        """A name that memcached takes: 250 bytes at most, without spaces, and the read's alone."""
+        return "stitch:" + hashlib.sha256(repr((self._keyspace, read)).encode()).hexdigest()
+
+
+def _encoded(rows: Rows, encode: Callable[[Any], Any]) -> bytes:
+    return json.dumps([(encode(at), total.count, micros(total.cutoff)) for at, total in rows.items()]).encode()
+
+
+def _decoded(text: bytes, decode: Callable[[Any], Any]) -> Rows:
+    return {decode(at): Total(count, _instant(cutoff)) for at, count, cutoff in json.loads(text)}
+
+
+def _instant(at: int) -> datetime:
+    return EPOCH + timedelta(microseconds=at)
+
+
+def _server(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)

@@ -1,0 +1,154 @@
+"""The OpenAPI 3.1 document, made from the endpoints: their parameters (parameters.py), answers (answers.py) and docstrings.
+
+Not by APIFlask or another framework: they stop at the first layer of validation that finds a mistake, and know parameters
+that the settings decide (which counters, which granularities) only by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from flask import Flask
+from pydantic import TypeAdapter
+
+from serving.answers import Problem
+from serving.parameters import PARAMETERS, TOTALS_BODY, Parameter
+from stitch.settings import Settings
+
+View = TypeVar("View", bound=Callable[..., Any])
+Schema = dict[str, Any]
+
+PROBLEMS = {
+    400: "something in the request is wrong; `errors` lists everything that is",
+    401: "a token is needed, or is not known",
+    403: "the token may not read one of the counters",
+    413: "the body is too large",
+    429: "too many requests; `Retry-After` says when to come again",
+    503: "no layer that could answer can be read now",
+}
+_HEADERS = {
+    "ETag": "strong; send it back as If-None-Match for a 304",
+    "Cache-Control": "follows the data: an hour where all is before the cutoff, else seconds",
+    "X-Request-ID": "the request's, or a new one; in the reader's log too",
+}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What is said of an endpoint beside its docstring."""
+
+    answer: Any
+    parameters: tuple[str, ...] = ()
+    body: tuple[str, ...] = ()
+    csv: bool = False
+    problems: tuple[int, ...] = (400, 401, 403, 429, 503)
+    ok: tuple[int, ...] = (200,)
+    content: str = "application/json"
+
+
+def documented(operation: Operation) -> Callable[[View], View]:
+    """Say what the endpoint takes and answers."""
+
+    def keep(view: View) -> View:
+        view.operation = operation  # type: ignore[attr-defined]
+        return view
+
+    return keep
+
+
+def operations(app: Flask) -> dict[tuple[str, str], tuple[Operation, str, str]]:
+    """(path, method) → operation, name and docstring of every endpoint that is documented."""
+    found = {}
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        operation = getattr(view, "operation", None)
+        if operation:
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                name = rule.endpoint.rpartition(".")[2]
+                found[rule.rule, method.lower()] = (operation, name, " ".join((view.__doc__ or "").split()))
+    return found
+
+
+def document(app: Flask, settings: Settings) -> Schema:
+    """The whole document; its enumerations are those of the settings."""
+    kinds = {Problem, *(operation.answer for operation, _, _ in operations(app).values())}
+    adapters = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in sorted(kinds, key=lambda k: k.__name__)]
+    _, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    paths: dict[str, Schema] = {}
+    for (path, method), (operation, name, said) in sorted(operations(app).items()):
+        paths.setdefault(path, {})[method] = _operation(operation, name, said, settings)
+    secured: Schema = {"security": [{"token": []}, {}]} if settings.serving.tokens else {}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Stitch", "version": version("stitch"), "description": DESCRIPTION},
+        "paths": paths,
+        "components": {
+            "schemas": definitions["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        **secured,
+    }
+
+
+def _operation(operation: Operation, name: str, said: str, settings: Settings) -> Schema:
+    contents = {operation.content: {"schema": {"$ref": f"#/components/schemas/{operation.answer.__name__}"}}}
+    if operation.csv:
+        contents["text/csv"] = {"schema": {"type": "string"}}
+    headers = {header: {"description": text, "schema": {"type": "string"}} for header, text in _HEADERS.items()}
+    found: Schema = {
+        "operationId": name,
+        "summary": said.split(". ")[0].rstrip("."),
+        "description": said,
+        "responses": {
+            str(status): {"description": "the answer", "headers": headers, "content": contents}
+            for status in operation.ok
+        },
+    }
+    if operation.csv:
+        found["responses"]["304"] = {"description": "unchanged since the ETag that was sent"}
+    for status in operation.problems:
+        found["responses"][str(status)] = {
+            "description": PROBLEMS[status],
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+    if operation.parameters:
+        found["parameters"] = [
+            _parameter(parameter, PARAMETERS[parameter], name, settings) for parameter in operation.parameters
+        ]
+    if operation.body:
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _body(settings)}}}
+    return found
+
+
+def _parameter(name: str, parameter: Parameter, endpoint: str, settings: Settings) -> Schema:
+    schema = parameter.schema(settings)
+    if name == "key" and endpoint == "totals":  # as many as one likes, beside or in place of `keys`
+        schema = {"type": "array", "items": schema, "maxItems": settings.serving.max_keys}
+    needed = parameter.required or (name == "key" and endpoint in ("series", "top"))
+    found = {"name": name, "in": "query", "required": needed, "description": parameter.description, "schema": schema}
+    if schema["type"] == "array":
+        found |= {"style": "form", "explode": parameter.explode}
+    return found
+
+
+def _body(settings: Settings) -> Schema:
+    """The body of POST /v1/totals: the parameters of GET, whose lists are never split."""
+    properties = {
+        name: PARAMETERS[name].schema(settings) | {"description": PARAMETERS[name].description} for name in TOTALS_BODY
+    }
+    properties["keys"] = properties["keys"] | {"minItems": 1}
+    return {"type": "object", "additionalProperties": False, "required": ["counters", "keys"], "properties": properties}
+
+
+DESCRIPTION = """Exact counts of events, live.
+
+Every count merges two layers: totals, exact up to `meta.cutoff`, and increments, seconds old, since then. With one layer away the
+answer comes from the other and says `"partial": true`.
+
+Ranges are half-open, `[start, end)`; instants are ISO-8601. Counts beyond ±(2^53 − 1), which JavaScript would round, are decimal
+strings: `BigInt(count)` takes both. An unknown parameter is refused, and an error lists everything that was wrong
+(`application/problem+json`, RFC 9457). Every answer has a strong ETag and a Cache-Control that follows its data; the Date header
+is the reader's clock."""

@@ -1,0 +1,124 @@
+"""Every parameter of the API, declared once: what is parsed (form.py), documented (openapi.py) and refused as unknown.
+
+A parameter means the same in every endpoint that takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from stitch.buckets import FIXED, GRANULARITIES, finest_of
+from stitch.merge import Layer
+from stitch.periods import COMPARES, PERIODS
+from stitch.settings import Settings
+
+Schema = dict[str, Any]
+
+MAX_KEY_BYTES = 60_000  # Cassandra: a partition key, counter and granularity with it, is at most 64 KB
+MAX_LIMIT = 1000
+LAYERS = get_args(Layer)
+FILLS = ("zero", "null", "none")
+FORMATS = ("json", "csv")
+
+TIME = ("start", "end", "period", "tz")
+COMPARING = ("compare", "match_weekday")
+TOTALS = ("counters", "keys", "key", *TIME, *COMPARING, "layer", "format")
+TOTALS_BODY = tuple(name for name in TOTALS if name != "key")
+SERIES = ("counters", "key", "granularity", *TIME, *COMPARING, "cumulative", "fill", "layer", "format")
+TOP = ("counter", "key", *TIME, "limit", "after", "layer", "format")
+KEYS = ("counter", "prefix", "limit", "after", "format")
+CORRECTIONS = ("counter", "start", "end", "format")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """`schema` is JSON Schema; `explode`: a list is given as `name=a&name=b`, else as `name=a,b`."""
+
+    description: str
+    schema: Callable[[Settings], Schema]
+    required: bool = False
+    explode: bool = True
+
+
+def series_granularities(settings: Settings) -> list[str]:
+    """What a series can be asked by, finest first: what counters keep, and the sums of it."""
+    finest = min((finest_of(counter) for counter in settings.counters), key=GRANULARITIES.index)
+    return [name for name in GRANULARITIES[GRANULARITIES.index(finest) :] if name in FIXED] + ["week", "month"]
+
+
+def _one_of(*values: str, default: str | None = None) -> Callable[[Settings], Schema]:
+    schema: Schema = {"type": "string", "enum": list(values)}
+    return lambda _: schema | ({"default": default} if default else {})
+
+
+def _text(**more: Any) -> Callable[[Settings], Schema]:
+    return lambda _: {"type": "string", **more}
+
+
+def _flag() -> Callable[[Settings], Schema]:
+    return lambda _: {"type": "boolean", "default": False}
+
+
+def _counter(settings: Settings) -> Schema:
+    return {"type": "string", "enum": [counter.name for counter in settings.counters]}
+
+
+_KEY = {"type": "string", "minLength": 1}
+_INSTANT = (
+    "an ISO-8601 instant or date on the edge of a bucket, in `tz` where it names no zone; ranges are half-open, "
+    "`[start, end)`"
+)
+
+PARAMETERS: dict[str, Parameter] = {
+    "counters": Parameter(
+        "the counters, separated by commas", lambda s: {"type": "array", "items": _counter(s), "minItems": 1},
+        required=True, explode=False,
+    ),
+    "counter": Parameter("the counter", _counter, required=True),
+    "keys": Parameter(
+        "the keys that were counted (`/v1/counters` says what they are), separated by commas",
+        lambda s: {"type": "array", "items": _KEY, "maxItems": s.serving.max_keys},
+        explode=False,
+    ),
+    "key": Parameter(
+        "a key, taken whole: never split at commas; UTF-8, percent-encoded, at most 60,000 bytes", lambda _: _KEY
+    ),
+    "start": Parameter(f"from when: {_INSTANT}", _text(examples=["2026-11-01", "2026-11-01T09:00:00Z"])),
+    "end": Parameter(f"until when: {_INSTANT}", _text(examples=["2026-12-01", "2026-11-02T09:00:00Z"])),
+    "period": Parameter(
+        "a named range in place of `start` and `end`: it ends with the present hour (`24h`), day (`7d`, `28d`, `30d`) or "
+        "month (`12mo`) of `tz`, the present one included; `month` and `year` are the calendar's; `all` is all time",
+        _one_of(*PERIODS),
+    ),
+    "tz": Parameter(
+        "the IANA time zone whose hours, days, weeks and months are counted; refused where its edges lie within the finest "
+        "bucket that the counter keeps",
+        _text(default="UTC", examples=["Europe/Berlin"]),
+    ),
+    "compare": Parameter(
+        "what to compare the range with; one that is not over yet is compared with as much of the earlier one",
+        _one_of(*COMPARES),
+    ),
+    "match_weekday": Parameter("shift the comparison by whole weeks, so that weekdays face each other", _flag()),
+    "granularity": Parameter(
+        "the length of a point; may be left out with `period`, which has one of its own",
+        lambda s: {"type": "string", "enum": series_granularities(s)},
+    ),
+    "cumulative": Parameter("each point is the sum of all since the start of the range", _flag()),
+    "fill": Parameter(
+        "points without a count: `zero` shows 0; `null` shows null where the count is not known (beyond what the layers "
+        "cover) or lies in the future; `none` leaves points of 0 out, and those",
+        _one_of(*FILLS, default="zero"),
+    ),
+    "limit": Parameter(
+        "at most so many rows", lambda _: {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 10}
+    ),
+    "after": Parameter("`next` of the page before", _text(minLength=1)),
+    "prefix": Parameter("only keys that begin with this", _text()),
+    "layer": Parameter(
+        "`merged` is the whole count; `batch` and `realtime` are what one layer holds", _one_of(*LAYERS, default="merged")
+    ),
+    "format": Parameter("`csv` is also had by `Accept: text/csv`; it has no comparison", _one_of(*FORMATS, default="json")),
+}  # fmt: skip

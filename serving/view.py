@@ -1,0 +1,125 @@
+"""One consistent look at the layers: what is published, which of them answer, and how far back and on they know the counts.
+
+When a layer does not answer, the question is asked again of the other one alone, and the answer says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypeVar
+
+from serving.layers import LayerDown, LayerName, Layers, Pending, Unavailable
+from serving.metrics import LAYER_ERRORS
+from stitch.buckets import Bucket
+from stitch.counters import Counter
+from stitch.cutoff import Published
+from stitch.merge import Layer
+
+T = TypeVar("T")
+PointStatus = Literal["known", "unknown", "future"]
+
+
+class Down(Exception):
+    """Layers that did not answer, all of them that were asked at once."""
+
+    def __init__(self, failures: Sequence[LayerDown]) -> None:
+        super().__init__("; ".join(map(str, failures)))
+        self.failures = list(failures)
+
+
+@dataclass(frozen=True)
+class View:
+    """`layer` is what answers: as asked, or the one that is left where one is `missing`."""
+
+    layer: Layer
+    published: dict[str, Published]
+    realtime_through: datetime | None
+    now: datetime
+    missing: tuple[LayerName, ...] = ()
+
+    def cutoff(self, counters: Sequence[Counter]) -> datetime | None:
+        """The oldest published cutoff over the counters; None where one has none."""
+        found = [self.published.get(counter.name) for counter in counters]
+        return min((at.cutoff for at in found if at), default=None) if all(found) else None
+
+    def closed(self, counters: Sequence[Counter], end: datetime | None) -> bool:
+        """Whether what ends there changes only by late events and corrections."""
+        cutoff = self.cutoff(counters)
+        return not self.missing and self.layer != "realtime" and None not in (cutoff, end) and end <= cutoff  # type: ignore[operator]
+
+    def status(self, counters: Sequence[Counter], retention: timedelta) -> Callable[[Bucket], PointStatus]:
+        """Which buckets the answering layers know the counts of."""
+        cutoff, through, now = self.cutoff(counters), self.realtime_through, self.now
+        if self.layer == "batch" or not through:
+            until = cutoff if self.layer != "realtime" else None
+        else:
+            until = max(through, cutoff) if cutoff and self.layer == "merged" else through
+        since = None if cutoff and self.layer != "realtime" else now - retention
+
+        def of(bucket: Bucket) -> PointStatus:
+            if bucket.start >= now:
+                return "future"
+            known = until is not None and bucket.start < until and (since is None or bucket.start >= since)
+            return "known" if known else "unknown"
+
+        return of
+
+
+def look(layers: Layers, layer: Layer, missing: tuple[LayerName, ...], now: datetime) -> View:
+    """The published cutoffs, before anything else is read; from `layer` alone, or from what is not missing."""
+    if layer == "merged" and missing:
+        layer = "realtime" if "batch" in missing else "batch"
+    published, through = together(
+        None if "batch" in missing else deferred(layers.cutoffs),
+        None if "realtime" in missing else deferred(layers.realtime_through),
+    )
+    return View(layer, published or {}, through, now, missing)
+
+
+def answer(layers: Layers, layer: Layer, now: datetime, ask: Callable[[View], T]) -> tuple[T, View]:
+    """Ask both layers, or the one left: each failure takes one away, so this ends. Raises Unavailable."""
+    down: dict[LayerName, LayerDown] = {}
+    while True:
+        try:
+            view = look(layers, layer, tuple(sorted(down)), now)
+            return ask(view), view if layer == "merged" else _as_asked(view)
+        except Down as failure:
+            for one in failure.failures:
+                down[one.layer] = one
+                LAYER_ERRORS.labels(one.layer).inc()
+            if layer in down or len(down) == 2:
+                raise Unavailable("; ".join(str(one) for one in down.values())) from failure
+
+
+def _as_asked(view: View) -> View:
+    """One layer alone was asked for: the other is not missed."""
+    return View(view.layer, view.published, view.realtime_through, view.now)
+
+
+def deferred(send: Callable[[], Pending[T]]) -> Pending[T]:
+    """Send now; what goes wrong in sending is raised where the answer is waited for."""
+    try:
+        return send()
+    except LayerDown as error:
+        failure = error
+
+    def fail() -> T:
+        raise failure
+
+    return fail
+
+
+def together(*pending: Pending[Any] | None) -> list[Any]:
+    """What each of them came to; None for None. Raises Down with every layer that failed, not the first alone."""
+    found: list[Any] = []
+    failures: list[LayerDown] = []
+    for one in pending:
+        try:
+            found.append(one() if one else None)
+        except LayerDown as failure:
+            failures.append(failure)
+    if failures:
+        raise Down(failures)
+    return found
