@@ -27,7 +27,7 @@ from serving.layers import (
 from serving.params import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery, cursor
 from serving.view import Down, PointStatus, View, answer, deferred, look, together
 from stitch import merge
-from stitch.buckets import ALL, Bucket, Range, covering, granularities_of
+from stitch.buckets import ALL, Bucket, Range, bucket_of, covering, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import ingest_dates
 from stitch.merge import Increment, Total
@@ -260,7 +260,12 @@ def _compared(comparison: Any) -> list[Range]:
 
 def _parts(points: Sequence[Bucket], kept: Sequence[str]) -> list[list[Bucket]]:
     """The kept buckets that make up each point."""
-    return [[point] if point is ALL else covering(point.start, point.end, kept) for point in points]
+    return [[p] if p is ALL or _is_kept(p, kept) else covering(p.start, p.end, kept) for p in points]
+
+
+def _is_kept(point: Bucket, kept: Sequence[str]) -> bool:
+    """Whether the point is a kept bucket itself: of UTC most are."""
+    return point.granularity in kept and bucket_of(point.start, point.granularity) == point
 
 
 def _summed(

@@ -47,12 +47,11 @@ class FakeLayers(Layers):
         self.reads += len(reads)
         if self.totals_fail:
             raise LayerDown("batch", "timed out")
+        rows: dict[tuple[str, str, str], list[tuple[datetime, Total]]] = {}
+        for (counter, key, granularity, bucket), total in self.total_rows.items():
+            rows.setdefault((counter, key, granularity), []).append((bucket, total))
         found = [
-            {
-                bucket: total
-                for (counter, key, granularity, bucket), total in self.total_rows.items()
-                if (counter, key, granularity) == (r.counter, r.key, r.granularity) and r.first <= bucket < r.last
-            }
+            {bucket: total for bucket, total in rows.get((r.counter, r.key, r.granularity), ()) if r.first <= bucket < r.last}
             for r in reads
         ]
         return lambda: found
@@ -60,14 +59,10 @@ class FakeLayers(Layers):
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         self._check("batch")
         self.reads += len(reads)
-        found = [
-            {
-                row[4]: total
-                for row, total in self.member_total_rows.items()
-                if row[:4] == (r.counter, r.key, r.bucket.granularity, r.bucket.start)
-            }
-            for r in reads
-        ]
+        rows: dict[tuple[str, str, str, datetime], dict[str, Total]] = {}
+        for (*bucket, member), total in self.member_total_rows.items():
+            rows.setdefault(tuple(bucket), {})[member] = total  # type: ignore[arg-type]
+        found = [rows.get((r.counter, r.key, r.bucket.granularity, r.bucket.start), {}) for r in reads]
         return lambda: found
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:

@@ -1,0 +1,211 @@
+"""Random questions to the reader, and what a plain list of events answers to them: the oracle of the API.
+
+It shares nothing with what it judges: days, weeks and months are told by the local date of each event, not by edges.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask.testing import FlaskClient
+
+ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland", "America/St_Johns"]
+GRANULARITIES = ["quarter_hour", "hour", "day", "week", "month"]
+PERIODS = ["24h", "7d", "28d", "30d", "month", "12mo", "year"]
+
+
+@dataclass(frozen=True)
+class Happened:
+    """One event as a counter sees it."""
+
+    counter: str
+    key: str
+    member: str | None
+    amount: int
+    at: datetime
+
+
+def counted(events: Iterable[Happened], counter: str, key: str, start: datetime | None, end: datetime | None) -> int:
+    return sum(
+        e.amount
+        for e in events
+        if (e.counter, e.key) == (counter, key) and (start is None or end is None or start <= e.at < end)
+    )
+
+
+def label(at: datetime, granularity: str, zone: str) -> date | datetime:
+    """What the bucket of an instant is called on the spot."""
+    local = at.astimezone(ZoneInfo(zone))
+    if granularity == "day":
+        return local.date()
+    if granularity == "week":
+        return local.date() - timedelta(days=local.weekday())
+    if granularity == "month":
+        return local.date().replace(day=1)
+    minutes = {"minute": 1, "quarter_hour": 15, "hour": 60}[granularity]
+    return local.replace(minute=local.minute // minutes * minutes, second=0, microsecond=0).astimezone(UTC)
+
+
+Ask = Callable[[str, dict[str, Any]], Any]
+
+
+def asker(client: FlaskClient) -> Ask:
+    def ask(path: str, asked: dict[str, Any]) -> Any:
+        response = client.get(path, query_string={name: value for name, value in asked.items() if value is not None})
+        assert response.status_code == 200, (path, asked, response.text)
+        return response.get_json()
+
+    return ask
+
+
+@dataclass
+class Questions:
+    """Questions about these events; every `ask_…` asks one at random and compares the answer."""
+
+    events: Sequence[Happened]
+    ask: Ask
+    rng: random.Random
+    members_of: str  # the counter that is broken down
+
+    def ask_some(self, how_many: int) -> None:
+        kinds = [self.ask_totals, self.ask_series, self.ask_period, self.ask_top, self.ask_comparison, self.ask_zooms]
+        for _ in range(how_many):
+            self.rng.choice(kinds)()
+
+    def ask_totals(self) -> None:
+        counters = self.rng.sample(self.counters(), k=self.rng.randint(1, len(self.counters())))
+        keys = self.rng.sample(self.keys(), k=self.rng.randint(1, min(4, len(self.keys()))))
+        start, end = self.range("quarter_hour", "UTC") if self.rng.random() < 0.7 else (None, None)
+        answer = self.ask("/v1/totals", {"counters": ",".join(counters), "key": keys, **self.bounds(start, end)})
+        for row in answer["data"]:
+            expected = {counter: counted(self.events, counter, row["key"], start, end) for counter in counters}
+            assert row["counts"] == expected, (row, start, end)
+
+    def ask_series(self) -> None:
+        zone, granularity = self.rng.choice(ZONES), self.rng.choice(GRANULARITIES)
+        counter, key = self.rng.choice(self.counters()), self.rng.choice(self.keys())
+        start, end = self.range(granularity, zone)
+        asked = {"counters": counter, "key": key, "granularity": granularity, "tz": zone, **self.bounds(start, end)}
+        answer = self.ask("/v1/series", asked)
+        assert answer["totals"][counter] == counted(self.events, counter, key, start, end), asked
+        self.compare_points(answer["points"], counter, key, granularity, zone, start, end)
+        running = self.ask("/v1/series", asked | {"cumulative": "true"})["points"]
+        sums, so_far = [], 0
+        for point in answer["points"]:
+            so_far += point["counts"][counter]
+            sums.append(so_far)
+        assert [point["counts"][counter] for point in running] == sums
+
+    def compare_points(
+        self, points: Any, counter: str, key: str, granularity: str, zone: str, start: datetime, end: datetime
+    ) -> None:
+        expected: Tally[Any] = Tally()
+        for e in self.events:
+            if (e.counter, e.key) == (counter, key) and start <= e.at < end:
+                expected[label(e.at, granularity, zone)] += e.amount
+        starts = [datetime.fromisoformat(point["start"]) for point in points]
+        found = {
+            label(at, granularity, zone): point["counts"][counter] for at, point in zip(starts, points, strict=True)
+        }
+        assert len(found) == len(points)
+        assert {name: count for name, count in found.items() if count} == {n: c for n, c in expected.items() if c}
+        assert starts == sorted(starts) and starts[0] == start
+        assert all(one["end"] == other["start"] for one, other in zip(points, points[1:], strict=False))
+
+    def ask_period(self) -> None:
+        zone, period = self.rng.choice(ZONES), self.rng.choice(PERIODS)
+        counter, key = self.rng.choice(self.counters()), self.rng.choice(self.keys())
+        answer = self.ask("/v1/series", {"counters": counter, "key": key, "period": period, "tz": zone})
+        start, end = (datetime.fromisoformat(answer["query"][name]) for name in ("start", "end"))
+        granularity = {"24h": "hour", "12mo": "month", "year": "month"}.get(period, "day")
+        self.compare_points(answer["points"], counter, key, granularity, zone, start, end)
+        totals = self.ask("/v1/totals", {"counters": counter, "keys": key, "period": period, "tz": zone})
+        assert totals["data"][0]["counts"] == answer["totals"]
+
+    def ask_comparison(self) -> None:
+        zone = self.rng.choice(ZONES)
+        counter, key = self.rng.choice(self.counters()), self.rng.choice(self.keys())
+        asked = {
+            "counters": counter, "keys": key, "period": self.rng.choice(PERIODS), "tz": zone,
+            "compare": self.rng.choice(["previous_period", "year_over_year"]),
+            "match_weekday": self.rng.choice(["true", "false"]),
+        }  # fmt: skip
+        comparison = self.ask("/v1/totals", asked)["comparison"]
+        change = comparison["data"][0]["changes"][counter]
+        for part in ("current", "previous"):
+            start, end = (datetime.fromisoformat(comparison[part][name]) for name in ("start", "end"))
+            assert change[part] == counted(self.events, counter, key, start, end), (asked, comparison)
+        assert (change["change"] is None) == (change["previous"] == 0)
+
+    def ask_top(self) -> None:
+        counter, key = self.members_of, self.rng.choice(self.keys())
+        start, end = self.range("hour", "UTC") if self.rng.random() < 0.6 else (None, None)
+        tally: Tally[str] = Tally()
+        for e in self.events:
+            if (e.counter, e.key) == (counter, key) and (start is None or end is None or start <= e.at < end) and e.member:
+                tally[e.member] += e.amount
+        expected = sorted(((m, n) for m, n in tally.items() if n), key=lambda row: (-row[1], row[0]))
+        found, after, limit = [], None, self.rng.randint(1, 3)
+        while True:
+            asked = {"counter": counter, "key": key, "limit": limit, "after": after, **self.bounds(start, end)}
+            page = self.ask("/v1/top", asked)
+            found += [(row["member"], row["count"]) for row in page["members"]]
+            assert page["total"] == counted(self.events, counter, key, start, end)
+            assert page["others"] == page["total"] - sum(count for _, count in found)
+            after = page["next"]
+            if after is None:
+                break
+        assert found == expected
+
+    def ask_zooms(self) -> None:
+        """Quarters of an hour add up to hours, days, weeks, months, and all of them to the count of the range."""
+        zone, counter, key = self.rng.choice(ZONES), self.rng.choice(self.counters()), self.rng.choice(self.keys())
+        start, end = self.range("month", zone)
+        sums = {
+            granularity: self.ask(
+                "/v1/series",
+                {"counters": counter, "key": key, "granularity": granularity, "tz": zone, **self.bounds(start, end)},
+            )["totals"][counter]
+            for granularity in ("hour", "day", "month")
+        }
+        asked = {"counters": counter, "keys": key, **self.bounds(start, end)}
+        assert set(sums.values()) == {self.ask("/v1/totals", asked)["data"][0]["counts"][counter]}, sums
+
+    def counters(self) -> list[str]:
+        return sorted({e.counter for e in self.events})
+
+    def keys(self) -> list[str]:
+        return sorted({e.key for e in self.events})
+
+    def bounds(self, start: datetime | None, end: datetime | None) -> dict[str, str]:
+        return {"start": start.isoformat(), "end": end.isoformat()} if start and end else {}
+
+    def range(self, granularity: str, zone: str) -> tuple[datetime, datetime]:
+        """A range around an event, on edges of the zone's buckets."""
+        tz, longest = ZoneInfo(zone), {"quarter_hour": 1, "hour": 10, "day": 60, "week": 90, "month": 150}[granularity]
+        middle = self.rng.choice(self.events).at
+        edges = []
+        for days in (-self.rng.random() * longest, self.rng.random() * longest):
+            local = (middle + timedelta(days=days)).astimezone(tz)
+            if granularity in ("quarter_hour", "hour"):
+                minutes = local.minute // 15 * 15 if granularity == "quarter_hour" else 0
+                edges.append(local.replace(minute=minutes, second=0, microsecond=0).astimezone(UTC))
+            else:
+                day = label(local, granularity, zone)
+                edges.append(datetime(day.year, day.month, day.day, tzinfo=tz).astimezone(UTC))
+        if edges[0] >= edges[1]:
+            last = datetime.fromtimestamp(edges[0].timestamp(), tz).replace(tzinfo=None)
+            days = {"day": 1, "week": 7, "month": 32}.get(granularity)
+            if not days:
+                edges[1] = edges[0] + timedelta(minutes=15 if granularity == "quarter_hour" else 60)
+            else:
+                day = (last + timedelta(days=days)).date()
+                day = day.replace(day=1) if granularity == "month" else day
+                edges[1] = datetime(day.year, day.month, day.day, tzinfo=tz).astimezone(UTC)
+        return edges[0], edges[1]

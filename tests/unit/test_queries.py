@@ -1,0 +1,78 @@
+"""Hundreds of random questions over random events, split between the layers at random: the answers of a plain list of events."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from serving.app import create_app
+from stitch.buckets import bucket_of, finest_of, floor, granularities_of
+from stitch.counters import Counter
+from stitch.merge import Increment, Total
+from stitch.settings import ServingSettings, load_settings
+from tests.fakes import FakeLayers
+from tests.queries import Happened, Questions, asker
+
+NOW = datetime(2024, 11, 20, 10, 40, tzinfo=UTC)
+COUNTERS = [
+    Counter(name="plays", key="track_id", weights={"play": 1}, resolution="15m"),
+    Counter(name="creator_plays", key="creator_id", member="track_id", weights={"play": 1}, resolution="15m"),
+]
+
+
+def some_events(rng: random.Random) -> list[Happened]:
+    """Around now, a year ago, and the days on which clocks are set."""
+    centres = [NOW, NOW - timedelta(days=30), NOW - timedelta(days=366), datetime(2024, 3, 31, 1, tzinfo=UTC),
+               datetime(2024, 10, 27, 1, tzinfo=UTC), datetime(2024, 11, 3, 6, tzinfo=UTC)]  # fmt: skip
+    events = []
+    for _ in range(rng.randint(50, 400)):
+        at = rng.choice(centres) - timedelta(hours=rng.expovariate(1 / 30))
+        for counter in COUNTERS:
+            events.append(
+                Happened(counter.name, rng.choice("ab"), rng.choice(["x", "y", "z", "ü", None]) if counter.member else None,
+                         rng.choice([1, 1, 1, 3, -1]), at)
+            )  # fmt: skip
+    return events
+
+
+def layers_of(events: list[Happened], cutoff: datetime, rng: random.Random) -> FakeLayers:
+    """What the layers hold of the events: each was ingested some time after it happened, in hourly windows."""
+    layers = FakeLayers()
+    layers.published = {counter.name: cutoff for counter in COUNTERS}
+    layers.through = NOW
+    of = {counter.name: counter for counter in COUNTERS}
+    totals: dict[tuple[object, ...], int] = {}
+    for e in events:
+        late = timedelta(hours=rng.choice([0, 0, 1, 30]))
+        window = min(floor(e.at + late, "hour"), floor(NOW, "hour"))
+        if window >= cutoff - timedelta(hours=3):
+            increment = Increment(floor(e.at, finest_of(of[e.counter])), window, e.amount)
+            layers.increment_rows.append((e.counter, e.key, increment))
+            if e.member:
+                layers.member_increment_rows.append(
+                    (e.counter, e.key, Increment(increment.bucket, window, e.amount, e.member))
+                )
+        if window < cutoff:
+            for granularity in granularities_of(of[e.counter]):
+                start = bucket_of(e.at, granularity).start
+                for row in ((e.counter, e.key, granularity, start), (e.counter, e.key, granularity, start, e.member)):
+                    totals[row] = totals.get(row, 0) + e.amount
+    for row, count in totals.items():
+        if len(row) == 4:
+            layers.total_rows[row] = Total(count, cutoff)  # type: ignore[index]
+        elif row[4]:
+            layers.member_total_rows[row] = Total(count, cutoff)  # type: ignore[index]
+    return layers
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_question_is_answered_as_by_the_list_of_events(seed: int) -> None:
+    rng = random.Random(seed)
+    events = some_events(rng)
+    cutoff = floor(NOW - timedelta(hours=rng.choice([1, 5, 30, 300])), "hour")
+    caching = ServingSettings() if seed % 2 else ServingSettings(cache=timedelta(0))
+    settings = load_settings("conf/stitch.toml").model_copy(update={"counters": COUNTERS, "serving": caching})
+    client = create_app(settings, layers_of(events, cutoff, rng), now=lambda: NOW).test_client()
+    Questions(events, asker(client), rng, "creator_plays").ask_some(12)
