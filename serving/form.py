@@ -228,10 +228,10 @@ class Form:
             self.wrong("compare", "CSV has no comparison: ask for JSON")
         return compare, match_weekday
 
-    def limit_points(self, parameter: str, points: int, what: str = "counts in one answer", times: int = 1) -> None:
-        most = self.settings.serving.max_points * times
+    def limit_points(self, parameter: str, points: int) -> None:
+        most = self.settings.serving.max_points
         if points > most:
-            self.wrong(parameter, f"about {points} {what}; at most {most}: ask for less at a time")
+            self.wrong(parameter, f"about {points} counts in one answer; at most {most}: ask for less at a time")
 
     def _edge(self, parameter: str, text: str, granularity: str, floor_: Snap, ceil_: Snap) -> datetime | None:
         try:

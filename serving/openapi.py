@@ -76,10 +76,12 @@ def document(app: Flask, settings: Settings) -> Schema:
     """The whole document; its enumerations are those of the settings."""
     kinds = {Problem, *(operation.answer for operation, _, _ in operations(app).values())}
     adapters = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in sorted(kinds, key=lambda k: k.__name__)]
-    _, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    schemas, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
     paths: dict[str, Schema] = {}
     for (path, method), (operation, name, said) in sorted(operations(app).items()):
-        paths.setdefault(path, {})[method] = _operation(operation, name, said, settings)
+        paths.setdefault(path, {})[method] = _operation(
+            operation, name, said, schemas[operation.answer.__name__, "serialization"], settings
+        )
     secured: Schema = {"security": [{"token": []}, {}]} if settings.serving.tokens else {}
     return {
         "openapi": "3.1.0",
@@ -93,8 +95,8 @@ def document(app: Flask, settings: Settings) -> Schema:
     }
 
 
-def _operation(operation: Operation, name: str, said: str, settings: Settings) -> Schema:
-    contents = {operation.content: {"schema": {"$ref": f"#/components/schemas/{operation.answer.__name__}"}}}
+def _operation(operation: Operation, name: str, said: str, answer: Schema, settings: Settings) -> Schema:
+    contents: Schema = {operation.content: {"schema": answer}}
     if operation.csv:
         contents["text/csv"] = {"schema": {"type": "string"}}
     headers = {header: {"description": text, "schema": {"type": "string"}} for header, text in _HEADERS.items()}

@@ -26,7 +26,6 @@ from stitch.zones import Calendar, UnsplitError
 
 SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "week": 12, "month": 12}
 LONGEST = {**FIXED, "week": timedelta(days=7), "month": timedelta(days=28)}
-READS = 25  # buckets that may be read for each one that may be answered: a day of a zone is up to 25 hours
 
 
 @dataclass(frozen=True)
@@ -148,6 +147,7 @@ def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
     _check_edges(
         form, [point.start for point in [*(points or []), *before]] + [point.end for point in before], counters
     )
+    cumulative, fill = form.flag("cumulative"), form.fill()
     return form.done(
         lambda: SeriesQuery(
             counters,
@@ -156,8 +156,8 @@ def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
             span,
             points,
             before,
-            form.flag("cumulative"),
-            form.fill(),
+            cumulative,
+            fill,
             form.layer,
             form.format,
         )
@@ -253,9 +253,6 @@ def _points(form: Form, asked: Range, granularity: str, counters: int) -> list[B
     form.limit_points("start", about)
     if about > form.settings.serving.max_points:
         return []
-    hours = (asked.end - asked.start) // FIXED["hour"] * counters
-    if form.calendar.name != "UTC" and granularity in ("day", "week"):
-        form.limit_points("start", hours, f"buckets to read for the days of {form.calendar.name}", READS)
     return form.calendar.series(asked.start, asked.end, granularity)
 
 

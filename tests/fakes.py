@@ -51,7 +51,11 @@ class FakeLayers(Layers):
         for (counter, key, granularity, bucket), total in self.total_rows.items():
             rows.setdefault((counter, key, granularity), []).append((bucket, total))
         found = [
-            {bucket: total for bucket, total in rows.get((r.counter, r.key, r.granularity), ()) if r.first <= bucket < r.last}
+            {
+                bucket: total
+                for bucket, total in rows.get((r.counter, r.key, r.granularity), ())
+                if r.first <= bucket < r.last
+            }
             for r in reads
         ]
         return lambda: found

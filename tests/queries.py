@@ -148,7 +148,11 @@ class Questions:
         start, end = self.range("hour", "UTC") if self.rng.random() < 0.6 else (None, None)
         tally: Tally[str] = Tally()
         for e in self.events:
-            if (e.counter, e.key) == (counter, key) and (start is None or end is None or start <= e.at < end) and e.member:
+            if (
+                (e.counter, e.key) == (counter, key)
+                and (start is None or end is None or start <= e.at < end)
+                and e.member
+            ):
                 tally[e.member] += e.amount
         expected = sorted(((m, n) for m, n in tally.items() if n), key=lambda row: (-row[1], row[0]))
         found, after, limit = [], None, self.rng.randint(1, 3)

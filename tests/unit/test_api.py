@@ -1,0 +1,245 @@
+"""What can be asked for: zones, periods, comparisons, fills, pages, CSV. Layers in memory, literal answers.
+
+Track t1 was played once in every hour from 1 January 2023 to now; the batch has counted until ten.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from serving.app import create_app
+from serving.layers import Corrected
+from stitch.buckets import EPOCH, bucket_of
+from stitch.merge import Increment, Total
+from stitch.settings import ServingSettings, Settings, load_settings
+from tests.fakes import FakeLayers
+
+HOUR = timedelta(hours=1)
+FIRST = datetime(2023, 1, 1, tzinfo=UTC)
+NOW = datetime(2024, 3, 14, 12, 30, tzinfo=UTC)  # a Thursday
+CUTOFF = datetime(2024, 3, 14, 10, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return load_settings("conf/stitch.toml").model_copy(update={"serving": ServingSettings(cache=timedelta(0))})
+
+
+@pytest.fixture(scope="module")
+def hourly() -> FakeLayers:
+    fake = FakeLayers()
+    fake.published, fake.through = {"plays": CUTOFF, "creator_plays": CUTOFF}, NOW - timedelta(seconds=2)
+    counts: dict[Any, int] = {}
+    at = FIRST
+    while at < CUTOFF:
+        for granularity in ("hour", "day", "month", "all"):
+            row = ("plays", "t1", granularity, bucket_of(at, granularity).start)
+            counts[row] = counts.get(row, 0) + 1
+        at += HOUR
+    counts["creator_plays", "c1", "all", EPOCH] = 14
+    fake.total_rows = {row: Total(count, CUTOFF) for row, count in counts.items()}
+    fake.increment_rows = [("plays", "t1", Increment(CUTOFF + n * HOUR, CUTOFF + n * HOUR, 1)) for n in range(3)]
+    fake.member_total_rows = {
+        ("creator_plays", "c1", "all", EPOCH, f"t{n}"): Total(n // 2, CUTOFF) for n in range(2, 8)
+    }
+    fake.correction_rows = [("plays", Corrected(date(2024, 3, 13), CUTOFF, 30, 24))]
+    return fake
+
+
+@pytest.fixture
+def client(settings: Settings, hourly: FakeLayers) -> FlaskClient:
+    return create_app(settings, hourly, now=lambda: NOW).test_client()
+
+
+def get(client: FlaskClient, path: str, status: int = 200) -> Any:
+    answer = client.get(path)
+    assert answer.status_code == status, answer.text
+    return answer.get_json()
+
+
+def series(client: FlaskClient, query: str) -> list[tuple[str, int | None]]:
+    points = get(client, f"/v1/series?counters=plays&key=t1&{query}")["points"]
+    return [(point["start"], point["counts"]["plays"]) for point in points]
+
+
+POINTS = {
+    # Berlin's last days of March are 24, 24 and, once the clock is set, 23 hours long; in 2023 all of them were played in
+    "tz=Europe/Berlin&granularity=day&start=2023-03-25&end=2023-03-28": [
+        ("2023-03-25T00:00:00+01:00", 24), ("2023-03-26T00:00:00+01:00", 23), ("2023-03-27T00:00:00+02:00", 24),
+    ],
+    "tz=Europe/Berlin&granularity=day&start=2023-10-29&end=2023-10-30": [("2023-10-29T00:00:00+02:00", 25)],
+    "tz=Europe/Berlin&granularity=week&start=2023-03-20&end=2023-04-03": [
+        ("2023-03-20T00:00:00+01:00", 167), ("2023-03-27T00:00:00+02:00", 168),
+    ],
+    "granularity=month&start=2023-02-01&end=2023-04-01": [("2023-02-01T00:00:00Z", 672), ("2023-03-01T00:00:00Z", 744)],
+    "tz=America/New_York&granularity=month&start=2023-03-01&end=2023-04-01": [("2023-03-01T00:00:00-05:00", 743)],
+    "granularity=hour&start=2024-03-14T11:00:00Z&end=2024-03-14T14:00:00Z": [
+        ("2024-03-14T11:00:00Z", 1), ("2024-03-14T12:00:00Z", 1), ("2024-03-14T13:00:00Z", 0),
+    ],
+    "granularity=hour&start=2024-03-14T11:00:00Z&end=2024-03-14T14:00:00Z&fill=null": [
+        ("2024-03-14T11:00:00Z", 1), ("2024-03-14T12:00:00Z", 1), ("2024-03-14T13:00:00Z", None),
+    ],
+    "granularity=hour&start=2024-03-14T11:00:00Z&end=2024-03-14T14:00:00Z&fill=none": [
+        ("2024-03-14T11:00:00Z", 1), ("2024-03-14T12:00:00Z", 1),
+    ],
+    "granularity=day&start=2023-03-25&end=2023-03-28&cumulative=true": [
+        ("2023-03-25T00:00:00Z", 24), ("2023-03-26T00:00:00Z", 48), ("2023-03-27T00:00:00Z", 72),
+    ],
+    "granularity=month&period=year": [("2024-01-01T00:00:00Z", 744), ("2024-02-01T00:00:00Z", 696), ("2024-03-01T00:00:00Z", 325)]
+    + [(f"2024-{month:02}-01T00:00:00Z", 0) for month in range(4, 13)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("query", "points"), POINTS.items(), ids=list(POINTS))
+def test_a_series_counts_the_buckets_of_the_zone(
+    client: FlaskClient, query: str, points: list[tuple[str, int | None]]
+) -> None:
+    assert series(client, query) == points
+
+
+def test_all_time_begins_with_the_first_month_that_counted(client: FlaskClient) -> None:
+    months = series(client, "period=all")
+    assert (months[0], months[-1]) == (("2023-01-01T00:00:00Z", 744), ("2024-03-01T00:00:00Z", 325))
+    assert len(months) == 15
+    wrong = get(client, "/v1/series?counters=plays&key=t1&period=all&granularity=hour", 400)
+    assert wrong["errors"] == [
+        {"parameter": "granularity", "detail": "more than 10000 points in all time; ask for a coarser one"}
+    ]
+    never = get(client, "/v1/series?counters=plays&key=never&period=all")
+    assert [point["counts"]["plays"] for point in never["points"]] == [0]
+
+
+STATUSES = {
+    # layer: what is known of an hour long ago, before the cutoff, after it, and of the next hour
+    "merged": ["known", "known", "known", "future"],
+    "batch": ["known", "known", "unknown", "future"],
+    "realtime": ["unknown", "known", "known", "future"],
+}
+
+
+@pytest.mark.parametrize(("layer", "expected"), STATUSES.items())
+def test_a_known_zero_what_no_layer_covers_and_the_future_are_told_apart(
+    client: FlaskClient, layer: str, expected: list[str]
+) -> None:
+    found = []
+    for start in (FIRST - 999 * HOUR, CUTOFF - HOUR, CUTOFF + HOUR, CUTOFF + 3 * HOUR):
+        query = f"granularity=hour&start={start:%FT%TZ}&end={start + HOUR:%FT%TZ}&layer={layer}"
+        found.append(get(client, f"/v1/series?counters=plays&key=t1&{query}")["points"][0]["status"])
+    assert found == expected
+
+
+def test_an_unfinished_period_is_compared_with_as_much_of_the_one_before(client: FlaskClient) -> None:
+    answer = get(client, "/v1/totals?counters=plays&keys=t1&period=7d&compare=previous_period")
+    assert answer["data"][0]["counts"] == {"plays": 6 * 24 + 13}
+    comparison = answer["comparison"]
+    assert comparison["current"] == {"start": "2024-03-08T00:00:00Z", "end": "2024-03-14T12:00:00Z"}
+    assert comparison["previous"] == {"start": "2024-03-01T00:00:00Z", "end": "2024-03-07T12:00:00Z"}
+    assert comparison["data"] == [{"key": "t1", "changes": {"plays": {"current": 156, "previous": 156, "change": 0.0}}}]
+
+
+def test_a_series_is_compared_point_by_point_and_the_change_on_nothing_is_null(client: FlaskClient) -> None:
+    year = get(client, "/v1/series?counters=plays&key=t1&granularity=month&period=month&compare=year_over_year")
+    assert year["comparison"]["changes"]["plays"] == {"current": 324, "previous": 324, "change": 0.0}
+    assert [p["counts"]["plays"] for p in year["comparison"]["points"]] == [744]
+    nothing = get(client, "/v1/totals?counters=plays&keys=never&start=2023-02-01&end=2023-03-01&compare=year_over_year")
+    assert nothing["comparison"]["data"][0]["changes"]["plays"] == {"current": 0, "previous": 0, "change": None}
+
+
+def test_members_come_page_by_page_in_a_stable_order_and_the_rest_is_one_number(client: FlaskClient) -> None:
+    pages, after = [], ""
+    while after is not None:
+        page = get(client, f"/v1/top?counter=creator_plays&key=c1&limit=2{after and '&after=' + after}")
+        pages.append(([row["member"] for row in page["members"]], page["others"]))
+        after = page["next"]
+    assert pages == [(["t6", "t7"], 8), (["t4", "t5"], 4), (["t2", "t3"], 2)]  # two events named no member
+
+
+def test_keys_are_found_by_prefix_page_by_page(settings: Settings) -> None:
+    fake = FakeLayers()
+    fake.total_rows = {("plays", key, "all", FIRST): Total(1, CUTOFF) for key in ("b", "ab", "aa", "ac", "ü")}
+    client = create_app(settings, fake, now=lambda: NOW).test_client()
+    page = get(client, "/v1/keys?counter=plays&prefix=a&limit=2")
+    assert ([row["key"] for row in page["data"]], page["next"]) == (["aa", "ab"], "ab")
+    page = get(client, "/v1/keys?counter=plays&prefix=a&limit=2&after=ab")
+    assert ([row["key"] for row in page["data"]], page["next"]) == (["ac"], None)
+
+
+def test_corrections_say_what_the_batch_changed_of_a_day(client: FlaskClient) -> None:
+    assert get(client, "/v1/corrections?counter=plays")["data"] == [
+        {"day": "2024-03-13", "cutoff": "2024-03-14T10:00:00Z", "before": 30, "after": 24, "difference": -6}
+    ]
+    assert get(client, "/v1/corrections?counter=plays&start=2024-03-14&end=2024-03-15")["data"] == []
+
+
+CSVS = {
+    "/v1/totals?counters=plays&key=a,b&keys=t1": [["key", "plays"], ["t1", "10525"], ["a,b", "0"]],
+    "/v1/series?counters=plays&key=t1&granularity=month&start=2023-02-01&end=2023-03-01": [
+        ["start", "end", "plays", "source", "status", "complete", "final"],
+        ["2023-02-01T00:00:00Z", "2023-03-01T00:00:00Z", "672", "batch", "known", "true", "true"],
+    ],
+    "/v1/top?counter=creator_plays&key=c1&limit=1": [["member", "count"], ["t6", "3"]],
+    "/v1/keys?counter=plays": [["key"], ["t1"]],
+    "/v1/corrections?counter=plays": [
+        ["day", "cutoff", "before", "after", "difference"], ["2024-03-13", "2024-03-14T10:00:00Z", "30", "24", "-6"],
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "rows"), CSVS.items())
+def test_every_list_is_had_as_csv_by_parameter_and_by_header(
+    client: FlaskClient, path: str, rows: list[list[str]]
+) -> None:
+    for answer in (client.get(f"{path}&format=csv"), client.get(path, headers={"Accept": "text/csv"})):
+        assert answer.content_type.startswith("text/csv")
+        assert list(csv.reader(io.StringIO(answer.text))) == rows
+
+
+def test_counts_that_javascript_would_round_are_decimal_strings(settings: Settings) -> None:
+    fake = FakeLayers()
+    fake.total_rows = {
+        ("plays", key, "all", EPOCH): Total(count, CUTOFF)
+        for key, count in {"safe": 2**53 - 1, "big": 2**53, "low": -(2**60)}.items()
+    }
+    client = create_app(settings, fake, now=lambda: NOW).test_client()
+    data = get(client, "/v1/totals?counters=plays&keys=safe,big,low")["data"]
+    assert [row["counts"]["plays"] for row in data] == [9007199254740991, "9007199254740992", "-1152921504606846976"]
+
+
+S, T = "/v1/series?counters=plays&key=t1", "/v1/totals?counters=plays&keys=t1"
+MISTAKES = {
+    f"{S}&granularity=day&tz=Asia/Kolkata&period=7d": (
+        "tz", 'resolution = "15m" in the settings of plays makes it exact'
+    ),
+    f"{S}&granularity=day&tz=Mars/Olympus": ("tz", "is no IANA time zone such as Europe/Berlin"),
+    f"{S}&granularity=year": ("granularity", "'year' cannot be used; one of hour, day, week, month"),
+    f"{S}&granularity=week&start=2024-03-05&end=2024-03-11": ("start", "nearest are 2024-03-04T00:00:00Z or 2024-03-11"),
+    f"{S}&granularity=day&tz=Europe/Berlin&start=2024-03-01T00:00Z&end=2024-03-05": (
+        "start", "nearest are 2024-03-01T00:00:00+01:00 or 2024-03-02T00:00:00+01:00"
+    ),
+    f"{S}&granularity=hour&start=2020-01-01&end=2024-01-01": ("start", "about 35064 counts in one answer; at most 10000"),
+    f"{T}&period=7d&start=2024-01-01&end=2024-01-02": ("period", "given beside `start` or `end`"),
+    f"{T}&period=fortnight": ("period", "'fortnight' cannot be used; one of 24h, 7d"),
+    f"{T}&compare=previous_period": ("compare", "needs a range"),
+    f"{T}&period=all&compare=previous_period": ("compare", "needs a range"),
+    f"{T}&match_weekday=true": ("match_weekday", "belongs to `compare`"),
+    f"{T}&period=7d&compare=previous_period&format=csv": ("compare", "CSV has no comparison"),
+    f"{T}&format=xml": ("format", "'xml' cannot be used; one of json, csv"),
+    f"{S}&granularity=day&fill=maybe": ("fill", "one of zero, null, none"),
+    f"{S}&granularity=day&cumulative=yes": ("cumulative", "'yes' cannot be used; one of true, false"),
+    "/v1/top?counter=creator_plays&key=c1&after=x": ("after", "is not the `next` of another page"),
+    "/v1/keys?counter=plays,likes": ("counter", "one counter at a time"),
+    "/v1/corrections?counter=plays&start=2024-03-01T05:00&end=2024-03-02": ("start", "is not on the edge of a bucket"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "mistake"), MISTAKES.items(), ids=list(MISTAKES))
+def test_what_cannot_be_answered_is_said_clearly(client: FlaskClient, path: str, mistake: tuple[str, str]) -> None:
+    errors = get(client, path, 400)["errors"]
+    assert [error["parameter"] for error in errors] == [mistake[0]], errors
+    assert mistake[1] in errors[0]["detail"]

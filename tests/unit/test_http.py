@@ -1,0 +1,261 @@
+"""The conventions around every answer: caching, access, limits, headers, probes, figures."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import logging
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from serving.app import create_app
+from stitch.buckets import EPOCH
+from stitch.merge import Total
+from stitch.settings import ServingSettings, Settings, load_settings
+from tests.fakes import FakeLayers
+
+NOW = datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
+CUTOFF = datetime(2024, 3, 1, 10, tzinfo=UTC)
+PATH = "/v1/totals?counters=plays&keys=t1"
+CLOSED = f"{PATH}&start=2024-02-01&end=2024-03-01"
+TOKEN, SCOPED = "s3cret", "scoped"
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return load_settings("conf/stitch.toml")
+
+
+@pytest.fixture
+def layers() -> FakeLayers:
+    fake = FakeLayers()
+    fake.published, fake.through = {"plays": CUTOFF, "likes": CUTOFF}, NOW - timedelta(seconds=2)
+    fake.total_rows = {("plays", "t1", "all", EPOCH): Total(5, CUTOFF)}
+    return fake
+
+
+def reader(settings: Settings, layers: FakeLayers, **serving: Any) -> FlaskClient:
+    chosen = ServingSettings(**{"cache": timedelta(0), **serving})
+    return create_app(settings.model_copy(update={"serving": chosen}), layers, now=lambda: NOW).test_client()
+
+
+def hashed(token: str, counters: list[str] | None = None) -> dict[str, Any]:
+    return {"sha256": hashlib.sha256(token.encode()).hexdigest(), "counters": counters}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+# Caching
+
+
+def test_an_answer_that_did_not_change_is_304_and_one_that_did_is_not(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers)
+    first = client.get(PATH)
+    etag = first.headers["ETag"]
+    assert re.fullmatch(r'"[0-9a-f]{32}"', etag)
+    again = client.get(PATH, headers={"If-None-Match": etag})
+    assert (again.status_code, again.data, again.headers["ETag"]) == (304, b"", etag)
+    assert "max-age" in again.headers["Cache-Control"]
+    layers.total_rows["plays", "t1", "all", EPOCH] = Total(6, CUTOFF)
+    assert client.get(PATH, headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_what_is_before_the_cutoff_is_kept_for_an_hour_and_what_is_open_for_seconds(
+    settings: Settings, layers: FakeLayers
+) -> None:
+    client = reader(settings, layers, cache=timedelta(seconds=1))
+
+    def max_age(path: str) -> int:
+        found = re.fullmatch(
+            r"public, max-age=(\d+), stale-while-revalidate=30", client.get(path).headers["Cache-Control"]
+        )
+        assert found
+        return int(found[1])
+
+    assert {max_age(PATH) for _ in range(40)} == {1, 2}
+    lifetimes = {max_age(CLOSED) for _ in range(10)}
+    assert len(lifetimes) > 1 and 3240 <= min(lifetimes) <= max(lifetimes) <= 3600  # with jitter, and never for good
+    layers.down = {"realtime"}
+    assert client.get(f"{PATH}2").headers["Cache-Control"] == "no-store"  # partial: kept by nobody
+
+
+def test_head_answers_as_get_without_a_body(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers)
+    get, head = client.get(PATH), client.head(PATH)
+    assert (head.status_code, head.data) == (200, b"")
+    assert {name: head.headers[name] for name in ("ETag", "Content-Length", "Content-Type")} == {
+        name: get.headers[name] for name in ("ETag", "Content-Length", "Content-Type")
+    }
+
+
+def test_a_long_answer_is_gzipped_with_an_etag_of_its_own(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers)
+    path = "/v1/series?counters=plays&key=t1&period=30d"
+    plain, packed = client.get(path), client.get(path, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip" and gzip.decompress(packed.data) == plain.data
+    assert packed.headers["ETag"] != plain.headers["ETag"]  # strong: of these very bytes
+    assert "Accept-Encoding" in packed.headers["Vary"]
+    headers = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["ETag"]}
+    assert client.get(path, headers=headers).status_code == 304
+
+
+# Access
+
+
+def test_without_tokens_in_the_settings_everybody_reads(settings: Settings, layers: FakeLayers) -> None:
+    assert reader(settings, layers).get(PATH, headers=bearer("whatever")).status_code == 200
+
+
+ACCESS = {
+    # who asks: for plays, for likes
+    "": (401, 401),
+    TOKEN: (200, 200),
+    SCOPED: (200, 403),
+    "guessed": (401, 401),
+}
+
+
+@pytest.mark.parametrize(("token", "expected"), ACCESS.items())
+def test_a_token_reads_the_counters_of_its_scope(
+    settings: Settings, layers: FakeLayers, token: str, expected: tuple[int, int]
+) -> None:
+    client = reader(settings, layers, tokens={"all": hashed(TOKEN), "some": hashed(SCOPED, ["plays"])})
+    headers = bearer(token) if token else {}
+    answers = [client.get(f"/v1/totals?counters={name}&keys=t1", headers=headers) for name in ("plays", "likes")]
+    assert tuple(answer.status_code for answer in answers) == expected
+    for answer in answers:
+        if answer.status_code == 401:
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        if answer.status_code == 200:
+            assert answer.headers["Cache-Control"].startswith("private") and "Authorization" in answer.headers["Vary"]
+    both = client.get("/v1/totals?counters=plays,likes&keys=t1", headers=bearer(SCOPED))
+    assert (both.status_code, both.get_json()["detail"]) == (403, "the token 'some' may not read likes")
+
+
+def test_public_counters_need_no_token_and_lists_show_what_may_be_read(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, tokens={"some": hashed(SCOPED, ["likes"])}, public=["plays"])
+    assert client.get(PATH).status_code == 200
+    assert client.get("/v1/totals?counters=plays,likes&keys=t1", headers=bearer(SCOPED)).status_code == 200
+    assert client.get("/v1/totals?counters=likes&keys=t1").status_code == 401
+    assert [row["name"] for row in client.get("/v1/counters").get_json()["data"]] == ["plays"]
+    assert client.get("/healthz").status_code == client.get("/metrics").status_code == 200
+
+
+def test_more_requests_than_allowed_are_429_and_told_when_to_come_again(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, rate_limit="2/minute", tokens={"a": hashed("a"), "b": hashed("b")})
+    first = client.get(PATH, headers=bearer("a"))
+    assert (first.headers["RateLimit-Limit"], first.headers["RateLimit-Remaining"]) == ("2", "1")
+    client.get(PATH, headers=bearer("a"))
+    refused = client.get(PATH, headers=bearer("a"))
+    assert (refused.status_code, refused.content_type) == (429, "application/problem+json")
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert client.get(PATH, headers=bearer("b")).status_code == 200  # each token has its own
+    assert {client.get("/healthz").status_code for _ in range(5)} == {200}
+
+
+def test_pages_of_allowed_origins_may_read_and_others_may_not(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, cors_origins=["https://stats.example.com"])
+    allowed = client.get(PATH, headers={"Origin": "https://stats.example.com"})
+    assert allowed.headers["Access-Control-Allow-Origin"] == "https://stats.example.com"
+    assert "ETag" in allowed.headers["Access-Control-Expose-Headers"]
+    assert "Access-Control-Allow-Origin" not in client.get(PATH, headers={"Origin": "https://evil.example.com"}).headers
+    preflight = client.options(
+        PATH,
+        headers={
+            "Origin": "https://stats.example.com",
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "authorization",
+        },
+    )
+    assert "authorization" in preflight.headers["Access-Control-Allow-Headers"].lower()
+    assert (
+        "Access-Control-Allow-Origin" not in reader(settings, layers).get(PATH, headers={"Origin": "https://x"}).headers
+    )
+
+
+def test_browsers_are_told_to_be_careful(settings: Settings, layers: FakeLayers) -> None:
+    headers = reader(settings, layers).get(PATH).headers
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "same-origin"
+
+
+HOSTILE = [
+    "a/b",
+    "a b",
+    "🎵",
+    "'; DROP TABLE totals; --",
+    "%00",
+    "a\u0000b",
+    "../..",
+    "<script>",
+    "x" * 1024,
+    "ключ",
+    "a,b",
+]
+
+
+@pytest.mark.parametrize("key", HOSTILE, ids=range(len(HOSTILE)))
+def test_any_text_is_a_key(settings: Settings, layers: FakeLayers, key: str) -> None:
+    layers.total_rows["plays", key, "all", EPOCH] = Total(7, CUTOFF)
+    client = reader(settings, layers)
+    got = client.get("/v1/totals", query_string={"counters": "plays", "key": key}).get_json()
+    posted = client.post("/v1/totals", json={"counters": ["plays"], "keys": [key]}).get_json()
+    assert got["data"] == posted["data"] == [{"key": key, "counts": {"plays": 7}}]
+
+
+# What the reader says of itself
+
+
+def test_every_answer_carries_the_id_of_its_request_and_a_line_in_the_log(
+    settings: Settings, layers: FakeLayers, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = reader(settings, layers)
+    with caplog.at_level(logging.INFO, "stitch.access"):
+        assert client.get(PATH, headers={"X-Request-ID": "trace-1.a"}).headers["X-Request-ID"] == "trace-1.a"
+        made = client.get(PATH, headers={"X-Request-ID": "not ok\n"[:-1]}).headers["X-Request-ID"]
+    assert re.fullmatch("[0-9a-f]{32}", made)
+    lines = [record.__dict__ for record in caplog.records]
+    assert [(line["request_id"], line["status"], line["path"]) for line in lines] == [
+        ("trace-1.a", 200, "/v1/totals"),
+        (made, 200, "/v1/totals"),
+    ]
+
+
+def test_ready_says_which_layer_is_missing(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers)
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.get_json()) == (200, {"status": "ready", "missing": []})
+    layers.down = {"batch"}
+    degraded = client.get("/readyz")
+    assert (degraded.status_code, degraded.get_json()) == (200, {"status": "degraded", "missing": ["batch"]})
+    layers.down = {"batch", "realtime"}
+    gone = client.get("/readyz")
+    assert (gone.status_code, gone.get_json()["status"]) == (503, "unavailable")
+
+
+def test_metrics_count_requests_caches_layer_errors_and_ages(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, cache=timedelta(seconds=60))
+    for _ in range(3):
+        client.get(PATH)
+    layers.down = {"realtime"}
+    client.get(f"{PATH}-another")
+    text = client.get("/metrics").text
+    assert re.search(r'stitch_http_requests_total\{endpoint="totals",method="GET",status="200"\} [1-9]', text)
+    assert re.search(r'stitch_http_request_seconds_bucket\{endpoint="totals",le="0.005"\} \d', text)
+    assert re.search(r'stitch_cache_reads_total\{cache="totals",outcome="hit"\} [1-9]', text)
+    assert re.search(r'stitch_layer_errors_total\{layer="realtime"\} [1-9]', text)
+    assert 'stitch_cutoff_age_seconds{counter="plays"} 9000.0' in text
+    assert "stitch_realtime_lag_seconds 2.0" in text
+
+
+def test_json_is_compact_and_keeps_the_order_of_the_settings(settings: Settings, layers: FakeLayers) -> None:
+    answer = reader(settings, layers).get("/v1/counters")
+    assert b": " not in answer.data
+    assert [row["name"] for row in json.loads(answer.data)["data"]][:3] == ["plays", "likes", "comments"]

@@ -1,0 +1,59 @@
+"""The document is whole, valid, and says what the code does."""
+
+from __future__ import annotations
+
+import pytest
+from openapi_spec_validator import validate
+
+from serving import parameters
+from serving.app import create_app
+from serving.openapi import document, operations
+from stitch.settings import load_settings
+from tests.fakes import FakeLayers
+
+SETTINGS = load_settings("conf/stitch.toml")
+APP = create_app(SETTINGS, FakeLayers())
+UNDOCUMENTED = {"static", "probes.openapi"}  # files, and the document itself
+
+
+def test_the_document_is_valid_openapi_31() -> None:
+    found = APP.test_client().get("/openapi.json").get_json()
+    assert found["openapi"] == "3.1.0"
+    validate(found)
+
+
+def test_every_endpoint_is_documented() -> None:
+    documented = {path for path, _ in operations(APP)}
+    rules = {
+        rule.rule
+        for rule in APP.url_map.iter_rules()
+        if rule.endpoint not in UNDOCUMENTED and not rule.endpoint.startswith("pages.")
+    }
+    assert rules == documented
+
+
+def test_every_parameter_is_documented_and_every_documented_one_is_taken() -> None:
+    taken = {name for names in (parameters.TOTALS, parameters.SERIES, parameters.TOP, parameters.KEYS, parameters.CORRECTIONS)
+             for name in names}  # fmt: skip
+    assert taken == set(parameters.PARAMETERS)
+    paths = document(APP, SETTINGS)["paths"]
+    for path, names in {
+        "/v1/totals": parameters.TOTALS,
+        "/v1/series": parameters.SERIES,
+        "/v1/top": parameters.TOP,
+    }.items():
+        found = paths[path]["get"]["parameters"]
+        assert [parameter["name"] for parameter in found] == list(names)
+        assert all(len(parameter["description"]) > 10 for parameter in found)
+
+
+@pytest.mark.parametrize("path", ["/v1/totals", "/v1/series", "/v1/top"])
+def test_a_parameter_that_is_not_documented_is_refused(path: str) -> None:
+    errors = APP.test_client().get(f"{path}?undocumented=1").get_json()["errors"]
+    assert errors[0]["parameter"] == "undocumented"
+
+
+def test_the_enumerations_are_those_of_the_settings() -> None:
+    found = {p["name"]: p["schema"] for p in document(APP, SETTINGS)["paths"]["/v1/series"]["get"]["parameters"]}
+    assert found["counters"]["items"]["enum"] == [counter.name for counter in SETTINGS.counters]
+    assert found["granularity"]["enum"] == ["hour", "day", "week", "month"]
