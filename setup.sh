@@ -29,4 +29,5 @@ if ! .venv/bin/python -m stitch.local.java --quiet; then
   .venv/bin/python -m stitch.local.java
 fi
 .venv/bin/python -m stitch.local.jars
+.venv/bin/python -m stitch.local.assets
 echo "[setup] done"

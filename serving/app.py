@@ -15,6 +15,7 @@ from serving.cassandra_layers import CassandraLayers
 from serving.errors import handle_errors
 from serving.layers import Layers
 from serving.memcached_layers import MemcachedLayers
+from serving.pages import pages
 from serving.probes import probes
 from serving.reader import Reader
 from serving.routes import api
@@ -29,7 +30,12 @@ def create_app(
     """The reader. It connects to nothing: the layers do, on the first request of each worker."""
     app = Flask("serving", static_folder="static")
     app.url_map.merge_slashes = False  # a key may begin with one
-    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, COMPRESS_ALGORITHM=["gzip"], COMPRESS_ALGORITHM_STREAMING=["gzip"])
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY,
+        SEND_FILE_MAX_AGE_DEFAULT=300,
+        COMPRESS_ALGORITHM=["gzip"],
+        COMPRESS_ALGORITHM_STREAMING=["gzip"],
+    )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # members and counters come in the order they have
     app.extensions["settings"] = settings
     app.extensions["now"] = now
@@ -39,6 +45,7 @@ def create_app(
     guard(app, settings.serving)
     app.register_blueprint(api)
     app.register_blueprint(probes)
+    app.register_blueprint(pages)
     Compress(app)
     return app
 

@@ -153,23 +153,29 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 @pytest.fixture
 def fresh(stack: Stack, tmp_path: Path) -> Stack:
     """The session's stack with a topic, keyspaces, checkpoints, log and snapshots that no other test sees."""
+    return apart(stack, tmp_path)
+
+
+def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
+    """The stack with a topic, keyspaces and folders of its own; `sections` of the settings beside (write_config)."""
     from stitch.local.schema import apply_schema
     from stitch.local.topic import create_topic
 
     mine = uuid.uuid4().hex[:12]
     config = write_config(
-        tmp_path / "stitch.toml",
+        folder / "stitch.toml",
         base=stack.config_path,
         kafka={"topic": f"events_{mine}"},
         realtime={"keyspace": f"realtime_{mine}"},
         batch={"keyspace": f"batch_{mine}"},
-        streaming={"checkpoint": str(tmp_path / "checkpoints/streaming_counts")},
+        streaming={"checkpoint": str(folder / "checkpoints/streaming_counts")},
         log={
-            "path": str(tmp_path / "log"),
-            "snapshots": str(tmp_path / "snapshots"),
-            "exclusions": str(tmp_path / "exclusions.jsonl"),
-            "checkpoint": str(tmp_path / "checkpoints/archive_events"),
+            "path": str(folder / "log"),
+            "snapshots": str(folder / "snapshots"),
+            "exclusions": str(folder / "exclusions.jsonl"),
+            "checkpoint": str(folder / "checkpoints/archive_events"),
         },
+        **sections,
     )
     settings = load_settings(config)
     create_topic(settings)

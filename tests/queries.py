@@ -10,6 +10,7 @@ from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -116,7 +117,7 @@ class Questions:
         assert len(found) == len(points)
         assert {name: count for name, count in found.items() if count} == {n: c for n, c in expected.items() if c}
         assert starts == sorted(starts) and starts[0] == start
-        assert all(one["end"] == other["start"] for one, other in zip(points, points[1:], strict=False))
+        assert all(one["end"] == other["start"] for one, other in pairwise(points))
 
     def ask_period(self) -> None:
         zone, period = self.rng.choice(ZONES), self.rng.choice(PERIODS)

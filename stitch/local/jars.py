@@ -49,7 +49,9 @@ SPARK = JarSet(
         "org.apache.spark:spark-sql-kafka-0-10_2.12:3.5.7",
     ),
 )
-ALL = (KAFKA, CASSANDRA, SPARK)
+# What the pages of the reader show charts and documentation with: npm packages, as jars so that no npm is needed.
+WEB = JarSet("web", ("org.webjars.npm:uplot:1.6.30", "org.webjars:swagger-ui:5.34.1"))
+ALL = (KAFKA, CASSANDRA, SPARK, WEB)
 
 
 def class_path(jars: JarSet) -> str:

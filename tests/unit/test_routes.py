@@ -297,7 +297,7 @@ def test_a_body_that_is_not_understood_is_refused(client: FlaskClient, body: str
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/v1/nothing", 404), ("DELETE", "/v1/totals", 405), ("POST", "/v1/top", 405)],
+    [("GET", "/nothing", 404), ("GET", "/v1/nothing", 404), ("DELETE", "/v1/totals", 405), ("POST", "/v1/top", 405)],
 )
 def test_every_http_error_is_a_problem(client: FlaskClient, method: str, path: str, status: int) -> None:
     answer = client.open(path, method=method)
