@@ -74,6 +74,7 @@ def guard(app: Flask, settings: ServingSettings) -> None:
     def careful(response: Response) -> Response:
         for name, value in _SECURITY.items():
             response.headers.setdefault(name, value)
+        response.headers.pop("Date", None)  # the server gives it; werkzeug's own beside it would make two
         return response
 
 

@@ -102,6 +102,7 @@ def _operation(operation: Operation, name: str, said: str, answer: Schema, setti
     headers = {header: {"description": text, "schema": {"type": "string"}} for header, text in _HEADERS.items()}
     found: Schema = {
         "operationId": name,
+        "tags": ["counts" if operation.problems else "the reader"],
         "summary": said.split(". ")[0].rstrip("."),
         "description": said,
         "responses": {

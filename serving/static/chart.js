@@ -1,6 +1,6 @@
 // The series as bars, what it is compared with as a line: uPlot, drawn in the colours of the page.
 
-import { moment, number } from "./format.js";
+import { edge, moment, number } from "./format.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const value = (count) => (count === null ? null : Number(count));
@@ -47,7 +47,7 @@ export class Chart {
       },
     ];
     if (answer.comparison) {
-      series.push({ label: "before", stroke: colour("--quiet"), width: 1.5, dash: [5, 4], points: { show: false } });
+      series.push({ label: "before", stroke: colour("--ink"), width: 1.5, dash: [5, 4], points: { show: false } });
     }
     this.#plot?.destroy();
     this.#plot = new window.uPlot(
@@ -59,7 +59,7 @@ export class Chart {
           x: { range: (_, from, to) => [from - this.#half(data), to + this.#half(data)] },
           y: { range: (_, from, to) => [Math.min(0, from), to > 0 ? to * 1.08 : 1] },
         },
-        axes: [{ ...axis, grid: { show: false } }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number(tick) : "")) }],
+        axes: [{ ...axis, size: 34, grid: { show: false }, values: (_, ticks, __, ___, step) => ticks.map((tick) => edge(tick, step, tz)) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number(tick) : "")) }],
         hooks: { setCursor: [(plot) => this.#say(plot.cursor.idx, granularity, tz)] },
       },
       data,

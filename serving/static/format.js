@@ -34,6 +34,17 @@ export function moment(iso, granularity, timeZone) {
   return new Intl.DateTimeFormat(undefined, { ...PARTS[granularity], timeZone }).format(new Date(iso));
 }
 
+// What stands below a tick of the chart: the hour, the day at midnight, the month, the year in January.
+export function edge(seconds, step, timeZone) {
+  const at = new Date(seconds * 1000);
+  const say = (parts) => new Intl.DateTimeFormat(undefined, { ...parts, timeZone }).format(at);
+  const hour = new Intl.DateTimeFormat("en", { hour: "numeric", minute: "numeric", hourCycle: "h23", timeZone }).format(at);
+  if (step < 86400 && hour !== "00:00") return say({ hour: "2-digit", minute: "2-digit" });
+  if (step < 28 * 86400) return say({ day: "numeric", month: "short" });
+  const january = new Intl.DateTimeFormat("en", { month: "numeric", timeZone }).format(at) === "1";
+  return january ? say({ year: "numeric" }) : say({ month: "short" });
+}
+
 // A half-open range as people say it: its last day, not the one after.
 export function range(bounds, timeZone) {
   const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", timeZone });

@@ -12,7 +12,8 @@ const chart = new Chart(at("chart"), at("readout"));
 const MINE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
 const BY = { "24h": "hour", "7d": "day", "28d": "day", "30d": "day", month: "day", "12mo": "month", year: "month", all: "month" };
 
-let zone = new URLSearchParams(location.search).get("tz") || MINE;
+const wanted = new URLSearchParams(location.search).get("tz") || MINE;
+let zone = wanted; // or UTC, where the counter cannot be cut by that zone
 let seen = null; // { meta, now, heard }: what the last answer rests on, and when it came
 let failed = "";
 let announced = 0;
@@ -69,24 +70,29 @@ async function turn() {
   asking = new AbortController();
   const { signal } = asking;
   const series = { counters: counter, key, granularity: pickers.granularity.value, tz: zone, fill: "null", ...when, ...comparing };
-  try {
-    const [total, points, top] = await Promise.all([
-      ask("/v1/totals", { counters: counter, key }, signal),
-      ready ? ask("/v1/series", series, signal) : null,
-      ready && member ? ask("/v1/top", { counter, key, limit: 10, tz: zone, ...when }, signal) : null,
-    ]);
+  // The count of all time is shown whatever the pickers ask for.
+  const answers = await Promise.allSettled([
+    ask("/v1/totals", { counters: counter, key }, signal),
+    ready ? ask("/v1/series", series, signal) : null,
+    ready && member ? ask("/v1/top", { counter, key, limit: 10, tz: zone, ...when }, signal) : null,
+  ]);
+  const [total, points, top] = answers.map((answer) => answer.value);
+  if (total) {
     seen = { meta: total.body.meta, now: total.now, heard: performance.now() };
-    failed = "";
     showTotal(total.body.data[0].counts[counter]);
-    if (points) showSeries(points.body);
-    if (top) showTop(top.body);
-    at("csv").href = address("/v1/series", { ...series, format: "csv" });
-    if (zone === MINE || zone !== "UTC") at("note").hidden = true;
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    await explain(error);
   }
-  freshness();
+  if (points) showSeries(points.body);
+  if (top) showTop(top.body);
+  const error = answers.find((answer) => answer.reason)?.reason;
+  try {
+    if (error?.name === "AbortError") return;
+    failed = "";
+    if (error) await explain(error);
+    else if (zone === wanted) at("note").hidden = true;
+    at("csv").href = address("/v1/series", { ...series, tz: zone, format: "csv" });
+  } finally {
+    freshness();
+  }
 }
 
 async function explain(error) {
@@ -95,7 +101,7 @@ async function explain(error) {
     throw error;
   }
   if (error.status === 401) {
-    if (await askForToken(error.message)) return refresh();
+    if (await askForToken(error.message)) return turn();
     failed = "a token is needed";
     throw error;
   }
@@ -103,7 +109,7 @@ async function explain(error) {
   if (refused && zone !== "UTC") {
     zone = "UTC";
     note(`Shown in UTC: ${refused.detail}`);
-    return refresh();
+    return turn();
   }
   if (error.status === 400) {
     note(error.message);
@@ -199,6 +205,7 @@ function freshness() {
   if (line.textContent !== text) line.textContent = text;
 }
 
+read(); // before the first question
 const refresh = poll(2, turn);
 
 function again() {
@@ -232,4 +239,3 @@ at("copy").addEventListener("click", async () => {
 });
 setInterval(freshness, 1000);
 document.querySelector(".crumb a").href = link(counter, "").replace(/\?key=$/, "");
-read();
