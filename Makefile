@@ -43,6 +43,7 @@ reset: setup ## stop all and remove its data
 
 .PHONY: test
 test: setup ## unit, spark, integration, e2e and a part of the faults (starts a stack of its own, on free ports)
+	@tests/debian.sh
 	$(BIN)/pytest
 
 .PHONY: unit
@@ -55,10 +56,12 @@ spark: setup ## the frames, in a local Spark session
 
 .PHONY: integration
 integration: setup ## jobs and reader on a real Kafka and Cassandra
+	@tests/debian.sh
 	$(BIN)/pytest tests/integration -q
 
 .PHONY: e2e
 e2e: setup ## from producer to HTTP
+	@tests/debian.sh
 	$(BIN)/pytest tests/e2e -q
 
 .PHONY: faults
@@ -80,6 +83,11 @@ format: setup ## let ruff format and mend
 .PHONY: bench
 bench: setup ## measure the jobs beside a plain consumer and DuckDB (bench/README.md); EVENTS=2000000
 	@$(BIN)/python -m bench.bench --events $(or $(EVENTS),2000000)
+
+.PHONY: bench-serving
+bench-serving: setup ## measure the reader beside the raw driver doing the same reads (bench/README.md)
+	@tests/debian.sh
+	@$(BIN)/python -m bench.serving
 
 .PHONY: wheel
 wheel: setup ## the project as a wheel in dist/, for --py-files of a cluster

@@ -113,6 +113,15 @@ def stack_config(folder: Path) -> Path:
     )
 
 
+def needs(program: str) -> str:
+    """The path of a program from Debian's packages; without it the test fails in CI, and is skipped elsewhere."""
+    found = shutil.which(program)
+    if not found:
+        how = f"{program} is not installed: run tests/debian.sh, or `sudo apt-get install {program}`"
+        pytest.fail(how) if os.environ.get("CI") else pytest.skip(how)
+    return found
+
+
 @pytest.fixture(scope="session")
 def spark(request: pytest.FixtureRequest) -> Any:
     """pytest-spark's session with the packages and settings of conf/spark-defaults.conf. One JVM for the whole run, for a
