@@ -36,7 +36,7 @@ export function moment(iso, granularity, timeZone) {
 
 // What stands below a tick of the chart: the hour, the day at midnight, the month, the year in January.
 export function edge(seconds, step, timeZone) {
-  const at = new Date(seconds * 1000);
+  const at = new Date((seconds + (step < 86400 ? 0 : 7200)) * 1000); // a day's tick may be an hour early where clocks were set
   const say = (parts) => new Intl.DateTimeFormat(undefined, { ...parts, timeZone }).format(at);
   const hour = new Intl.DateTimeFormat("en", { hour: "numeric", minute: "numeric", hourCycle: "h23", timeZone }).format(at);
   if (step < 86400 && hour !== "00:00") return say({ hour: "2-digit", minute: "2-digit" });

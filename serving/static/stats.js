@@ -53,16 +53,25 @@ function show() {
 function asked() {
   const { period, start, end, compare } = pickers;
   const custom = period.value === "custom";
-  const when = custom ? { start: start.value, end: end.value && nextDay(end.value) } : { period: period.value };
+  const ready = !custom || Boolean(start.value && end.value);
+  const when = custom ? ready && edges(start.value, end.value, pickers.granularity.value) : { period: period.value };
   const comparing = compare.value && period.value !== "all" ? { compare: compare.value, match_weekday: pickers.match_weekday.checked ? "true" : "" } : {};
-  return { when, comparing, ready: !custom || (start.value && end.value) };
+  return { when, comparing, ready };
 }
 
-// The picker's last day is within the range; the API's end is not.
-function nextDay(day) {
-  const next = new Date(`${day}T00:00:00Z`);
-  next.setUTCDate(next.getUTCDate() + 1);
-  return next.toISOString().slice(0, 10);
+// The days picked, grown to whole weeks or months where those are shown; the last day is within, the API's end is not.
+function edges(first, last, granularity) {
+  const [start, end] = [new Date(`${first}T00:00:00Z`), new Date(`${last}T00:00:00Z`)];
+  end.setUTCDate(end.getUTCDate() + 1);
+  if (granularity === "month") {
+    start.setUTCDate(1);
+    if (end.getUTCDate() > 1) end.setUTCMonth(end.getUTCMonth() + 1, 1);
+  }
+  if (granularity === "week") {
+    start.setUTCDate(start.getUTCDate() - ((start.getUTCDay() + 6) % 7));
+    end.setUTCDate(end.getUTCDate() + ((8 - end.getUTCDay()) % 7));
+  }
+  return { start: start.toISOString().slice(0, 10), end: end.toISOString().slice(0, 10) };
 }
 
 async function turn() {
