@@ -27,11 +27,12 @@ V = TypeVar("V")
 
 
 class Flight(Generic[V]):
-    """Reads that were sent together. Whoever needs one waits for all, once; others find what came."""
+    """Reads that are sent together. Whoever needs one waits for all, once; others find what came."""
 
     def __init__(self, started: float) -> None:
         self.started = started
         self._lock = threading.Lock()
+        self._lock.acquire()  # until it is sent: who joins it before that waits here
         self._pending: Pending[V] | None = None
         self._failure: Exception | None = None
         self._value: V | None = None
@@ -41,6 +42,8 @@ class Flight(Generic[V]):
             self._pending = send()
         except Exception as failure:
             self._failure = failure
+        finally:
+            self._lock.release()
 
     def value(self) -> V:
         """What came. Raises what went wrong, to everybody who waits for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,7 @@ class Slow(FakeLayers):
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
         self.asked.append(tuple(read.key for read in reads))
+        time.sleep(0.05)  # to send takes its time too: who joins meanwhile must wait for that
 
         def rows() -> list[dict[datetime, Total]]:
             assert self.go.wait(10)
