@@ -10,6 +10,7 @@ from flask_compress import Compress
 
 from serving import logs
 from serving.access import guard
+from serving.answer_cache import AnswerCache
 from serving.cached_layers import CachedLayers
 from serving.cassandra_layers import CassandraLayers
 from serving.errors import handle_errors
@@ -47,6 +48,8 @@ def create_app(
     app.register_blueprint(probes)
     app.register_blueprint(pages)
     Compress(app)
+    if settings.serving.cache and not settings.serving.rate_limit:
+        app.wsgi_app = AnswerCache(app.wsgi_app, settings.serving.cache.total_seconds() / 2)  # type: ignore[method-assign]
     return app
 
 

@@ -2,7 +2,7 @@
 
 How long a row is kept follows what can change it. Totals change only when a batch run publishes, so they are kept under the
 published run that was seen when they were asked for: the next run asks under another name. Everything else (cutoffs,
-increments, progress) is kept for `serving.cache`. Either is exact by the rule of stitch.merge, as of at most so long ago: a
+increments, progress) is kept for half of `serving.cache`; the other half is for whole answers (answer_cache.py). Either is exact by the rule of stitch.merge, as of at most so long ago: a
 published cutoff older than the totals is harmless, since rows written since carry their own.
 """
 
@@ -118,7 +118,7 @@ class CachedLayers(Through):
         super().__init__(layers)
         serving = settings.serving
         join, most = serving.timeout.total_seconds(), serving.cache_rows
-        brief, long = serving.cache.total_seconds(), serving.cache_closed.total_seconds()
+        brief, long = serving.cache.total_seconds() / 2, serving.cache_closed.total_seconds()
 
         def of_run(read: TotalsRange | MembersOf) -> float:
             return long if read.at else brief  # before the first run has published, its rows come one by one

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import uuid
+from typing import Any
 
 from flask import Flask, Response, g, request
 from pythonjsonlogger.json import JsonFormatter
@@ -27,32 +28,45 @@ def configure() -> None:
     logging.getLogger("cassandra").setLevel(logging.ERROR)  # it warns of each lost connection; /readyz says it once
 
 
+def request_id(given: str) -> str:
+    """The id that the caller gave, where it is fit for a log; else a new one."""
+    return given if _ID.match(given) else uuid.uuid4().hex
+
+
 def observe(app: Flask) -> None:
     """Time, count and log every request."""
 
     @app.before_request
     def begin() -> None:
         g.began = time.perf_counter()
-        given = request.headers.get("X-Request-ID", "")
-        g.request_id = given if _ID.match(given) else uuid.uuid4().hex
+        g.request_id = request_id(request.headers.get("X-Request-ID", ""))
 
     @app.after_request
     def end(response: Response) -> Response:
-        seconds = time.perf_counter() - g.began
         endpoint = (request.endpoint or "none").rpartition(".")[2]
-        REQUESTS.labels(endpoint, request.method, response.status_code).inc()
-        SECONDS.labels(endpoint).observe(seconds)
         response.headers["X-Request-ID"] = g.request_id
-        if ACCESS.isEnabledFor(logging.INFO):
-            ACCESS.info("request", extra=_line(response, endpoint, seconds))
+        size, scope = response.content_length or 0, g.get("scope")
+        finished(request.environ, g.request_id, endpoint, response.status_code, size, g.began, scope and scope.token)
         return response
 
 
-def _line(response: Response, endpoint: str, seconds: float) -> dict[str, object]:
-    scope = g.get("scope")
-    return {
-        "request_id": g.request_id, "method": request.method, "path": request.path,
-        "query": request.query_string.decode("ascii", "replace")[:1000], "endpoint": endpoint,
-        "status": response.status_code, "milliseconds": round(1000 * seconds, 2),
-        "bytes": response.content_length, "address": request.remote_addr, "token": scope.token if scope else None,
-    }  # fmt: skip
+def finished(
+    environ: dict[str, Any],
+    identity: str,
+    endpoint: str,
+    status: int,
+    size: int,
+    began: float,
+    token: str | None = None,
+) -> None:
+    """Count a request that was answered, and log it. `began` is of time.perf_counter()."""
+    seconds = time.perf_counter() - began
+    REQUESTS.labels(endpoint, environ["REQUEST_METHOD"], status).inc()
+    SECONDS.labels(endpoint).observe(seconds)
+    if ACCESS.isEnabledFor(logging.INFO):
+        line = {
+            "request_id": identity, "method": environ["REQUEST_METHOD"], "path": environ["PATH_INFO"],
+            "query": environ["QUERY_STRING"][:1000], "endpoint": endpoint, "status": status,
+            "milliseconds": round(1000 * seconds, 2), "bytes": size, "address": environ.get("REMOTE_ADDR"), "token": token,
+        }  # fmt: skip
+        ACCESS.info("request", extra=line)
