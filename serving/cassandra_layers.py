@@ -90,6 +90,7 @@ class Connection:
 
         def answered() -> list[list[tuple[Any, ...]]]:
             answers.extend(list(future.result()) for future in waiting)
+            self._circuit.succeeded()
             return answers
 
         self._guarded(sent)
@@ -102,13 +103,11 @@ class Connection:
 
     def _guarded(self, call: Any) -> Any:
         try:
-            found = call()
+            return call()
         except _FAILURES as error:
             reason = _reason(error)
             self._circuit.failed(reason)
             raise LayerDown(self.layer, reason) from error
-        self._circuit.succeeded()
-        return found
 
     def _connected(self) -> Any:
         refusal = self._circuit.refusal()
