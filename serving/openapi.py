@@ -15,7 +15,7 @@ from flask import Flask
 from pydantic import TypeAdapter
 
 from serving.answers import Problem
-from serving.parameters import PARAMETERS, TOTALS_BODY, Parameter
+from serving.parameters import MAX_KEY_BYTES, MAX_LIMIT, PARAMETERS, TOTALS_BODY, Parameter
 from stitch.settings import Settings
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -85,7 +85,7 @@ def document(app: Flask, settings: Settings) -> Schema:
     secured: Schema = {"security": [{"token": []}, {}]} if settings.serving.tokens else {}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Stitch", "version": version("stitch"), "description": DESCRIPTION},
+        "info": {"title": "Stitch", "version": version("stitch"), "description": DESCRIPTION + _limits(settings)},
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],
@@ -93,6 +93,15 @@ def document(app: Flask, settings: Settings) -> Schema:
         },
         **secured,
     }
+
+
+def _limits(settings: Settings) -> str:
+    serving = settings.serving
+    rate = f", {serving.rate_limit.replace('/', ' requests a ')}" if serving.rate_limit else ""
+    return (
+        f"\n\nLimits: {serving.max_keys:,} keys in a request, {serving.max_points:,} counts in an answer (points × counters, keys × "
+        f"counters), {MAX_LIMIT:,} rows of a list, keys of {MAX_KEY_BYTES:,} bytes{rate}."
+    )
 
 
 def _operation(operation: Operation, name: str, said: str, answer: Schema, settings: Settings) -> Schema:

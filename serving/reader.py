@@ -6,9 +6,8 @@ explains. Whatever is asked for at once, many keys or a range and the one it is 
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -24,13 +23,13 @@ from serving.layers import (
     TotalsRange,
     Unavailable,
 )
-from serving.params import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery, cursor
+from serving.params import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
+from serving.slices import Top, as_point, by_bucket, compared_points, flat, parts_of, ranked, runs, source, summed
 from serving.view import Down, PointStatus, View, answer, deferred, look, together
 from stitch import merge
-from stitch.buckets import ALL, Bucket, Range, bucket_of, covering, granularities_of
+from stitch.buckets import ALL, Bucket, covering, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import ingest_dates
-from stitch.merge import Increment, Total
 from stitch.settings import Settings
 
 T = TypeVar("T")
@@ -63,14 +62,6 @@ class Series:
     changes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Top:
-    members: list[tuple[str, int]]
-    others: int
-    total: int
-    next: str | None
-
-
 class Reader:
     def __init__(self, settings: Settings, layers: Layers, now: Callable[[], datetime]) -> None:
         self._settings, self._layers, self._now = settings, layers, now
@@ -78,9 +69,9 @@ class Reader:
     def totals(self, query: TotalsQuery) -> tuple[Totals, View]:
         """Counts of all time or a range, in the order asked."""
         span = query.span
-        asked = [_as_point(span.range) if span.range else ALL]
+        asked = [as_point(span.range) if span.range else ALL]
         pairs = [(counter, key) for key in query.keys for counter in query.counters]
-        compared = [[_as_point(part)] for part in _compared(span.comparison)]
+        compared = compared_points(span.comparison)
 
         def ask(view: View) -> Totals:
             found = Totals({key: {} for key in query.keys}, {key: {} for key in query.keys} if compared else {})
@@ -97,7 +88,7 @@ class Reader:
     def series(self, query: SeriesQuery) -> tuple[Series, View]:
         """A point for every bucket of the range, 0 where nothing was counted."""
         pairs = [(counter, query.key) for counter in query.counters]
-        compared = [[_as_point(part)] for part in _compared(query.span.comparison)]
+        compared = compared_points(query.span.comparison)
 
         def ask(view: View) -> Series:
             points = query.points
@@ -127,7 +118,7 @@ class Reader:
 
         def ask(view: View) -> Top:
             at, since = view.published.get(counter.name), self._increments_of(view, counter.name, key)
-            ranges = [TotalsRange(counter.name, key, *run, at) for run in _runs(buckets)]
+            ranges = [TotalsRange(counter.name, key, *run, at) for run in runs(buckets)]
             reads = [MembersOf(counter.name, key, bucket, at) for bucket in buckets]
             slices, rows, held, live = together(
                 self._of_batch(view, self._layers.totals, ranges),
@@ -136,12 +127,12 @@ class Reader:
                 self._of_realtime(view, self._layers.member_increments, since),
             )
             published = at.cutoff if at else None
-            counts = merge.counts(buckets, _by_bucket(ranges, slices or []), _flat(held), published, view.layer)
-            gains = merge.by_bucket(buckets, _flat(live))
+            counts = merge.counts(buckets, by_bucket(ranges, slices or []), flat(held), published, view.layer)
+            gains = merge.by_bucket(buckets, flat(live))
             tally: Tally[str] = Tally()
             for bucket, totals in zip(buckets, rows or [{} for _ in buckets], strict=True):
                 tally.update(merge.members(bucket, totals, gains[bucket], published, view.layer))
-            return _ranked(tally, sum(count.count for count in counts), query)
+            return ranked(tally, sum(count.count for count in counts), query)
 
         return self._answer(query, ask)
 
@@ -177,26 +168,26 @@ class Reader:
 
     def _count(self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]]) -> list[list[list[merge.Count]]]:
         """pair → group → the count of each point, everything read at once. Points of one group do not overlap."""
-        plans = {kept: [_parts(group, kept) for group in groups] for kept in {granularities_of(c) for c, _ in pairs}}
-        runs = {kept: list(dict.fromkeys(run for plan in plans[kept] for run in _runs(_flat(plan)))) for kept in plans}
+        plans = {kept: [parts_of(group, kept) for group in groups] for kept in {granularities_of(c) for c, _ in pairs}}
+        cuts = {kept: list(dict.fromkeys(run for plan in plans[kept] for run in runs(flat(plan)))) for kept in plans}
         ranges = [
-            [TotalsRange(c.name, key, *run, view.published.get(c.name)) for run in runs[granularities_of(c)]]
+            [TotalsRange(c.name, key, *run, view.published.get(c.name)) for run in cuts[granularities_of(c)]]
             for c, key in pairs
         ]
         since = [self._increments_of(view, counter.name, key) for counter, key in pairs]
         slices, live = together(
-            self._of_batch(view, self._layers.totals, _flat(ranges)),
-            self._of_realtime(view, self._layers.increments, _flat(since)),
+            self._of_batch(view, self._layers.totals, flat(ranges)),
+            self._of_realtime(view, self._layers.increments, flat(since)),
         )
         slices_left, live_left = iter(slices or ()), iter(live or ())
         counted = []
         for (counter, _), mine, my_since in zip(pairs, ranges, since, strict=True):
-            totals = _by_bucket(mine, [next(slices_left) for _ in mine]) if slices else {}
-            increments = _flat([next(live_left) for _ in my_since]) if live else []
+            totals = by_bucket(mine, [next(slices_left) for _ in mine]) if slices else {}
+            increments = flat([next(live_left) for _ in my_since]) if live else []
             published = view.published.get(counter.name)
             cutoff = published.cutoff if published else None
             counted.append(
-                [_summed(parts, totals, increments, cutoff, view.layer) for parts in plans[granularities_of(counter)]]
+                [summed(parts, totals, increments, cutoff, view.layer) for parts in plans[granularities_of(counter)]]
             )
         return counted
 
@@ -209,18 +200,18 @@ class Reader:
             counts = {counter.name: row[at].count for counter, row in zip(counters, rows, strict=True)}
             over = bucket.end <= view.now
             final = over and cutoff is not None and bucket.end <= cutoff
-            points.append(Point(bucket, counts, _source(row[at].source for row in rows), status(bucket), over, final))
+            points.append(Point(bucket, counts, source(row[at].source for row in rows), status(bucket), over, final))
         return points
 
     def _first(self, view: View, pairs: Sequence[Pair]) -> datetime | None:
         """The start of the first bucket in which any of the pairs has a row, by the month in the batch layer."""
         months = [TotalsRange(c.name, key, "month", FIRST, LAST, view.published.get(c.name)) for c, key in pairs]
-        since = _flat([self._increments_of(view, counter.name, key) for counter, key in pairs])
+        since = flat([self._increments_of(view, counter.name, key) for counter, key in pairs])
         totals, live = together(
             self._of_batch(view, self._layers.totals, months), self._of_realtime(view, self._layers.increments, since)
         )
         starts = [start for rows in totals or () for start, total in rows.items() if total.count]
-        return min([*starts, *(row.bucket for row in _flat(live))], default=None)
+        return min([*starts, *(row.bucket for row in flat(live))], default=None)
 
     def _increments_of(self, view: View, counter: str, key: str) -> list[IncrementsSince]:
         """The partitions that may hold increments to add: from the published cutoff, else all that is retained."""
@@ -234,84 +225,3 @@ class Reader:
 
     def _of_realtime(self, view: View, read: Callable[[Any], Pending[T]], reads: list[Any]) -> Pending[T] | None:
         return deferred(lambda: read(reads)) if view.layer != "batch" and reads else None
-
-
-def _ranked(tally: Tally[str], total: int, query: TopQuery) -> Top:
-    """A page of members by count, then by name; `others` is what comes after it."""
-    ranked = [(-count, member) for member, count in tally.items() if count]
-    shown_before = 0
-    if query.after:
-        edge = (-query.after[0], query.after[1])
-        shown_before = sum(-count for count, member in ranked if (count, member) <= edge)
-        ranked = [row for row in ranked if row > edge]
-    page = [(member, -count) for count, member in heapq.nsmallest(query.limit, ranked)]
-    shown = sum(count for _, count in page)
-    more = cursor(page[-1][1], page[-1][0]) if len(ranked) > len(page) else None
-    return Top(page, total - shown_before - shown, total, more)
-
-
-def _as_point(asked: Range) -> Bucket:
-    return Bucket("range", asked.start, asked.end)
-
-
-def _compared(comparison: Any) -> list[Range]:
-    return [comparison.current, comparison.previous] if comparison else []
-
-
-def _parts(points: Sequence[Bucket], kept: Sequence[str]) -> list[list[Bucket]]:
-    """The kept buckets that make up each point."""
-    return [[p] if p is ALL or _is_kept(p, kept) else covering(p.start, p.end, kept) for p in points]
-
-
-def _is_kept(point: Bucket, kept: Sequence[str]) -> bool:
-    """Whether the point is a kept bucket itself: of UTC most are."""
-    return point.granularity in kept and bucket_of(point.start, point.granularity) == point
-
-
-def _summed(
-    parts: list[list[Bucket]],
-    totals: dict[tuple[str, datetime], Total],
-    increments: list[Increment],
-    cutoff: datetime | None,
-    layer: merge.Layer,
-) -> list[merge.Count]:
-    """The count of each point: its parts' counts together."""
-    counts = iter(merge.counts(_flat(parts), totals, increments, cutoff, layer))
-    summed = []
-    for buckets in parts:
-        found = [next(counts) for _ in buckets]
-        whole = (
-            found[0] if len(found) == 1 else merge.Count(sum(c.count for c in found), _source(c.source for c in found))
-        )
-        summed.append(whole)
-    return summed
-
-
-def _source(sources: Iterable[merge.Source]) -> merge.Source:
-    found = set(sources)
-    return found.pop() if len(found) == 1 else "mixed"
-
-
-def _runs(buckets: Sequence[Bucket]) -> list[tuple[str, datetime, datetime]]:
-    """Neighbouring buckets of one granularity are one read: a year of hours is one slice of one partition."""
-    runs: list[tuple[str, datetime, datetime]] = []
-    for b in buckets:
-        if runs and (runs[-1][0], runs[-1][2]) == (b.granularity, b.start):
-            runs[-1] = (b.granularity, runs[-1][1], b.end)
-        else:
-            runs.append((b.granularity, b.start, b.end))
-    return runs
-
-
-def _by_bucket(
-    ranges: Sequence[TotalsRange], slices: Sequence[dict[datetime, Total]]
-) -> dict[tuple[str, datetime], Total]:
-    return {
-        (read.granularity, start): total
-        for read, rows in zip(ranges, slices, strict=False)
-        for start, total in rows.items()
-    }
-
-
-def _flat(lists: Iterable[Sequence[T]] | None) -> list[T]:
-    return [item for one in lists or () for item in one]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from serving import answers, parameters, params
+from serving import answers, bodies, parameters, params
 from serving.access import allow
 from serving.answers import iso, number
 from serving.form import BadRequest, Mistake, Raw
 from serving.openapi import Operation, documented
-from serving.params import SeriesQuery, Span
-from serving.reader import Point, Reader
+from serving.reader import Reader
 from serving.responses import csv_response, json_response, lifetime, wants_csv
 from serving.view import View
-from stitch.buckets import granularities_of
-from stitch.counters import Counter
 from stitch.settings import Settings
-from stitch.zones import Calendar
 
 api = Blueprint("api", __name__)
 
@@ -31,7 +26,11 @@ def counters() -> Response:
     params.parse_nothing(_raw(), _settings())
     view, _ = _reader().status()
     shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
-    body: answers.Counters = {"query": {}, "meta": _meta(view, shown), "data": [_counter(counter) for counter in shown]}
+    body: answers.Counters = {
+        "query": {},
+        "meta": bodies.meta(view, shown),
+        "data": [bodies.counter(counter) for counter in shown],
+    }
     return json_response(body, _lifetime(view, False))
 
 
@@ -59,28 +58,28 @@ def series() -> Response:
     found, view = _reader().series(query)
     names = [counter.name for counter in query.counters]
     max_age = _lifetime(view, view.closed(query.counters, query.span.end))
-    points = _points(found.points, query, names)
+    points = bodies.points(found.points, query, names)
     if wants_csv(query.format):
         header = ["start", "end", *names, "source", "status", "complete", "final"]
         rows = [
-            [p["start"], p["end"], *(p["counts"][name] for name in names), p["source"], p["status"], *_truth(p)]
+            [p["start"], p["end"], *(p["counts"][name] for name in names), p["source"], p["status"], *bodies.truth(p)]
             for p in points
         ]
         return csv_response(header, rows, view, max_age)
     body: answers.Series = {
         "query": {
-            "counters": names, "key": query.key, "granularity": query.granularity, **_span(query.span),
+            "counters": names, "key": query.key, "granularity": query.granularity, **bodies.span(query.span),
             "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
         },
-        "meta": _meta(view, query.counters),
+        "meta": bodies.meta(view, query.counters),
         "totals": {name: number(sum(point.counts[name] for point in found.points)) for name in names},
         "points": points,
     }  # fmt: skip
     if query.span.comparison:
         body["comparison"] = {
-            **_bounds(query.span),  # type: ignore[typeddict-item]
-            "changes": {name: _change(*pair) for name, pair in found.changes.items()},
-            "points": _points(found.earlier, query, names),
+            **bodies.bounds(query.span),  # type: ignore[typeddict-item]
+            "changes": {name: bodies.change(*pair) for name, pair in found.changes.items()},
+            "points": bodies.points(found.earlier, query, names),
         }
     return json_response(body, max_age)
 
@@ -97,10 +96,10 @@ def top() -> Response:
         return csv_response(["member", "count"], found.members, view, max_age)
     body: answers.Top = {
         "query": {
-            "counter": query.counter.name, "key": query.key, **_span(query.span), "limit": query.limit,
+            "counter": query.counter.name, "key": query.key, **bodies.span(query.span), "limit": query.limit,
             "layer": query.layer,
         },
-        "meta": _meta(view, [query.counter]),
+        "meta": bodies.meta(view, [query.counter]),
         "members": [{"member": member, "count": number(count)} for member, count in found.members],
         "others": number(found.others),
         "total": number(found.total),
@@ -156,7 +155,7 @@ def status() -> Response:
     shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
     body: answers.Status = {
         "query": {},
-        "meta": _meta(view, shown),
+        "meta": bodies.meta(view, shown),
         "layers": {
             "batch": {"up": "batch" not in failures, "reason": failures.get("batch")},
             "realtime": {"up": "realtime" not in failures, "reason": failures.get("realtime")},
@@ -175,8 +174,8 @@ def _totals(query: params.TotalsQuery) -> Response:
         rows = [[key, *(counts[name] for name in names)] for key, counts in found.counts.items()]
         return csv_response(["key", *names], rows, view, max_age)
     body: answers.Totals = {
-        "query": {"counters": names, "keys": query.keys, **_span(span), "layer": query.layer},
-        "meta": _meta(view, query.counters),
+        "query": {"counters": names, "keys": query.keys, **bodies.span(span), "layer": query.layer},
+        "meta": bodies.meta(view, query.counters),
         "data": [
             {"key": key, "counts": {name: number(count) for name, count in counts.items()}}
             for key, counts in found.counts.items()
@@ -184,74 +183,13 @@ def _totals(query: params.TotalsQuery) -> Response:
     }
     if span.comparison:
         body["comparison"] = {
-            **_bounds(span),  # type: ignore[typeddict-item]
+            **bodies.bounds(span),  # type: ignore[typeddict-item]
             "data": [
-                {"key": key, "changes": {name: _change(*pair) for name, pair in changes.items()}}
+                {"key": key, "changes": {name: bodies.change(*pair) for name, pair in changes.items()}}
                 for key, changes in found.changes.items()
             ],
         }
     return json_response(body, max_age)
-
-
-def _points(points: Sequence[Point], query: SeriesQuery, names: list[str]) -> list[answers.Point]:
-    """Points as they are answered: filled as asked, and summed up where asked."""
-    calendar, running, shown = query.span.calendar, dict.fromkeys(names, 0), []
-    for point in points:
-        for name in names:
-            running[name] += point.counts[name]
-        counts: dict[str, answers.Count | None] = {
-            name: number(running[name] if query.cumulative else point.counts[name]) for name in names
-        }
-        if query.fill != "zero" and point.status != "known" and not any(point.counts.values()):
-            counts = dict.fromkeys(names)
-        if query.fill == "none" and not any(point.counts.values()):
-            continue
-        shown.append(_point(point, counts, calendar))
-    return shown
-
-
-def _point(point: Point, counts: dict[str, answers.Count | None], calendar: Calendar) -> answers.Point:
-    return {
-        "start": iso(calendar.wall(point.bucket.start)) or "", "end": iso(calendar.wall(point.bucket.end)) or "",
-        "counts": counts, "source": point.source, "status": point.status, "complete": point.complete, "final": point.final,
-    }  # fmt: skip
-
-
-def _truth(point: answers.Point) -> list[str]:
-    return [str(point["complete"]).lower(), str(point["final"]).lower()]
-
-
-def _change(current: int, previous: int) -> answers.Change:
-    change = (current - previous) / abs(previous) if previous else None
-    return {"current": number(current), "previous": number(previous), "change": change}
-
-
-def _span(span: Span) -> dict[str, Any]:
-    asked: dict[str, Any] = {"start": None, "end": None}
-    if span.range:
-        asked = {"start": iso(span.calendar.wall(span.range.start)), "end": iso(span.calendar.wall(span.range.end))}
-    return asked | ({"period": span.period} if span.period else {}) | {"tz": span.calendar.name}
-
-
-def _bounds(span: Span) -> dict[str, Any]:
-    parts = {"current": span.comparison.current, "previous": span.comparison.previous} if span.comparison else {}
-    wall = span.calendar.wall
-    bounds = {name: {"start": iso(wall(part.start)), "end": iso(wall(part.end))} for name, part in parts.items()}
-    return {"compare": span.compare, "match_weekday": span.match_weekday, **bounds}
-
-
-def _meta(view: View, counters: Sequence[Counter]) -> answers.Meta:
-    found: answers.Meta = {"cutoff": iso(view.cutoff(counters)), "realtime_through": iso(view.realtime_through)}
-    if view.missing:
-        found |= {"partial": True, "missing": list(view.missing)}
-    return found
-
-
-def _counter(counter: Counter) -> answers.CounterInfo:
-    return {
-        "name": counter.name, "key": counter.key, "member": counter.member, "weights": dict(counter.weights),
-        "where": counter.where, "resolution": counter.resolution, "granularities": list(granularities_of(counter)),
-    }  # fmt: skip
 
 
 def _lifetime(view: View, closed: bool) -> int | None:

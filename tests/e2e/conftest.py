@@ -30,6 +30,7 @@ def served(spark: Any, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -
     print(f"STITCH_SEED={SEED}")
     found = Served(mine, create_app(mine.settings, layers), Feed(random.Random(SEED)))
     first = found.feed.some(400)
+    found.feed.twice = [one for n in range(0, 400, 10) for one in found.feed.happened[2 * n : 2 * n + 2]]
     found.stream(first + first[::10])
     run_in(mine.settings, "archive_events")
     wait_for_the_window_to_end(mine)

@@ -28,6 +28,7 @@ class Feed:
 
     rng: random.Random
     happened: list[Happened] = field(default_factory=list)
+    twice: list[Happened] = field(default_factory=list)  # what duplicates would have counted
     sent: int = 0
 
     def some(self, how_many: int) -> list[bytes]:

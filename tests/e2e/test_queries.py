@@ -9,6 +9,7 @@ import json
 import random
 import threading
 import time
+from collections import Counter as Tally
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,18 @@ from tests.queries import Questions, asker
 def test_hundreds_of_random_questions_are_answered_as_by_the_list_of_events(served: Served) -> None:
     ask = asker(served.app.test_client())
     Questions(served.feed.happened, ask, random.Random(SEED), "creator_plays").ask_some(200)
+
+
+def test_corrections_say_on_which_days_the_batch_removed_duplicates(served: Served) -> None:
+    start = datetime.now(UTC).date() - timedelta(days=500)
+    for counter in ("plays", "creator_plays"):
+        asked = {"counter": counter, "start": f"{start}", "end": f"{start + timedelta(days=502)}"}
+        found = asker(served.app.test_client())("/v1/corrections", asked)["data"]
+        expected: Tally[str] = Tally()
+        for one in served.feed.twice:
+            if one.counter == counter:
+                expected[f"{one.at:%F}"] -= one.amount
+        assert {row["day"]: row["difference"] for row in found} == {day: n for day, n in expected.items() if n}
 
 
 def test_while_events_flow_points_add_up_to_the_totals_asked_before_and_after(served: Served) -> None:

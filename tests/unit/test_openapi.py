@@ -57,3 +57,9 @@ def test_the_enumerations_are_those_of_the_settings() -> None:
     found = {p["name"]: p["schema"] for p in document(APP, SETTINGS)["paths"]["/v1/series"]["get"]["parameters"]}
     assert found["counters"]["items"]["enum"] == [counter.name for counter in SETTINGS.counters]
     assert found["granularity"]["enum"] == ["hour", "day", "week", "month"]
+
+
+def test_the_limits_are_stated() -> None:
+    limited = SETTINGS.model_copy(update={"serving": SETTINGS.serving.model_copy(update={"rate_limit": "600/minute"})})
+    said = document(APP, limited)["info"]["description"]
+    assert "1,000 keys in a request, 10,000 counts in an answer" in said and "600 requests a minute" in said
