@@ -1,8 +1,8 @@
 """Whole answers, remembered in front of Flask: a page that thousands look at is made once, and handed out.
 
-Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for half of
-`serving.cache`; the rows below it for the other half, so together no answer is older than that. Only GETs of the API
-that may be cached at all, told apart by all that an answer depends on. Not there under a rate limit, which must see every request.
+Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for as long as the rows that
+it was made from (cached_layers.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API that may be
+cached at all, told apart by all that an answer depends on. Not there under a rate limit, which must see every request.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cachetools import TTLCache
+from cachetools import TLRUCache
 
+from serving.cached_layers import FRESH_UNTIL
 from serving.logs import finished, request_id
 from serving.metrics import CACHE_READS
 
@@ -35,16 +36,21 @@ class Answer:
     headers: list[tuple[str, str]]
     body: bytes
     etag: str
+    until: float
 
 
 class AnswerCache:
     """WSGI middleware around `app`."""
 
     def __init__(self, app: Wsgi, seconds: float) -> None:
-        self._app = app
+        """`seconds`: for what no row says it of."""
+        self._app, self._seconds = app, seconds
         self._lock = threading.Lock()
-        self._kept: TTLCache[tuple[str, ...], Answer] = TTLCache(
-            MOST_BYTES, seconds, timer=time.monotonic, getsizeof=lambda answer: len(answer.body) + 1000
+        self._kept: TLRUCache[tuple[str, ...], Answer] = TLRUCache(
+            MOST_BYTES,
+            ttu=lambda _, answer, __: answer.until,
+            timer=time.monotonic,
+            getsizeof=lambda answer: len(answer.body) + 1000,
         )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -78,6 +84,7 @@ class AnswerCache:
             started[:] = [status, headers]
             return start_response(status, headers, *more)
 
+        FRESH_UNTIL.set(time.monotonic() + self._seconds)
         parts = self._app(environ, start)
         try:
             body = b"".join(parts)
@@ -89,5 +96,5 @@ class AnswerCache:
         if status.startswith("200") and "max-age" in said.get("cache-control", "") and len(body) <= LARGEST:
             kept = [(name, value) for name, value in headers if name.lower() != "x-request-id"]
             with self._lock:
-                self._kept[key] = Answer(kept, body, said["etag"])
+                self._kept[key] = Answer(kept, body, said["etag"], FRESH_UNTIL.get())
         return [body]

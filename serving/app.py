@@ -49,7 +49,7 @@ def create_app(
     app.register_blueprint(pages)
     Compress(app)
     if settings.serving.cache and not settings.serving.rate_limit:
-        app.wsgi_app = AnswerCache(app.wsgi_app, settings.serving.cache.total_seconds() / 2)  # type: ignore[method-assign]
+        app.wsgi_app = AnswerCache(app.wsgi_app, settings.serving.cache.total_seconds())  # type: ignore[method-assign]
     return app
 
 

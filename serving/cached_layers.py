@@ -2,15 +2,20 @@
 
 How long a row is kept follows what can change it. Totals change only when a batch run publishes, so they are kept under the
 published run that was seen when they were asked for: the next run asks under another name. Everything else (cutoffs,
-increments, progress) is kept for half of `serving.cache`; the other half is for whole answers (answer_cache.py). Either is exact by the rule of stitch.merge, as of at most so long ago: a
+increments, progress) is kept for `serving.cache`. Either is exact by the rule of stitch.merge, as of at most so long ago: a
 published cutoff older than the totals is harmless, since rows written since carry their own.
+
+Whatever is asked of a key meanwhile rests on the same rows, so the answers of a process agree: the hours of a day with the day,
+a series with its total. FRESH_UNTIL tells whoever keeps an answer for how long that holds.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +27,9 @@ from stitch.cutoff import Published
 from stitch.merge import Increment, Total
 from stitch.settings import Settings
 
+FRESH_UNTIL: ContextVar[float] = ContextVar(
+    "FRESH_UNTIL"
+)  # when the first of the rows used runs out, by time.monotonic()
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -36,6 +44,7 @@ class Flight(Generic[V]):
         self._pending: Pending[V] | None = None
         self._failure: Exception | None = None
         self._value: V | None = None
+        self.landed = started
 
     def send(self, send: Callable[[], Pending[V]]) -> None:
         try:
@@ -52,6 +61,7 @@ class Flight(Generic[V]):
                 pending, self._pending = self._pending, None
                 try:
                     self._value = pending()
+                    self.landed = time.monotonic()
                 except Exception as failure:
                     self._failure = failure
         if self._failure:
@@ -63,10 +73,10 @@ class RowCache(Generic[K, V]):
     """read → rows, kept for `seconds(read)`, at most `most` rows in all; `join` bounds how old a flight may be joined."""
 
     def __init__(self, name: str, most: int, seconds: Callable[[K], float], join: float) -> None:
-        self._name, self._join = name, join
+        self._name, self._join, self._seconds = name, join, seconds
         self._lock = threading.Lock()
-        self._kept: TLRUCache[K, V] = TLRUCache(
-            max(1, most), ttu=lambda read, _, now: now + seconds(read), timer=time.monotonic, getsizeof=_rows
+        self._kept: TLRUCache[K, tuple[V, float]] = TLRUCache(  # with when they run out
+            most, ttu=lambda _, kept, __: kept[1], timer=time.monotonic, getsizeof=lambda kept: _rows(kept[0])
         )
         self._flying: dict[K, tuple[Flight[list[V]], int]] = {}
 
@@ -75,12 +85,13 @@ class RowCache(Generic[K, V]):
         found: dict[K, V] = {}
         joined: dict[K, tuple[Flight[list[V]], int]] = {}
         mine: list[K] = []
-        now = time.monotonic()
+        now, until = time.monotonic(), math.inf
         flight: Flight[list[V]] = Flight(now)
         with self._lock:
             for read in dict.fromkeys(reads):
                 if (kept := self._kept.get(read)) is not None:
-                    found[read] = kept
+                    found[read] = kept[0]
+                    until = min(until, kept[1])
                 elif (under_way := self._flying.get(read)) and now - under_way[0].started < self._join:
                     joined[read] = under_way
                 else:
@@ -89,6 +100,7 @@ class RowCache(Generic[K, V]):
         for outcome, count in (("hit", len(found)), ("joined", len(joined) - len(mine)), ("miss", len(mine))):
             if count:
                 CACHE_READS.labels(self._name, outcome).inc(count)
+        _fresh(until)
         if mine:
             flight.send(lambda: send(mine))
 
@@ -96,6 +108,7 @@ class RowCache(Generic[K, V]):
             try:
                 for read, (of, at) in joined.items():
                     found[read] = of.value()[at]
+                    _fresh(of.landed + self._seconds(read))
             finally:
                 self._land(joined, found)
             return [found[read] for read in reads]
@@ -108,7 +121,7 @@ class RowCache(Generic[K, V]):
                 if self._flying.get(read) == under_way:  # not landed by another, nor given up
                     del self._flying[read]
                     if read in found and _rows(found[read]) <= self._kept.maxsize:
-                        self._kept[read] = found[read]
+                        self._kept[read] = (found[read], under_way[0].landed + self._seconds(read))
 
 
 class CachedLayers(Through):
@@ -118,7 +131,7 @@ class CachedLayers(Through):
         super().__init__(layers)
         serving = settings.serving
         join, most = serving.timeout.total_seconds(), serving.cache_rows
-        brief, long = serving.cache.total_seconds() / 2, serving.cache_closed.total_seconds()
+        brief, long = serving.cache.total_seconds(), serving.cache_closed.total_seconds()
 
         def of_run(read: TotalsRange | MembersOf) -> float:
             return long if read.at else brief  # before the first run has published, its rows come one by one
@@ -150,6 +163,10 @@ class CachedLayers(Through):
 
     def member_increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._live_members.many(reads, self._layers.member_increments)
+
+
+def _fresh(until: float) -> None:
+    FRESH_UNTIL.set(min(FRESH_UNTIL.get(math.inf), until))
 
 
 def _rows(value: Any) -> int:

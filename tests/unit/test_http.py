@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 
 from serving.app import create_app
 from stitch.buckets import EPOCH
-from stitch.merge import Total
+from stitch.merge import Increment, Total
 from stitch.settings import ServingSettings, Settings, load_settings
 from tests.fakes import FakeLayers
 
@@ -104,6 +104,16 @@ def test_a_long_answer_is_gzipped_with_an_etag_of_its_own(settings: Settings, la
     assert "Accept-Encoding" in packed.headers["Vary"]
     headers = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["ETag"]}
     assert client.get(path, headers=headers).status_code == 304
+
+
+def test_answers_agree_with_each_other_while_rows_are_remembered(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, cache=timedelta(seconds=60))
+    series = "/v1/series?counters=plays&key=t1&granularity=hour&start=2024-03-01&end=2024-03-02"
+    layers.increment_rows = [("plays", "t1", Increment(CUTOFF, CUTOFF, 1))]
+    assert client.get(PATH).get_json()["data"][0]["counts"] == {"plays": 6}
+    layers.increment_rows = [("plays", "t1", Increment(CUTOFF, CUTOFF, 4))]
+    assert client.get(series).get_json()["totals"] == {"plays": 1}  # asked for the first time, from the rows of before
+    assert client.get(PATH).get_json()["data"][0]["counts"] == {"plays": 6}
 
 
 # Access
