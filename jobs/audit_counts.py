@@ -22,7 +22,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.completeness import missing_offsets, uncounted_offsets
-from jobs.counting import expected_increments, first_events, judged, read_events
+from jobs.counting import compared_increments, first_events, judged, read_events
 from jobs.errors import JobError, run
 from jobs.frames.audits import conserved, contiguous, unequal_zooms
 from jobs.frames.contributions import contributions
@@ -32,7 +32,7 @@ from jobs.options import passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import read_offsets
 from jobs.sources.segments import losses
-from jobs.sources.stored import published, read_increments, read_totals
+from jobs.sources.stored import published, read_totals
 from jobs.sources.topic import edges, offsets_at
 from jobs.spark import session
 from stitch.runs import newest
@@ -43,7 +43,6 @@ SHOWN = 10
 STEPS_BACK = 24  # ingest windows in which to look for one that is complete
 PATIENCE = timedelta(minutes=10)
 TOTAL = ["counter", "key", "member", "granularity", "bucket"]
-INCREMENT = ["counter", "key", "member", "ingest_window", "bucket"]
 
 
 @dataclass
@@ -185,8 +184,7 @@ def zooms(spark: SparkSession, settings: Settings, cutoff: datetime) -> Finding:
 def live_window(spark: SparkSession, settings: Settings, cutoff: datetime | None, edge: datetime) -> Finding:
     """The increments since the cutoff equal to what the log says, for the windows that are over."""
     since = cutoff or edge - settings.realtime.retention
-    stored = read_increments(spark, settings, since, edge)
-    rows = compared(stored, expected_increments(spark, settings, since, edge), INCREMENT, "write_time").persist()
+    rows = compared_increments(spark, settings, since, edge).persist()
     try:
         wrong, looked = rows.where(differing()), rows.count()
         count, details = wrong.count(), _examples(wrong, "ingest_window")

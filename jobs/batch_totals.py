@@ -21,11 +21,12 @@ from datetime import UTC, datetime
 import click
 from cassandra.cluster import Session
 
+from jobs import failpoints
 from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import JobError, run
 from jobs.frames.totals import replaced
-from jobs.loading import finish, load, load_and_publish, publish
+from jobs.loading import compare, finish, guard, load, load_and_publish, publish
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import half_loaded, named, note_loading, only_one, read_snapshot, write_snapshot
@@ -69,12 +70,15 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             check_complete(spark, settings, planned.target.cutoff)
             for loss in lost_hours(settings, planned.base.cutoff if planned.base else None, planned.target.cutoff):
                 print(f"stitch: {loss}", flush=True)
-            rows, facts = count_totals(spark, settings, planned)
+            totals = count_totals(spark, settings, planned)
             counting = time.monotonic()
-            snapshot = write_snapshot(rows, settings.log.snapshots, planned.target)
+            snapshot = write_snapshot(totals.rows, settings.log.snapshots, planned.target)
             counted = time.monotonic() - counting
-            written = load_and_publish(spark, cassandra, settings, planned, snapshot, ask.accept, now)
-    summarize(planned, facts(), written, counted, time.monotonic() - started)
+            failpoints.die("before_load")
+            compared = compare(spark, settings, planned, snapshot, now)
+            guard(compared, planned, settings, ask.accept)
+            written = load_and_publish(spark, cassandra, settings, planned, snapshot, compared)
+    summarize(planned, totals.facts(), written, counted, time.monotonic() - started)
 
 
 def check_ask(settings: Settings, ask: Ask) -> None:

@@ -10,17 +10,20 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
+from jobs.frames.differences import compared
 from jobs.frames.events import DECODED, DECODER, accepted, decode, fields_type
 from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
 from jobs.sources.event_log import read_decoded, read_log
+from jobs.sources.stored import read_increments
 from stitch import exclusions
 from stitch.counters import Counter
 from stitch.runs import Run
 from stitch.settings import Settings
 
 Facts = dict[str, int]
+INCREMENT = ["counter", "key", "member", "ingest_window", "bucket"]
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class Counted:
     facts: Callable[[], Facts]
 
 
-def count_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[DataFrame, Callable[[], Facts]]:
-    """The totals at the run's cutoff (snapshots.SCHEMA) and the figures of what was read."""
+def count_totals(spark: SparkSession, settings: Settings, run: Run) -> Counted:
+    """The totals at the run's cutoff (snapshots.SCHEMA)."""
     anew = [counter for counter in settings.counters if counter.name in run.recount]
     onward = [counter for counter in settings.counters if counter.name not in run.recount]
     previous = read_snapshot(spark, settings.log.snapshots, run.base)
@@ -46,7 +49,7 @@ def count_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Dat
         parts.append(count_windows(spark, settings, anew, None, run.target.cutoff))
         rows.append(replaced(previous.where(is_anew), parts[-1].rows))
     whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
-    return whole, parts[-1].facts  # of what was counted anew, where anything was
+    return Counted(whole, parts[-1].facts)  # the figures of what was counted anew, where anything was
 
 
 def count_windows(
@@ -116,3 +119,9 @@ def expected_increments(spark: SparkSession, settings: Settings, since: datetime
     events = accepted(not_excluded(spark, read_events(spark, settings, since, until), settings))
     placed = windowed(events, settings.streaming.ingest_window)
     return increments(once_per_window(placed) if settings.streaming.deduplicate else placed, settings.counters)
+
+
+def compared_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
+    """Increments of the ingest windows in [since, until) beside what the log says: (INCREMENT…, stored, expected, write_time)."""
+    stored = read_increments(spark, settings, since, until)
+    return compared(stored, expected_increments(spark, settings, since, until), INCREMENT, "write_time")

@@ -119,12 +119,9 @@ def keep_corrections(spark: SparkSession, compared: list[Day] | str, settings: S
 
 
 def load_and_publish(
-    spark: SparkSession, cassandra: Session, settings: Settings, run: Run, rows: DataFrame, accept: bool, now: datetime
+    spark: SparkSession, cassandra: Session, settings: Settings, run: Run, rows: DataFrame, compared: list[Day] | str
 ) -> int:
-    """Compare, load, publish; returns the number of rows written. `rows` is the run's snapshot (snapshots.SCHEMA)."""
-    failpoints.die("before_load")
-    compared = compare(spark, settings, run, rows, now)
-    guard(compared, run, settings, accept)
+    """Load, publish; returns the number of rows written. `rows` is the run's snapshot (snapshots.SCHEMA)."""
     note_loading(settings.log.snapshots, run)
     written = load(rows, settings, run)
     failpoints.die("before_publish")

@@ -23,12 +23,12 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.completeness import check_complete
-from jobs.counting import expected_increments
+from jobs.counting import compared_increments
 from jobs.errors import JobError, run
-from jobs.frames.differences import compared, differing
+from jobs.frames.differences import differing
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected, upsert_by_member
-from jobs.sources.stored import published, read_increments
+from jobs.sources.stored import published
 from jobs.spark import session
 from stitch.buckets import micros
 from stitch.cutoff import window_start
@@ -36,14 +36,11 @@ from stitch.runs import newest
 from stitch.settings import Settings, load_settings
 
 JOB = "restore_counts"
-ROW = ["counter", "key", "member", "ingest_window", "bucket"]
 
 
 def differences(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
-    """The rows whose count is not the log's: (ROW…, stored, expected, write_time)."""
-    stored = read_increments(spark, settings, since, until)
-    expected = expected_increments(spark, settings, since, until)
-    return compared(stored, expected, ROW, "write_time").where(differing())
+    """The rows whose count is not the log's: (INCREMENT…, stored, expected, write_time)."""
+    return compared_increments(spark, settings, since, until).where(differing())
 
 
 def repaired(differences: DataFrame, now: datetime) -> DataFrame:

@@ -22,10 +22,10 @@ from pyspark.sql import functions as F
 from jobs.completeness import check_counted
 from jobs.errors import JobError, run
 from jobs.frames.totals import added, totals
-from jobs.loading import finish, load, publish
+from jobs.loading import load_and_publish
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import half_loaded, note_loading, only_one, read_snapshot, write_snapshot
+from jobs.sinks.snapshots import half_loaded, only_one, read_snapshot, write_snapshot
 from jobs.sources.stored import published, read_increments
 from jobs.spark import session
 from stitch.runs import Run, folder, newest, plan
@@ -74,10 +74,7 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
         check_counted(settings, cutoff)
         with session(JOB, settings) as spark:
             rows = write_snapshot(folded(spark, settings, planned), settings.log.snapshots, planned.target)
-            note_loading(settings.log.snapshots, planned)
-            written = load(rows, settings, planned)
-            publish(cassandra, planned, [counter.name for counter in settings.counters])
-        finish(settings, planned)
+            written = load_and_publish(spark, cassandra, settings, planned, rows, "there is no log to compare with")
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)
 

@@ -94,7 +94,7 @@ def mark_published(snapshots: str, at: Published) -> None:
 def named(name: str, snapshots: str) -> Published:
     """The kept snapshot of that name. Raises JobError, naming those there are."""
     match = _NAME.match(name)
-    if match and folder(snapshots, _published(match)).is_dir():
+    if match and _published(match) in kept(snapshots):
         return _published(match)
     there = ", ".join(folder(snapshots, at).name for at in kept(snapshots)) or "none"
     raise JobError(f"no snapshot {name!r} in {snapshots}; there are: {there}")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import JobError
-from jobs.sinks.snapshots import kept, only_one, read_snapshot
+from jobs.sinks.snapshots import kept, only_one, read_snapshot, written
 from stitch.local.producer import produce
 from stitch.runs import folder
 from stitch.settings import load_settings
@@ -112,14 +112,19 @@ def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and
     ):
         run_in(strict, "batch_totals", full=True, exclude=str(spam))
     assert count(client, "plays", "t1") == 10  # nothing was loaded
+    refused = folder(settings.log.snapshots, written(settings.log.snapshots)[-1]).name
+    with pytest.raises(JobError, match=r"no snapshot 'cutoff=.*' in .*; there are: cutoff="):
+        run_in(settings, "batch_totals", restore=refused)
     run_in(strict, "batch_totals", full=True, accept=True)
     assert "rejected=0 excluded=12 duplicates=0 events=9" in capture().out
     assert [count(client, "plays", key) for key in ("t0", "t1")] == [9, 0]
     assert [count(client, "creator_plays", "c1"), count(client, "german_plays", "t1")] == [9, 0]
 
-    before_the_spam = kept(settings.log.snapshots)[-2]
+    before_the_spam, without_the_spam = kept(settings.log.snapshots)[-2:]
     run_in(settings, "batch_totals", restore=folder(settings.log.snapshots, before_the_spam).name)
     assert [count(client, "plays", key) for key in ("t0", "t1")] == [10, 10]
+    run_in(settings, "batch_totals", restore=folder(settings.log.snapshots, without_the_spam).name)  # and forward again
+    assert [count(client, "plays", key) for key in ("t0", "t1")] == [9, 0]
     with pytest.raises(JobError, match=r"no snapshot 'yesterday' in .*; there are: cutoff="):
         run_in(settings, "batch_totals", restore="yesterday")
     corrections = corrected(fresh)
@@ -135,7 +140,9 @@ def test_an_erased_track_is_gone_from_totals_increments_and_snapshots_and_stays_
     run_job("archive_events")
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals")
+    assert keys_of(client, "plays") == ["t0", "t1"]
     erased = run_job("erase_key", field="track_id", value="t1")
+    assert keys_of(client, "plays") == ["t0"]
     assert all(erased.values()), erased
     assert (count(client, "plays", "t0"), count(client, "plays", "t1")) == (10, 0)
     assert count(client, "plays", "t1", "realtime") == 0
@@ -147,10 +154,15 @@ def test_an_erased_track_is_gone_from_totals_increments_and_snapshots_and_stays_
     run_job("streaming_counts", from_cutoff=True)
     run_job("batch_totals", full=True, accept=True)
     assert (count(client, "plays", "t0"), count(client, "plays", "t1")) == (10, 0)
+    assert keys_of(client, "plays") == ["t0"]
     with pytest.raises(
         JobError, match=r"no counter has it as key or member; these are used: country, creator_id, track_id"
     ):
         run_job("erase_key", field="duration_s", value="1")
+
+
+def keys_of(client: Any, counter: str) -> list[str]:
+    return [row["key"] for row in client.get(f"/v1/keys?counter={counter}").json["data"]]
 
 
 def corrected(stack: Stack) -> list[tuple[str, int]]:
