@@ -11,10 +11,14 @@ from cassandra.policies import DCAwareRoundRobinPolicy
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import Unreachable
+from jobs.errors import JobError, Unreachable
 from stitch.settings import CassandraSettings, RealtimeSettings
 
 WRITE_TIME = "write_time"
+TABLES = {
+    "batch": {"totals", "member_totals", "cutoffs", "corrections", "keys"},
+    "realtime": {"increments", "member_increments", "progress"},
+}
 
 
 def upsert(rows: DataFrame, layer: CassandraSettings, table: str) -> None:
@@ -64,6 +68,12 @@ def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
             raise Unreachable(
                 f"the keyspace {layer.keyspace!r} of the {name} layer does not exist: apply conf/schema/{name}.cql "
                 "(`stitch local up` does)"
+            )
+        missing = TABLES[name] - set(cluster.metadata.keyspaces[layer.keyspace].tables)
+        if missing:
+            raise JobError(
+                f"the keyspace {layer.keyspace!r} of the {name} layer lacks {', '.join(sorted(missing))}: apply "
+                f"conf/schema/{name}.cql (`stitch local up` does)"
             )
         session.set_keyspace(layer.keyspace)
         yield session

@@ -163,6 +163,14 @@ def test_a_missing_topic_is_named(fresh: Stack, spark: Any, tmp_path: Path) -> N
     assert "the topic 'nowhere' does not exist" in said and "stitch local up" in said
 
 
+def test_a_schema_of_an_earlier_version_is_named_with_what_it_lacks(
+    fresh: Stack, run_job: Callable[..., None], cassandra: Any
+) -> None:
+    cassandra.execute(f"DROP TABLE {fresh.settings.batch.keyspace}.keys")
+    with pytest.raises(JobError, match=r"lacks keys: apply conf/schema/batch.cql \(`stitch local up` does\)"):
+        run_job("batch_totals")
+
+
 def test_a_kafka_that_is_down_is_named(fresh: Stack, spark: Any, tmp_path: Path) -> None:
     said = refused(fresh, tmp_path, "archive_events", kafka={"bootstrap_servers": "127.0.0.1:1"})
     assert "no Kafka at 127.0.0.1:1" in said and "kafka.bootstrap_servers" in said
