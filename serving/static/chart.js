@@ -52,7 +52,7 @@ export class Chart {
     this.#plot?.destroy();
     this.#plot = new window.uPlot(
       {
-        ...this.#size(), series, legend: { show: false }, padding: [12, 4, 0, 0],
+        ...this.#size(), series, legend: { show: false }, padding: [12, 18, 0, 0],
         tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), tz),
         cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
         scales: {
