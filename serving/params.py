@@ -141,12 +141,9 @@ def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
     span = _compared(form, asked, _alignment(counters), now)
     points = _points(form, asked, granularity, len(counters)) if asked else None
     earlier = span.comparison.whole if span.comparison else None
-    before = (
-        [_clipped(point, earlier) for point in _points(form, earlier, granularity, len(counters))] if earlier else []
-    )
-    _check_edges(
-        form, [point.start for point in [*(points or []), *before]] + [point.end for point in before], counters
-    )
+    before = _points(form, earlier, granularity, len(counters)) if earlier else []
+    groups = [group for group in (points, before) if group]
+    _check_edges(form, [point.start for group in groups for point in group] + [g[-1].end for g in groups], counters)
     cumulative, fill = form.flag("cumulative"), form.fill()
     return form.done(
         lambda: SeriesQuery(
@@ -248,12 +245,16 @@ def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Sp
 
 
 def _points(form: Form, asked: Range, granularity: str, counters: int) -> list[Bucket]:
-    """Every point of the range; none where they are too many, which is a mistake."""
+    """Every point of the range, the first and the last cut where it begins and ends; none where they are too many, a mistake."""
     about = (asked.end - asked.start) // LONGEST[granularity] * counters
     form.limit_points("start", about)
     if about > form.settings.serving.max_points:
         return []
-    return form.calendar.series(asked.start, asked.end, granularity)
+    found = form.calendar.series(asked.start, asked.end, granularity)
+    for end in (0, -1):
+        point = found[end]
+        found[end] = Bucket(granularity, max(point.start, asked.start), min(point.end, asked.end))
+    return found
 
 
 def _check_edges(form: Form, edges: list[datetime], counters: Sequence[Counter]) -> None:
@@ -262,10 +263,6 @@ def _check_edges(form: Form, edges: list[datetime], counters: Sequence[Counter])
     except UnsplitError as error:
         names = ", ".join(counter.name for counter in counters if counter.resolution == "1h") or "the counter"
         form.wrong("tz", f'{error}: resolution = "15m" in the settings of {names} makes it exact')
-
-
-def _clipped(point: Bucket, within: Range) -> Bucket:
-    return Bucket(point.granularity, max(point.start, within.start), min(point.end, within.end))
 
 
 def _alignment(counters: Sequence[Counter]) -> str:

@@ -122,9 +122,11 @@ class Questions:
     def ask_period(self) -> None:
         zone, period = self.rng.choice(ZONES), self.rng.choice(PERIODS)
         counter, key = self.rng.choice(self.counters()), self.rng.choice(self.keys())
-        answer = self.ask("/v1/series", {"counters": counter, "key": key, "period": period, "tz": zone})
+        chosen = self.rng.choice([None, None, "day", "week", "month"])
+        asked = {"counters": counter, "key": key, "period": period, "tz": zone, "granularity": chosen}
+        answer = self.ask("/v1/series", asked)
         start, end = (datetime.fromisoformat(answer["query"][name]) for name in ("start", "end"))
-        granularity = {"24h": "hour", "12mo": "month", "year": "month"}.get(period, "day")
+        granularity = chosen or {"24h": "hour", "12mo": "month", "year": "month"}.get(period, "day")
         self.compare_points(answer["points"], counter, key, granularity, zone, start, end)
         totals = self.ask("/v1/totals", {"counters": counter, "keys": key, "period": period, "tz": zone})
         assert totals["data"][0]["counts"] == answer["totals"]

@@ -91,6 +91,10 @@ POINTS = {
     "granularity=day&start=2023-03-25&end=2023-03-28&cumulative=true": [
         ("2023-03-25T00:00:00Z", 24), ("2023-03-26T00:00:00Z", 48), ("2023-03-27T00:00:00Z", 72),
     ],
+    "granularity=week&period=month": [  # weeks begin on Mondays; the first and the last are cut at the month's edges
+        ("2024-03-01T00:00:00Z", 72), ("2024-03-04T00:00:00Z", 168), ("2024-03-11T00:00:00Z", 85),
+        ("2024-03-18T00:00:00Z", 0), ("2024-03-25T00:00:00Z", 0),
+    ],
     "granularity=month&period=year": [("2024-01-01T00:00:00Z", 744), ("2024-02-01T00:00:00Z", 696), ("2024-03-01T00:00:00Z", 325)]
     + [(f"2024-{month:02}-01T00:00:00Z", 0) for month in range(4, 13)],
 }  # fmt: skip
