@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 from pyspark.sql import SparkSession
 
-from stitch.settings import CassandraSettings, Settings
+from stitch.sections import CassandraSettings
+from stitch.settings import Settings
 
 _PROPAGATE_EMPTY = "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
 

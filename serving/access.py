@@ -18,7 +18,7 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from stitch.counters import Counter
-from stitch.settings import ServingSettings
+from stitch.sections import ServingSettings
 
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "

@@ -33,7 +33,8 @@ from serving.layers import (
 )
 from stitch.cutoff import Published
 from stitch.merge import Increment, Total
-from stitch.settings import CassandraSettings, Settings
+from stitch.sections import CassandraSettings
+from stitch.settings import Settings
 
 STREAMING_JOB = "streaming_counts"
 IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster

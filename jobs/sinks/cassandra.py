@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import JobError, Unreachable
-from stitch.settings import CassandraSettings, RealtimeSettings
+from stitch.sections import CassandraSettings, RealtimeSettings
 
 WRITE_TIME = "write_time"
 TABLES = {

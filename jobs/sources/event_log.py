@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.errors import JobError
 from jobs.sources.segments import segments
-from stitch.settings import LogSettings
+from stitch.sections import LogSettings
 
 FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
 RAW = f"partition int, offset bigint, timestamp timestamp, value binary, {FOLDERS}"

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stitch.settings import LogSettings
+from stitch.sections import LogSettings
 
 _NOTE = "topic.json"
 

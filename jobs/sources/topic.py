@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import JobError, Unreachable
-from stitch.settings import KafkaSettings, StreamingSettings
+from stitch.sections import KafkaSettings, StreamingSettings
 
 TIMEOUT_S = 10
 

@@ -16,7 +16,8 @@ from stitch.local.jars import CASSANDRA, class_path
 from stitch.local.java import java_home
 from stitch.local.process import Service, accepts, local_folder
 from stitch.local.schema import connected
-from stitch.settings import CassandraSettings, Settings
+from stitch.sections import CassandraSettings
+from stitch.settings import Settings
 
 YAML = """\
 # Written by `stitch local up` at every start; change conf/stitch.toml instead.

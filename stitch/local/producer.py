@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from confluent_kafka import Producer
 
 from stitch.errors import StitchError
-from stitch.settings import KafkaSettings
+from stitch.sections import KafkaSettings
 
 
 class ProduceError(StitchError):

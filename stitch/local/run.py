@@ -25,7 +25,8 @@ from stitch.local.errors import StackError
 from stitch.local.music import MusicService
 from stitch.local.process import Service, last_lines, local_folder, running, start, stop
 from stitch.local.producer import produce
-from stitch.settings import KafkaSettings, Settings, load_settings
+from stitch.sections import KafkaSettings
+from stitch.settings import Settings, load_settings
 from stitch.submit import ROOT, submit
 
 FLIGHTS_CONFIG = ROOT / "conf/flights.toml"

@@ -18,7 +18,8 @@ from cassandra.policies import DCAwareRoundRobinPolicy
 
 from stitch.local.errors import StackError
 from stitch.local.jars import ROOT
-from stitch.settings import CassandraSettings, Settings
+from stitch.sections import CassandraSettings
+from stitch.settings import Settings
 
 # A quoted string is kept as it is; a comment outside of one goes, with any semicolon in it.
 _QUOTED_OR_COMMENT = re.compile(r"('(?:[^']|'')*')|--[^\n]*")

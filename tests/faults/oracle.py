@@ -16,7 +16,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from stitch.local.producer import produce
-from stitch.settings import KafkaSettings
+from stitch.sections import KafkaSettings
 
 KEYS = [f"t{n}" for n in range(8)]
 HOURS = ["2024-02-28T23:59:59Z", "2024-02-29T00:00:00Z", "2024-02-29T23:59:59.999Z", "2024-03-01T00:00:00Z"]

@@ -17,7 +17,8 @@ from serving.app import create_app
 from serving.layers import Corrected
 from stitch.buckets import EPOCH, bucket_of
 from stitch.merge import Increment, Total
-from stitch.settings import ServingSettings, Settings, load_settings
+from stitch.sections import ServingSettings
+from stitch.settings import Settings, load_settings
 from tests.fakes import FakeLayers
 
 HOUR = timedelta(hours=1)

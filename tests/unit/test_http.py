@@ -16,7 +16,8 @@ from flask.testing import FlaskClient
 from serving.app import create_app
 from stitch.buckets import EPOCH
 from stitch.merge import Increment, Total
-from stitch.settings import ServingSettings, Settings, load_settings
+from stitch.sections import ServingSettings
+from stitch.settings import Settings, load_settings
 from tests.fakes import FakeLayers
 
 NOW = datetime(2024, 3, 1, 12, 30, tzinfo=UTC)

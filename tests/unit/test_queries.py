@@ -11,7 +11,8 @@ from serving.app import create_app
 from stitch.buckets import bucket_of, finest_of, floor, granularities_of
 from stitch.counters import Counter
 from stitch.merge import Increment, Total
-from stitch.settings import ServingSettings, load_settings
+from stitch.sections import ServingSettings
+from stitch.settings import load_settings
 from tests.fakes import FakeLayers
 from tests.queries import Happened, Questions, asker
 

@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from serving.app import create_app
 from stitch.buckets import EPOCH
 from stitch.merge import Increment, Total
-from stitch.settings import ServingSettings, Settings, load_settings
+from stitch.sections import ServingSettings
+from stitch.settings import Settings, load_settings
 from tests.fakes import FakeLayers
 
 DAY = datetime(2024, 3, 1, tzinfo=UTC)

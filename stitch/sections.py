@@ -1,0 +1,166 @@
+"""The tables of the settings file, each a type: what can be set, its unit and its default. Values only.
+
+A duration is text, `"15m"`; a name that a table does not have is a mistake, not a comment.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
+_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: Any) -> Any:
+    """`"15m"` → fifteen minutes. Other types pass through for pydantic to judge."""
+    if not isinstance(text, str):
+        return text
+    match = _DURATION.match(text)
+    if not match or int(match[1]) == 0:
+        raise ValueError(f'{text!r} is not a duration: write a number and s, m, h or d, such as "1h"')
+    return timedelta(seconds=int(match[1]) * _UNIT[match[2]])
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+OptionalDuration = Annotated[
+    timedelta, BeforeValidator(lambda text: timedelta(0) if text == "0s" else parse_duration(text))
+]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A table of the file: an unknown name in it is a mistake, not a comment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    bootstrap_servers: str = "127.0.0.1:19092"
+    topic: str = Field(default="events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    partitions: int = Field(default=8, ge=1)
+
+
+class CassandraSettings(Section):
+    """One layer's cluster. `password` comes from the environment only."""
+
+    hosts: list[str] = ["127.0.0.1"]
+    port: Port = 19042
+    keyspace: Identifier
+    datacenter: str = "datacenter1"
+    username: str | None = None
+    password: str | None = None
+
+
+class RealtimeSettings(CassandraSettings):
+    keyspace: Identifier = "stitch_realtime"
+    retention: Duration = timedelta(days=14)
+
+
+class BatchSettings(CassandraSettings):
+    """`max_difference`: the share of a counter's events by which a run may change what readers saw before it, without
+    being accepted by a person; a difference of fewer than `min_difference` never stops a run."""
+
+    keyspace: Identifier = "stitch_batch"
+    max_difference: float = Field(default=0.1, ge=0)
+    min_difference: int = Field(default=1000, ge=0)
+
+
+class StreamingSettings(Section):
+    ingest_window: Duration = timedelta(hours=1)
+    watermark: Duration = timedelta(days=1)
+    trigger: Duration = timedelta(seconds=2)
+    max_offsets_per_trigger: int = Field(default=500_000, ge=1)
+    checkpoint: str = ".local/checkpoints/streaming_counts"
+    deduplicate: bool = False
+    retry_for: Duration = timedelta(minutes=10)
+
+    @model_validator(mode="after")
+    def ingest_windows_fill_an_hour(self) -> StreamingSettings:
+        if 3600 % self.ingest_window.total_seconds():
+            raise ValueError(
+                "ingest_window: must divide an hour (1h, 1m, 10s, …), so that cutoffs fall on bucket edges"
+            )
+        return self
+
+
+class LogSettings(Section):
+    """The event log. `origin` says who wrote it: this topic's archive, or JSON lines or Parquet of other origin."""
+
+    path: str = ".local/log"
+    snapshots: str = ".local/snapshots"
+    keep_snapshots: int = Field(default=7, ge=1)
+    exclusions: str = ".local/exclusions.jsonl"
+    checkpoint: str = ".local/checkpoints/archive_events"
+    origin: Literal["archive", "json", "parquet"] = "archive"
+    ingest_time: str = "column:ingested_at"
+    lookback: Duration = timedelta(days=2)
+    grace: Duration = timedelta(seconds=5)
+    trigger: Duration = timedelta(seconds=10)
+
+
+class EventSettings(Section):
+    """Where an event's fields are (dotted paths into its JSON), and their types (string unless said)."""
+
+    event_id: str = "event_id"
+    type: str = "type"
+    occurred_at: str = "occurred_at"
+    max_future: Duration = timedelta(days=1)
+    paths: dict[Identifier, str] = {}
+    types: dict[Identifier, Literal["string", "int", "double", "boolean"]] = {}
+
+
+class TokenSettings(Section):
+    """Who may read what: the SHA-256 of a token (`stitch token` makes one), and the counters it reads (all by default)."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    counters: list[str] | None = None
+
+
+class ServingSettings(Section):
+    """The reader.
+
+    cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at all)
+    cache_closed:  the same where only a batch run can change it; HTTP caches keep such an answer as long
+    cache_rows:    how many rows of totals and increments a reader process keeps at most
+    memcached:     servers (host:port) of a second cache that all reader processes share
+    rate_limit:    requests per token, else address (`600/minute`); None: no limit
+    cors_origins:  pages of these origins may read the API ("*": of any)
+    trusted_proxies: how many proxies in front add X-Forwarded-For
+    tokens:        name → TokenSettings; with none, everybody reads everything
+    public:        counters that need no token
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 18080
+    workers: int = Field(default=1, ge=1)
+    threads: int = Field(default=8, ge=1)
+    max_keys: int = Field(default=1000, ge=1)
+    max_points: int = Field(default=10_000, ge=1)
+    timeout: Duration = timedelta(seconds=5)
+    cache: OptionalDuration = timedelta(seconds=1)
+    cache_closed: Duration = timedelta(hours=1)
+    cache_rows: int = Field(default=500_000, ge=1)
+    memcached: list[Annotated[str, Field(pattern=r"^[^:\s]+:[0-9]{1,5}$")]] = []
+    rate_limit: str | None = Field(default=None, pattern=r"^[1-9][0-9]*/(second|minute|hour|day)$")
+    rate_limit_storage: str = "memory://"
+    cors_origins: list[str] = []
+    trusted_proxies: int = Field(default=0, ge=0)
+    tokens: dict[Identifier, TokenSettings] = {}
+    public: list[str] = []
+
+
+class LocalSettings(Section):
+    """The Kafka and Cassandra of `stitch local`: their ports, heaps and folder."""
+
+    folder: str = ".local"
+    kafka_port: Port = 19092
+    kafka_controller_port: Port = 19093
+    kafka_heap: str = "384m"
+    cassandra_port: Port = 19042
+    cassandra_storage_port: Port = 17000
+    cassandra_heap: str = "768m"
