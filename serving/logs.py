@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import sys
 import time
 import uuid
 from typing import Any
 
 from flask import Flask, Response, g, request
-from pythonjsonlogger.json import JsonFormatter
 
 from serving.metrics import REQUESTS, SECONDS
 
@@ -18,14 +16,24 @@ ACCESS = logging.getLogger("stitch.access")
 _ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 
 
-def configure() -> None:
-    """Log as JSON lines to stderr; called by the server, so that tests and other hosts keep their own logging."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonFormatter("{levelname}{name}{message}", style="{", timestamp="time", rename_fields={"levelname": "level"})
-    )
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    logging.getLogger("cassandra").setLevel(logging.ERROR)  # it warns of each lost connection; /readyz says it once
+# For gunicorn and what runs in it: JSON lines to stderr. Other hosts, and tests, keep their own logging.
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "pythonjsonlogger.json.JsonFormatter", "format": "{levelname}{name}{message}", "style": "{",
+            "timestamp": "time", "rename_fields": {"levelname": "level"},
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
+    "root": {"level": "INFO", "handlers": ["stderr"]},
+    "loggers": {
+        "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": False},
+        "cassandra": {"level": "ERROR"},  # it warns of each lost connection; /readyz says it once
+    },
+}  # fmt: skip
 
 
 def request_id(given: str) -> str:

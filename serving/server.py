@@ -27,6 +27,10 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
+        from serving.logs import (
+            LOGGING,  # not before PROMETHEUS_MULTIPROC_DIR is set: prometheus_client looks at import
+        )
+
         serving = self._settings.serving
         values: dict[str, Any] = {
             "bind": f"[{serving.host}]:{serving.port}" if ":" in serving.host else f"{serving.host}:{serving.port}",
@@ -38,6 +42,7 @@ class Server(BaseApplication):
             "preload_app": False,
             "proc_name": "stitch-serve",
             "control_socket_disable": True,
+            "logconfig_dict": LOGGING,
             "child_exit": forget_worker,
         }
         for name, value in values.items():
@@ -45,10 +50,8 @@ class Server(BaseApplication):
                 self.cfg.set(name, value)
 
     def load(self) -> Flask:
-        from serving import logs
-        from serving.app import create_app  # not before PROMETHEUS_MULTIPROC_DIR is set, and in the worker alone
+        from serving.app import create_app  # nor this, and in the worker alone
 
-        logs.configure()
         return create_app(self._settings)
 
 
