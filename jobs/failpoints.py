@@ -1,12 +1,14 @@
 """Places where a test makes a job die on purpose: STITCH_FAILPOINT names the one that is armed, as in `half_loaded`.
 
-`NAME:kill` ends the process by SIGKILL in place of an error: nothing is caught, nothing is cleaned up.
+`NAME:kill` ends the process by SIGKILL in place of an error: nothing is caught, nothing is cleaned up. `fail_once` is for
+what Spark mends by itself: a task that fails in the middle of its rows and is tried again.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import uuid
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -27,14 +29,15 @@ def die(name: str) -> None:
         raise JobError(f"ended at the failpoint {name}")
 
 
-def fail_one_task(rows: DataFrame) -> DataFrame:
-    """The rows, of which the fourth of some task fails that task, once: a property of the JVM remembers that it did."""
-    once = F.expr("reflect('java.lang.System', 'setProperty', 'stitch.task_failed', 'yes') IS NULL")
-    fourth = F.monotonically_increasing_id() % F.lit(1 << 33) == 3
-    failing = F.when(fourth & once, F.raise_error(F.lit("failed at the failpoint task_failed")).cast("bigint"))
-    return rows.withColumn("count", failing.otherwise(F.col("count")))
+def fail_once(name: str, rows: DataFrame, after: int) -> DataFrame:
+    """The rows; where the failpoint is armed, the first task that comes to its row number `after` fails there, once.
 
-
-def task_has_failed(rows: DataFrame) -> bool:
-    """Whether one did, and so was tried again, for the rows are written."""
-    return bool(rows.sparkSession._jvm.System.getProperty("stitch.task_failed"))
+    Executors have no state of ours: a system property of their JVM, set by whoever comes first, tells the others (java_method
+    answers what was there before: the word 'null', never NULL).
+    """
+    if not armed(name):
+        return rows
+    place = F.monotonically_increasing_id().bitwiseAND((1 << 33) - 1)  # of the row in its task's partition
+    already = f"java_method('java.lang.System', 'setProperty', 'stitch.failpoint.{uuid.uuid4().hex}', 'passed')"
+    fails = F.expr(f"if({already} = 'null', raise_error('a task failed at the failpoint {name}'), true)")
+    return rows.where(F.when(place == after, fails).otherwise(True))

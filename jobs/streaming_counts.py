@@ -47,10 +47,7 @@ def write_increments(rows: DataFrame, settings: Settings) -> None:
         if failpoints.armed("half_written"):
             upsert_by_member(rows.where("member is null"), settings.realtime, "increments")
             failpoints.die("half_written")
-        if failpoints.armed("task_failed"):
-            upsert_by_member(failpoints.fail_one_task(rows), settings.realtime, "increments")
-            print(f"{JOB} a task failed and was tried again: {failpoints.task_has_failed(rows)}", flush=True)
-        upsert_by_member(rows, settings.realtime, "increments")
+        upsert_by_member(failpoints.fail_once("task_failed", rows, after=500), settings.realtime, "increments")
         failpoints.die("written")
     finally:
         rows.unpersist()

@@ -32,3 +32,31 @@ def wait_for_the_window_to_end(stack: Stack) -> datetime:
     end = window_start(now, streaming.ingest_window) + streaming.ingest_window
     time.sleep((end + log.grace - now + timedelta(seconds=0.5)).total_seconds())
     return end
+
+
+def damage_increments(cassandra: Any, keyspace: str) -> dict[str, tuple[int | None, int | None]]:
+    """Damage one row each of four keys' plays in the oldest ingest window: too high, too low, missing, extra.
+
+    Returns what a comparison must find: key → (stored, expected).
+    """
+    plays = list(cassandra.execute(f"SELECT * FROM {keyspace}.increments WHERE counter = 'plays' ALLOW FILTERING"))
+    oldest = min(row.ingest_window for row in plays)
+    by_key = {row.key: row for row in plays if row.ingest_window == oldest}
+    high, low, missing, *_ = (by_key[key] for key in sorted(by_key))
+    extra = missing._replace(key="nobody")
+    columns = ("counter", "key", "ingest_date", "ingest_window", "bucket")
+    put = f"INSERT INTO {keyspace}.increments ({', '.join(columns)}, count) VALUES (%s, %s, %s, %s, %s, %s)"
+    delete = f"DELETE FROM {keyspace}.increments WHERE {' AND '.join(f'{column} = %s' for column in columns)}"
+
+    def named(row: Any) -> list[Any]:
+        return [getattr(row, column) for column in columns]
+
+    for row, count in ((high, high.count + 1000), (low, low.count - 1), (extra, 7)):
+        cassandra.execute(put, [*named(row), count])
+    cassandra.execute(delete, named(missing))
+    return {
+        high.key: (high.count + 1000, high.count),
+        low.key: (low.count - 1, low.count),
+        missing.key: (None, missing.count),
+        extra.key: (7, None),
+    }

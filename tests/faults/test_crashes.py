@@ -1,4 +1,4 @@
-"""Jobs that are killed: at every commit point, and at random moments."""
+"""Jobs that are killed, at every commit point and at random moments; tasks that fail in the middle of their rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from jobs.errors import JobError
+from stitch.local.producer import produce
 from tests.conftest import Stack
 from tests.faults.oracle import Eyes, Feed
-from tests.steps import wait_for_the_window_to_end
+from tests.steps import event, wait_for_the_window_to_end
 
 Run = Callable[..., Any]
 
@@ -54,6 +55,32 @@ def test_a_streaming_job_killed_between_its_rows_and_its_commit_counts_once(
     feed.send(100)
     run_job("streaming_counts")
     eyes.wait_for_the_truth(10)
+
+
+def test_a_task_that_fails_once_in_the_middle_of_its_rows_is_tried_again_and_its_rows_count_once(
+    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, spark: Any, cassandra: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keyspace = fresh.settings.realtime.keyspace
+    feed.send(500)
+    produce(fresh.settings.kafka, [event(f"m{n}", "play", track_id=f"m{n}") for n in range(5000)])  # as many rows
+    before = failed_tasks(spark)
+    monkeypatch.setenv("STITCH_FAILPOINT", "task_failed")
+    run_job("streaming_counts")
+    assert [failed for stage, failed in failed_tasks(spark).items() if failed and stage not in before] == [1]
+    rows = list(cassandra.execute(f"SELECT counter, key, count FROM {keyspace}.increments"))
+    writes = cassandra.execute("SELECT keyspace_name, table_name, count FROM system_views.local_write_latency")
+    written = next(row.count for row in writes if row[:2] == (keyspace, "increments"))
+    assert written >= len(rows) + 100  # the failed task had written some of its rows
+    counts = [row.count for row in rows if row.counter == "plays" and row.key.startswith("m")]
+    assert (len(counts), set(counts)) == (5000, {1})
+    eyes.wait_for_the_truth(10)
+
+
+def failed_tasks(spark: Any) -> dict[int, int]:
+    """How many tasks of each stage have failed, by Spark's own account."""
+    no_quantiles = spark.sparkContext._gateway.new_array(spark._jvm.double, 0)
+    stages = spark.sparkContext._jsc.sc().statusStore().stageList(None, False, False, no_quantiles, None)
+    return {stages.apply(n).stageId(): stages.apply(n).numFailedTasks() for n in range(stages.size())}
 
 
 @pytest.mark.slow

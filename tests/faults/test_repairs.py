@@ -1,27 +1,27 @@
-"""The Restorator at work while the streaming job runs; and a task of that job which fails in the middle of its rows."""
+"""The Restorator at work while the streaming job runs: no lock, and nothing that either writes is lost on the other."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
-import pytest
-
+from jobs.completeness import uncounted_offsets
 from tests.conftest import Stack
+from tests.faults.conftest import watching
 from tests.faults.oracle import Feed
-from tests.steps import wait_for_the_window_to_end
+from tests.steps import damage_increments, wait_for_the_window_to_end
 
 Run = Callable[..., Any]
 
 
-@pytest.mark.slow
-def test_damaged_rows_are_repaired_while_the_streaming_job_runs_and_events_flow(
-    fresh: Stack, feed: Feed, run_job: Run, start_job: Callable[..., Any], cassandra: Any, reader: Any
-) -> None:
-    keyspace, over = fresh.settings.realtime.keyspace, threading.Event()
-    job = start_job("streaming_counts")
-    feed.send(400)
+@contextmanager
+def flowing(feed: Feed) -> Iterator[None]:
+    """Forty events a second, for as long as this is open."""
+    over = threading.Event()
 
     def go_on_sending() -> None:
         while not over.wait(0.5):
@@ -30,48 +30,43 @@ def test_damaged_rows_are_repaired_while_the_streaming_job_runs_and_events_flow(
     feeder = threading.Thread(target=go_on_sending)
     feeder.start()
     try:
-        job.wait_for_line("streaming_counts batch=")
-        end = wait_for_the_window_to_end(fresh)  # later windows may end, and not be archived, meanwhile
-        run_job("archive_events")
-        rows = list(cassandra.execute(f"SELECT * FROM {keyspace}.increments WHERE counter = 'plays' ALLOW FILTERING"))
-        oldest = min(row.ingest_window for row in rows)
-        of = {row.key: row for row in rows if row.ingest_window == oldest}
-        put = f"INSERT INTO {keyspace}.increments (counter, key, ingest_date, ingest_window, bucket, count) VALUES (%s, %s, %s, %s, %s, %s)"
-        for key, row in of.items():
-            too = {"t0": 1000, "t1": 1}.get(key)  # too high, too low
-            if too is not None:
-                cassandra.execute(put, ("plays", key, row.ingest_date, row.ingest_window, row.bucket, too))
-        gone, extra = of["t2"], of["t3"]
-        cassandra.execute(
-            f"DELETE FROM {keyspace}.increments WHERE counter='plays' AND key='t2' AND ingest_date=%s AND ingest_window=%s",
-            (gone.ingest_date, gone.ingest_window),
-        )
-        cassandra.execute(put, ("plays", "nobody", extra.ingest_date, extra.ingest_window, extra.bucket, 7))
-        found = run_job("restore_counts", until=end, apply=True)
-        assert {row["key"] for row in found["differences"]} == {"t0", "t1", "t2", "nobody"}
-        assert found["left"] == 0
-        assert run_job("restore_counts", until=end, apply=True)["rows"] == 0
+        yield
     finally:
         over.set()
         feeder.join()
+
+
+def finished_window(stack: Stack, run_job: Run) -> datetime:
+    """Wait until log and increments both hold all that was sent so far; returns the end of its last ingest window."""
+    edge = wait_for_the_window_to_end(stack)
+    run_job("archive_events")
+    deadline = time.monotonic() + 30
+    while uncounted_offsets(stack.settings, edge):
+        assert time.monotonic() < deadline, "the streaming job does not catch up"
+        time.sleep(0.2)
+    return edge
+
+
+def test_rows_damaged_while_the_streaming_job_runs_are_repaired_beside_it_and_stay_right_as_events_go_on(
+    fresh: Stack, feed: Feed, run_job: Run, start_job: Callable[..., Any], cassandra: Any
+) -> None:
+    job = start_job("streaming_counts")
+    feed.send(400)
+    with flowing(feed):
+        job.wait_for_line("streaming_counts batch=")
+        edge = finished_window(fresh, run_job)
+        damaged = damage_increments(cassandra, fresh.settings.realtime.keyspace)
+        before = len(job.lines("streaming_counts batch="))
+        repaired = run_job("restore_counts", until=edge, apply=True)
+        found = {row["key"]: (row["stored"], row["expected"]) for row in repaired["differences"]}
+        assert found == damaged
+        assert (repaired["rows"], repaired["repaired"], repaired["left"]) == (4, 4, 0)
+        with watching(fresh.settings, feed) as eyes:
+            edge = finished_window(fresh, run_job)
+            assert run_job("restore_counts", until=edge, apply=True)["rows"] == 0
+            assert len(job.lines("streaming_counts batch=")) > before  # it counted on meanwhile
+    assert eyes.wrong == []
     assert job.terminate() == 0
     run_job("streaming_counts", from_cutoff=True)  # all of it once more: what was repaired stays
-    client = reader(fresh.settings)
-    keys = [*(f"t{n}" for n in range(8)), "nobody"]
-    answer = client.post("/v1/totals", json={"counters": ["plays", "likes"], "keys": keys}).get_json()
-    counts = {(counter, row["key"]): n for row in answer["data"] for counter, n in row["counts"].items() if n}
-    assert counts == {pair: n for pair, n in feed.counts.items() if n}
-
-
-@pytest.mark.slow
-def test_a_task_that_fails_once_in_the_middle_of_its_rows_is_tried_again_and_counts_once(
-    fresh: Stack, feed: Feed, eyes: Any, run_job: Run, start_job: Callable[..., Any]
-) -> None:
-    feed.send(500)
-    job = start_job("streaming_counts", "--available-now", STITCH_FAILPOINT="task_failed")
-    assert job.wait() == 0
-    assert "streaming_counts a task failed and was tried again: True" in job.lines()
-    eyes.wait_for_the_truth(10)
-    feed.send(100)
-    run_job("streaming_counts")
-    eyes.wait_for_the_truth(10)
+    with watching(fresh.settings, feed) as eyes:
+        eyes.wait_for_the_truth(10)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -134,6 +135,18 @@ def wait_for_line(log: Path, start: str) -> None:
     while not any(line.startswith(start) for line in log.read_text("utf-8").splitlines()):
         assert time.monotonic() < deadline, log.read_text("utf-8")
         time.sleep(0.2)
+
+
+def test_what_a_job_prints_as_json_is_all_that_it_prints(fresh: Stack, run_job: Callable[..., None]) -> None:
+    produce(fresh.settings.kafka, [event("e1", "play", track_id="t1")])
+    run_job("archive_events")
+    end = wait_for_the_window_to_end(fresh)
+    asked = ["restore_counts", "--to", f"{end:%FT%TZ}", "--json"]
+    stitch = [sys.executable, "-m", "stitch.cli", "--config", str(fresh.config_path)]
+    done = subprocess.run([*stitch, "submit", *asked], stdout=subprocess.PIPE, text=True, timeout=180)
+    assert done.returncode == 2  # nobody counted it in real time
+    (found,) = [row for row in json.loads(done.stdout)["differences"] if row["counter"] == "plays"]
+    assert (found["key"], found["stored"], found["expected"]) == ("t1", None, 1)
 
 
 def test_a_topic_with_producers_timestamps_is_refused_with_the_command_that_mends_it(

@@ -16,7 +16,7 @@ from stitch.local.producer import produce
 from stitch.runs import folder
 from stitch.settings import load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
-from tests.steps import count, event, wait_for_the_window_to_end
+from tests.steps import count, damage_increments, event, wait_for_the_window_to_end
 
 Run = Callable[..., Any]
 PLAY = {"creator_id": "c1", "country": "DE", "duration_s": 30}
@@ -29,7 +29,7 @@ def right(report: dict[str, Any]) -> dict[str, bool]:
 def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
     fresh: Stack, reader: Reader, run_job: Run, cassandra: Any
 ) -> None:
-    client, keyspace = reader(fresh.settings), fresh.settings.realtime.keyspace
+    client = reader(fresh.settings)
     plays = [event(f"e{n}", "play", track_id=f"t{n % 4}", **PLAY) for n in range(40)]
     produce(fresh.settings.kafka, [*plays, plays[0], event("x", "like", track_id="t1"), b"{broken"])
     run_job("streaming_counts")
@@ -37,24 +37,10 @@ def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
     wait_for_the_window_to_end(fresh)
     assert run_job("restore_counts")["rows"] == 0
 
-    rows = cassandra.execute(f"SELECT * FROM {keyspace}.increments WHERE counter = 'plays' ALLOW FILTERING")
-    by_key = {row.key: row for row in rows}
-    put = f"INSERT INTO {keyspace}.increments (counter, key, ingest_date, ingest_window, bucket, count) VALUES (%s, %s, %s, %s, %s, %s)"
-
-    def where(row: Any) -> tuple[Any, ...]:
-        return (row.counter, row.key, row.ingest_date, row.ingest_window, row.bucket)
-
-    cassandra.execute(put, (*where(by_key["t0"]), 1000))  # too high
-    cassandra.execute(put, (*where(by_key["t1"]), 1))  # too low
-    cassandra.execute(
-        f"DELETE FROM {keyspace}.increments WHERE counter=%s AND key=%s AND ingest_date=%s", where(by_key["t2"])[:3]
-    )  # missing
-    extra = by_key["t3"]
-    cassandra.execute(put, ("plays", "nobody", extra.ingest_date, extra.ingest_window, extra.bucket, 7))  # extra
-
+    damaged = damage_increments(cassandra, fresh.settings.realtime.keyspace)
     report = run_job("restore_counts")
     found = {row["key"]: (row["stored"], row["expected"]) for row in report["differences"]}
-    assert found == {"t0": (1000, 11), "t1": (1, 10), "t2": (None, 10), "nobody": (7, None)}
+    assert found == damaged == {"t0": (1011, 11), "t1": (9, 10), "t2": (None, 10), "nobody": (7, None)}
     assert right(run_job("audit_counts"))["increments: log"] is False
 
     repaired = run_job("restore_counts", apply=True)
