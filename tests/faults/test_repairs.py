@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
+import pytest
+
 from jobs.completeness import uncounted_offsets
 from tests.conftest import Stack
 from tests.faults.conftest import watching
@@ -47,6 +49,7 @@ def finished_window(stack: Stack, run_job: Run) -> datetime:
     return edge
 
 
+@pytest.mark.slow
 def test_rows_damaged_while_the_streaming_job_runs_are_repaired_beside_it_and_stay_right_as_events_go_on(
     fresh: Stack, feed: Feed, run_job: Run, start_job: Callable[..., Any], cassandra: Any
 ) -> None:
