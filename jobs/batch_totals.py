@@ -29,11 +29,11 @@ from jobs.frames.totals import replaced
 from jobs.loading import compare, finish, guard, load, load_and_publish, publish
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import half_loaded, named, note_loading, only_one, read_snapshot, write_snapshot
+from jobs.sinks.snapshots import half_loaded, keep_as, named, note_loading, only_one, read_snapshot, write_snapshot
 from jobs.sources.stored import published
 from jobs.spark import session
 from stitch.exclusions import keep
-from stitch.runs import Run, folder, going_back, newest, plan, restoring
+from stitch.runs import Run, folder, going_back, loaded, newest, plan, restoring
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -118,12 +118,13 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         note_loading(settings.log.snapshots, back)
         if first := going_back(known, back.target):
             publish(cassandra, back, first)
-            time.sleep(
-                settings.serving.timeout.total_seconds()
-            )  # until no request goes on with the cutoff it read before
+            no_longer = settings.serving.timeout + settings.serving.cache
+            time.sleep(no_longer.total_seconds())  # than that goes a request on with the cutoff it read before
         written = load(snapshot, settings, back)
-        publish(cassandra, back, names)
-    finish(settings, back)
+        done = loaded(back)
+        keep_as(settings.log.snapshots, back.target, done.target)  # before it is published: the next run starts from it
+        publish(cassandra, done, names)
+    finish(settings, done)
     print(f"{JOB} restored {name}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
 
 

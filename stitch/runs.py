@@ -96,10 +96,10 @@ def going_back(known: Mapping[str, Published], target: Published) -> frozenset[s
     return frozenset(name for name, at in known.items() if at.cutoff >= target.cutoff)
 
 
-def under_way(run: Run) -> Run:
-    """The restore as it is published before its rows are there: under a revision of its own, so that readers' caches, which keep
-    totals under the published run, drop what they read meanwhile when it is published again at its end."""
-    return replace(run, target=run.target._replace(revision=run.target.revision - 1))
+def loaded(run: Run) -> Run:
+    """The restore as it is published when its rows are all there: under a revision of its own, so that readers' caches, which
+    keep totals under the published run, drop what they read while the rows were loaded."""
+    return replace(run, target=run.target._replace(revision=run.target.revision + 1))
 
 
 def _to_overwrite(base: Published | None, died: HalfLoaded | None) -> int | None:

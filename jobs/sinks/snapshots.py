@@ -75,6 +75,16 @@ def rewrite_snapshot(rows: DataFrame, snapshots: str, at: Published) -> None:
     shutil.rmtree(old)
 
 
+def keep_as(snapshots: str, at: Published, other: Published) -> None:
+    """The snapshot of a run under the name of another, too: whole or not at all."""
+    target = folder(snapshots, other)
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(folder(snapshots, at), unfinished)
+    shutil.rmtree(target, ignore_errors=True)
+    unfinished.rename(target)
+
+
 def written(snapshots: str) -> list[Published]:
     """The snapshots that are whole, those of runs that never published among them; the oldest run first."""
     names = [_NAME.match(path.name) for path in Path(snapshots).glob("cutoff=*")]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stitch.cutoff import Published, next_run
-from stitch.runs import HalfLoaded, PlanError, Run, going_back, plan, restoring
+from stitch.runs import HalfLoaded, PlanError, Run, going_back, loaded, plan, restoring
 
 MIDNIGHT = datetime(2024, 5, 1, tzinfo=UTC)
 NIGHT = timedelta(days=1)
@@ -74,3 +74,11 @@ def test_only_counters_that_a_restore_takes_back_are_published_before_their_rows
     assert going_back({"plays": ahead, "likes": behind}, restoring(NAMES, {"plays": ahead}, MIDNIGHT).target) == {
         "plays"
     }
+
+
+def test_a_restore_is_published_under_another_revision_when_its_rows_are_there_and_the_next_night_still_wins() -> None:
+    back = restoring(NAMES, {"plays": NEXT, "likes": NEXT}, MIDNIGHT)
+    done = loaded(back).target
+    assert done.cutoff == MIDNIGHT and done.write_time == back.target.write_time + 1
+    again = plan(NAMES, {"plays": done, "likes": done}, NEXT.cutoff, held=True)
+    assert again and again.target.write_time > done.write_time
