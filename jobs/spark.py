@@ -45,4 +45,6 @@ def _point(spark: SparkSession, cluster: str, layer: CassandraSettings) -> None:
         spark.conf.set(f"{cluster}/spark.cassandra.connection.{name}", value)
     if layer.username:
         spark.conf.set(f"{cluster}/spark.cassandra.auth.username", layer.username)
-        spark.conf.set(f"{cluster}/spark.cassandra.auth.password", layer.password or "")
+        spark.conf.set(
+            f"{cluster}/spark.cassandra.auth.password", layer.password.get_secret_value() if layer.password else ""
+        )

@@ -139,7 +139,11 @@ class Connection:
         self._cluster = Cluster(
             settings.hosts,
             port=settings.port,
-            auth_provider=PlainTextAuthProvider(settings.username, settings.password) if settings.username else None,
+            auth_provider=PlainTextAuthProvider(
+                settings.username, settings.password.get_secret_value() if settings.password else ""
+            )
+            if settings.username
+            else None,
             execution_profiles={EXEC_PROFILE_DEFAULT: profile},
             connect_timeout=self._timeout,
             control_connection_timeout=self._timeout,

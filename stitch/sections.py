@@ -1,6 +1,7 @@
 """The tables of the settings file, each a type: what can be set, its unit and its default. Values only.
 
-A duration is text, `"15m"`; a name that a table does not have is a mistake, not a comment.
+A duration is text, `"15m"`; a name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
+environment or a file that it names (stitch.settings), and prints as asterisks.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -39,6 +40,21 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TlsSettings(Section):
+    """TLS to a system: PEM files, the same for the clients of Python and of the JVM.
+
+    ca_file:           the authorities that servers are checked against (default: those that the machine knows)
+    certificate_file:  the client's own certificate and its chain, with key_file, where servers ask for one (mTLS)
+    verify_hostname:   whether a server's certificate must name the host that was asked for
+    """
+
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    key_password: SecretStr | None = None
+    verify_hostname: bool = True
+
+
 class KafkaSettings(Section):
     bootstrap_servers: str = "127.0.0.1:19092"
     topic: str = Field(default="events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
@@ -46,14 +62,14 @@ class KafkaSettings(Section):
 
 
 class CassandraSettings(Section):
-    """One layer's cluster. `password` comes from the environment only."""
+    """One layer's cluster."""
 
     hosts: list[str] = ["127.0.0.1"]
     port: Port = 19042
     keyspace: Identifier
     datacenter: str = "datacenter1"
     username: str | None = None
-    password: str | None = None
+    password: SecretStr | None = None
 
 
 class RealtimeSettings(CassandraSettings):

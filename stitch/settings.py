@@ -1,8 +1,8 @@
 """One TOML file and the environment, made into typed settings, with every mistake reported at once.
 
 The file holds values only: where things are, what an event looks like, and the counters. Each value can be
-overridden by the environment (`STITCH_REALTIME__PORT=9043`); secrets (passwords) are taken from there alone,
-so that no file and no process list shows them.
+overridden by the environment (`STITCH_REALTIME__PORT=9043`). Secrets are taken from there alone, by value
+(`STITCH_REALTIME__PASSWORD`) or from a file (`STITCH_REALTIME__PASSWORD_FILE`), so that no settings file shows them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import hashlib
 import json
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -134,13 +136,13 @@ def load_settings(path: str | Path | None = None) -> Settings:
         raise SettingsError(f"no settings file at {file}: name one with --config or STITCH_CONFIG") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
-    secrets = [
-        f"  {layer}.password: a secret; set STITCH_{layer.upper()}__PASSWORD instead"
-        for layer in ("realtime", "batch")
-        if "password" in parsed.get(layer, {})
-    ]
-    if secrets:
-        raise SettingsError("\n".join([f"{file} cannot be used:", *secrets]))
+    in_the_file = [path for path in secret_paths(Settings) if _has(parsed, path)]
+    if in_the_file:
+        lines = [
+            f"  {'.'.join(path)}: a secret; set {_variable(path)} (or {_variable(path)}_FILE) instead"
+            for path in in_the_file
+        ]
+        raise SettingsError("\n".join([f"{file} cannot be used:", *lines]))
 
     class FromFile(Settings):
         @classmethod
@@ -152,7 +154,9 @@ def load_settings(path: str | Path | None = None) -> Settings:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+            source = cast(EnvSettingsSource, env_settings)
+            source.env_vars = _with_secrets_of_files(source.env_vars)
+            return source, TomlConfigSettingsSource(settings_cls, toml_file=file)
 
     try:
         return FromFile()  # type: ignore[call-arg]
@@ -169,3 +173,41 @@ def _one_line(mistake: Any) -> str:
     if mistake["type"] == "extra_forbidden":
         message = "unknown setting"
     return f"  {path}: {message}" if path else f"  {message}"
+
+
+def secret_paths(model: type[BaseModel], within: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The path of every secret of the settings: ("realtime", "password"), …"""
+    found: list[tuple[str, ...]] = []
+    for name, field in model.model_fields.items():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if kind is SecretStr:
+                found.append((*within, name))
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                found += secret_paths(kind, (*within, name))
+    return found
+
+
+def _with_secrets_of_files(environment: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The environment (names in lower case) with the secrets that its `…_FILE` variables point at."""
+    found = dict(environment)
+    for path in secret_paths(Settings):
+        name = _variable(path).lower()
+        file = found.pop(f"{name}_file", None)
+        if file:
+            try:
+                found[name] = Path(file).read_text("utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(f"{_variable(path)}_FILE cannot be read: {error}") from None
+    return found
+
+
+def _variable(path: tuple[str, ...]) -> str:
+    return "STITCH_" + "__".join(path).upper()
+
+
+def _has(document: Any, path: tuple[str, ...]) -> bool:
+    for part in path:
+        if not isinstance(document, dict) or part not in document:
+            return False
+        document = document[part]
+    return True

@@ -46,7 +46,11 @@ def forget_connections(spark: SparkSession) -> None:
 @contextmanager
 def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
     """A driver session on the layer's cluster. Raises Unreachable, with the way out, where there is none or no schema."""
-    auth = PlainTextAuthProvider(layer.username, layer.password or "") if layer.username else None
+    auth = (
+        PlainTextAuthProvider(layer.username, layer.password.get_secret_value() if layer.password else "")
+        if layer.username
+        else None
+    )
     cluster = Cluster(
         layer.hosts,
         port=layer.port,

@@ -40,7 +40,11 @@ def layer_statements(layer: str, **values: Any) -> list[str]:
 @contextmanager
 def connected(layer: CassandraSettings) -> Iterator[Any]:
     """A driver session on the layer's cluster, closed in the end."""
-    auth = PlainTextAuthProvider(layer.username, layer.password) if layer.username else None
+    auth = (
+        PlainTextAuthProvider(layer.username, layer.password.get_secret_value() if layer.password else "")
+        if layer.username
+        else None
+    )
     profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy(layer.datacenter), request_timeout=60)
     cluster = Cluster(
         layer.hosts,

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from stitch.settings import SettingsError, load_settings
 
@@ -41,8 +42,20 @@ def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("STITCH_REALTIME__PASSWORD", "secret")
     monkeypatch.setenv("STITCH_STREAMING__INGEST_WINDOW", "1m")
     settings = load_settings(write(tmp_path, "[realtime]\nport = 1\n" + PLAYS))
-    assert (settings.realtime.port, settings.realtime.password) == (9043, "secret")
+    assert (settings.realtime.port, settings.realtime.password) == (9043, SecretStr("secret"))
+    assert "secret" not in str(settings)
     assert settings.streaming.ingest_window == timedelta(minutes=1)
+
+
+def test_a_secret_may_come_from_a_file_that_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "password").write_text("from a file\n", "utf-8")
+    monkeypatch.setenv("STITCH_BATCH__PASSWORD_FILE", str(tmp_path / "password"))
+    assert load_settings(write(tmp_path, PLAYS)).batch.password == SecretStr("from a file")
+    monkeypatch.setenv("STITCH_BATCH__PASSWORD_FILE", str(tmp_path / "nothing"))
+    with pytest.raises(SettingsError, match=r"STITCH_BATCH__PASSWORD_FILE cannot be read: .*No such file"):
+        load_settings(write(tmp_path, PLAYS))
 
 
 def test_the_file_is_named_by_the_environment_where_no_option_is(
@@ -72,7 +85,10 @@ MISTAKES = {
     "a window that does not divide an hour": ('[streaming]\ningest_window = "7m"\n' + PLAYS, "must divide an hour"),
     "two counters of one name": (PLAYS + PLAYS, "named more than once: plays"),
     "a summed field without a type": (PLAYS.replace("1", '"duration_s"'), "events.types must say it is an int"),
-    "a password in the file": ('[batch]\npassword = "x"\n' + PLAYS, "set STITCH_BATCH__PASSWORD instead"),
+    "a password in the file": (
+        '[batch]\npassword = "x"\n' + PLAYS,
+        "set STITCH_BATCH__PASSWORD (or STITCH_BATCH__PASSWORD_FILE) instead",
+    ),
     "a path that ends within another": (
         '[events]\npaths = { track_id = "track", label = "track.label" }\n'
         + PLAYS.replace('key = "track_id"', 'key = "track_id"\nmember = "label"'),
