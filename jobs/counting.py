@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared
-from jobs.frames.events import DECODED, DECODER, accepted, decode, fields_type
+from jobs.frames.events import DECODED, accepted, decode, fields_type
 from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
@@ -69,7 +69,7 @@ def count_windows(
     )
     wanted = not_excluded(spark, decoded, settings).observe(valid, F.count(F.when(new, 1)).alias("wanted"))
     # The earliest of each event_id: one that came before `since` is counted already.
-    first = deduplicated(wanted).where(new).observe(kept, F.count(F.lit(1)).alias("events"))
+    first = deduplicated(wanted, settings.events.identity).where(new).observe(kept, F.count(F.lit(1)).alias("events"))
 
     def facts() -> Facts:
         records, rejected = read.get["records"], read.get["rejected"]
@@ -83,11 +83,12 @@ def count_windows(
 
 def read_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
     """The log decoded (DECODED): as the archive did where the decoder is the same, else anew from the payloads."""
-    decoder = settings.decoder(DECODER)
-    anew = decode(read_log(spark, settings.log, since, until, decoder), settings).select(*DECODED)
+    decoder = settings.decoder
+    records = read_log(spark, settings.log, since, until, decoder)
+    anew = decode(records, settings, ["partition", "offset", "timestamp"])
     if settings.log.origin != "archive":
         return anew
-    known = read_decoded(spark, settings.log, since, until, decoder, fields_type(settings)).select(*DECODED)
+    known = read_decoded(spark, settings.log, since, until, decoder, fields_type(settings.rules)).select(*DECODED)
     return known.unionByName(anew)
 
 
@@ -111,14 +112,18 @@ def judged(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataF
 
 def first_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
     """The events that count: valid, not excluded, the first of each event_id in the range."""
-    return deduplicated(not_excluded(spark, read_events(spark, settings, since, until), settings))
+    wanted = not_excluded(spark, read_events(spark, settings, since, until), settings)
+    return deduplicated(wanted, settings.events.identity)
 
 
 def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
     """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes them."""
     events = accepted(not_excluded(spark, read_events(spark, settings, since, until), settings))
     placed = windowed(events, settings.streaming.ingest_window)
-    return increments(once_per_window(placed) if settings.streaming.deduplicate else placed, settings.counters)
+    return increments(
+        once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed,
+        settings.counters,
+    )
 
 
 def compared_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:

@@ -77,10 +77,10 @@ def published_offsets(settings: Settings) -> dict[int, int] | None:
 
 def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
     """Records → increments: one row per ingest window and bucket."""
-    events = accepted(decode(records, settings))  # timestamp, event_id, type, occurred_at, fields…
+    events = accepted(decode(records, settings, ["timestamp"]))  # timestamp, event_id, type, occurred_at, fields
     timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
-    placed = windowed(timed, settings.streaming.ingest_window)  # ingest_window, event_id, type, occurred_at, fields…
-    once = once_per_window(placed) if settings.streaming.deduplicate else placed
+    placed = windowed(timed, settings.streaming.ingest_window)  # ingest_window, event_id, type, occurred_at, fields
+    once = once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed
     return increments(once, settings.counters)  # counter, key, member, ingest_window, bucket, count, write_time
 
 

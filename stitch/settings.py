@@ -12,6 +12,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -25,6 +26,8 @@ from pydantic_settings import (
 )
 
 from stitch.counters import Counter
+from stitch.decoding import OWN, VERSION, Rules
+from stitch.decoding import Field as RuleOfField
 from stitch.errors import StitchError
 from stitch.sections import (
     BatchSettings,
@@ -113,15 +116,35 @@ class Settings(BaseSettings):
     def fields(self) -> dict[str, tuple[str, str]]:
         """name → (dotted path, type) of every field that a counter reads or the file declares."""
         names = {name for counter in self.counters for name in counter.fields}
-        names |= set(self.events.paths) | set(self.events.types)
+        names |= set(self.events.paths) | set(self.events.types) | (set(self.events.identity) - set(OWN))
         return {
             name: (self.events.paths.get(name, name), self.events.types.get(name, "string")) for name in sorted(names)
         }
 
-    def decoder(self, version: int) -> str:
-        """A name for how records are decoded: the events' settings and the version of the code that follows them."""
-        said = self.events.model_dump(mode="json") | {"fields": self.fields, "version": version}
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    @property
+    def rules(self) -> Rules:
+        """What decides how a record is decoded."""
+        events = self.events
+        amounts = {name for counter in self.counters for name in counter.weight_fields}
+
+        def most(name: str, kind: str) -> int | None:
+            return events.max_text if kind == "string" else events.max_amount if name in amounts else None
+
+        return Rules(
+            events.event_id,
+            events.type,
+            events.occurred_at,
+            tuple(events.identity),
+            events.epoch,
+            events.max_past // timedelta(microseconds=1),
+            events.max_future // timedelta(microseconds=1),
+            tuple(RuleOfField(name, path, kind, most(name, kind)) for name, (path, kind) in self.fields.items()),
+        )
+
+    @property
+    def decoder(self) -> str:
+        """A name for how records are decoded: the rules, and the version of the code that follows them."""
+        return hashlib.sha256(json.dumps([VERSION, self.rules]).encode()).hexdigest()[:12]
 
 
 def load_settings(path: str | Path | None = None) -> Settings:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import floor_to
+from jobs.frames.events import field
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
 
@@ -26,12 +28,12 @@ def contiguous(offsets: DataFrame) -> DataFrame:
     )
 
 
-def conserved(judged: DataFrame, ingest_window: timedelta) -> DataFrame:
+def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[str] = ("event_id",)) -> DataFrame:
     """Decoded records with a verdict → per ingest window: appended (by offsets), counted, duplicates, rejected, excluded
     (by content)."""
     window = floor_to(F.col("timestamp"), int(ingest_window.total_seconds())).alias("ingest_window")
     order = ("timestamp", "partition", "offset")
-    same = Window.partitionBy("verdict", "event_id").orderBy(*order)
+    same = Window.partitionBy("verdict", *[field(name) for name in identity]).orderBy(*order)
     rows = judged.select(window, "partition", "offset", "verdict", (F.row_number().over(same) == 1).alias("first"))
 
     def of(verdict: str, first: bool | None = None) -> Column:

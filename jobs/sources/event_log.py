@@ -20,15 +20,16 @@ from jobs.sources.segments import segments
 from stitch.sections import LogSettings
 
 FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
-RAW = f"partition int, offset bigint, timestamp timestamp, value binary, {FOLDERS}"
+RAW = f"partition int, offset bigint, timestamp timestamp, timestamp_type int, value binary, {FOLDERS}"
 DECODED = (
     "partition int, offset bigint, timestamp timestamp, event_id string, type string, occurred_at timestamp, "
-    f"reject_reason string, fields {{fields_type}}, {FOLDERS}"
+    f"notes array<string>, reject_reason string, fields {{fields_type}}, {FOLDERS}"
 )
 
 
 def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime, decoder: str) -> DataFrame:
-    """Records with `since` ≤ timestamp < `until` that this decoder has not decoded: (partition, offset, timestamp, value)."""
+    """Records with `since` ≤ timestamp < `until` that this decoder has not decoded: (partition, offset, timestamp,
+    timestamp_type, value). The type is null where the log says nothing of it: its timestamps are trusted."""
     _check_there(log)
     try:
         if log.origin == "archive":
@@ -40,7 +41,7 @@ def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, unti
         raise JobError(
             f"the event log {log.path} cannot be read as {log.origin}: {error.getMessage() or error}"
         ) from None
-    return records.select("partition", "offset", "timestamp", "value")
+    return records.select("partition", "offset", "timestamp", "timestamp_type", "value")
 
 
 def read_decoded(
@@ -129,6 +130,7 @@ def _foreign(spark: SparkSession, log: LogSettings) -> DataFrame:
         F.lit(0).alias("partition"),
         F.xxhash64("text").alias("offset"),
         timestamp.alias("timestamp"),
+        F.lit(None).cast("int").alias("timestamp_type"),
         F.encode("text", "UTF-8").alias("value"),
     )
 

@@ -21,7 +21,10 @@ CREATOR_PLAYS = Counter(name="creator_plays", key="creator_id", member="track_id
 SECONDS = Counter(name="seconds", key="track_id", weights={"play": "duration_s"}, resolution="15m")
 GERMAN = Counter(name="german", key="track_id", weights={"play": 1}, where="country = 'DE' and duration_s >= 30")
 
-EVENT = "timestamp timestamp, type string, occurred_at timestamp, track_id string, creator_id string, country string, duration_s bigint"
+EVENT = (
+    "timestamp timestamp, event_id string, type string, occurred_at timestamp, "
+    "fields struct<track_id: string, creator_id: string, country: string, duration_s: bigint>"
+)
 
 
 def at(day: int, hour: int, minute: int = 0) -> datetime:
@@ -29,7 +32,7 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
 
 
 def events(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
-    return spark.createDataFrame([(at(29, 23), *row) for row in rows], EVENT)
+    return spark.createDataFrame([(at(29, 23), "e1", *row[:2], row[2:]) for row in rows], EVENT)
 
 
 def weighed(spark: SparkSession, counter: Counter, *rows: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -117,7 +120,7 @@ def test_of_two_records_with_one_event_id_the_first_appended_counts(spark: Spark
         ],
         schema,
     )
-    assert sorted(row.track_id for row in deduplicated(decoded).collect()) == ["first", "other"]
+    assert sorted(row.fields.track_id for row in deduplicated(decoded).collect()) == ["first", "other"]
 
 
 def totals_frame(spark: SparkSession, *rows: tuple[str, int]) -> DataFrame:

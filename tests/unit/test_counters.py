@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stitch.counters import Counter, condition_fields
+from stitch.conditions import condition_fields
+from stitch.counters import Counter
 
 PLAYS: dict[str, Any] = {"name": "plays", "key": "track_id", "weights": {"play": 1}}
 
