@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 DEEPEST = 500  # levels of nesting: below what the stack of any worker holds, so that all decide alike
+SHALLOW = 2 * DEEPEST  # bytes that cannot be nested deeper
 _MAGIC = (
     (b"\x1f\x8b", "gzip"),
     (b"\x28\xb5\x2f\xfd", "Zstandard"),
@@ -34,7 +35,7 @@ _PLACE = re.compile(r" \(byte \d+\)$")
 
 def too_deep(value: bytes) -> bool:
     """Whether the JSON is nested deeper than DEEPEST."""
-    if len(value) <= 2 * DEEPEST:
+    if len(value) <= SHALLOW:
         return False
     deep = 0
     for bracket in _BRACKET.finditer(_STRING.sub(b"", value)):
@@ -70,13 +71,13 @@ def _behind_the_first(value: bytes, said: str) -> str:
 def _broken(value: bytes, said: str) -> str:
     if value.lstrip()[:1] == b"<":
         return "XML or HTML"
-    if _BINARY.match(value):
+    if not value.lstrip().startswith(b"{") and _BINARY.search(value):
         return "binary, such as Protocol Buffers"
     bare = _STRING.sub(b'""', value)
-    if number := _NO_NUMBER.search(bare):
-        return f"{number[1].decode()[:20]} is no number of JSON"
     if _SINGLE_QUOTES.search(bare):
         return "single quotes"
+    if number := _NO_NUMBER.search(bare):
+        return f"{number[1].decode()[:20]} is no number of JSON"
     if _COMMENT.search(bare):
         return "a comment"
     if _SURROGATE.search(value) and ("surrogate" in said or "truncated" in said or "escape" in said):
