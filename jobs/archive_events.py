@@ -21,7 +21,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from jobs.continuity import check_offsets, made_again
 from jobs.errors import run
-from jobs.frames.events import DECODED, decode
+from jobs.frames.events import DECODED, decode, observed
 from jobs.queries import Stop, keep_running, print_progress
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.event_log import archived_offsets, last_appended
@@ -100,7 +100,7 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_da
             check_continuity(spark, settings, checkpoint.next_offsets() or starting or {}, accept_data_loss)
             records = read_topic(spark, settings.kafka, settings.streaming, starting, accept_data_loss)
             return (
-                log_rows(decode(records, settings, RECORD), settings.decoder)
+                log_rows(observed(decode(records, settings, RECORD)), settings.decoder)
                 .writeStream.queryName(JOB)
                 .format("parquet")
                 .option("path", str(segment.path))

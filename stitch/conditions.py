@@ -103,6 +103,8 @@ def _is_field(word: str, before: re.Match[str] | None, after: re.Match[str] | No
         return False
     if word in _TYPES and ((after and after["text"]) or (before and (before[0].lower() == "as" or before[0] == ":"))):
         return False  # DATE '2024-02-29', cast(x AS int), x::int
+    if word == "interval" and after and after["number"]:
+        return False
     return not (after and after[0] == "(") and not (before and before[0] == ".")
 
 

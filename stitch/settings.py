@@ -13,6 +13,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -91,6 +92,36 @@ class Settings(BaseSettings):
             for outer in sorted(paths)
             for inner in sorted(paths)
             if inner.startswith(f"{outer}.")
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def names_of_fields_are_told_apart(self) -> Settings:
+        own = {name for names in (self.events.paths, self.events.types) for name in names if name in OWN}
+        wrong = [
+            f"events: {name!r} is an event's own, a text (occurred_at an instant), and events.{name} is its path"
+            for name in sorted(own)
+        ]
+        names = sorted({*self.fields, *OWN}, key=lambda name: (name.lower(), name))
+        wrong += [
+            f"counters, events: the fields {one!r} and {other!r} differ by case only: SQL takes them for one"
+            for one, other in pairwise(names)
+            if one.lower() == other.lower()
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def weights_are_bounded(self) -> Settings:
+        most = self.events.max_amount
+        wrong = [
+            f"counters.{counter.name}.weights: {weight} is beyond ±events.max_amount ({most})"
+            for counter in self.counters
+            for weight in counter.weights.values()
+            if isinstance(weight, int) and abs(weight) > most
         ]
         if wrong:
             raise ValueError("; ".join(wrong))

@@ -10,6 +10,8 @@ from pyspark.sql import functions as F
 
 from jobs.frames.contributions import floor_to
 from jobs.frames.events import field
+from jobs.frames.sums import saturating_sum
+from stitch.amounts import MOST_SUM
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
 
@@ -55,9 +57,9 @@ def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[st
 
 def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) -> DataFrame:
     """The keys and members whose sums by granularity disagree: (counter, key, member, sums: map). A key that a running
-    load is writing is left out."""
+    load is writing is left out, and one with a row at the bound of sums, which says no more than that it is there."""
     by_level = totals.groupBy("counter", "key", "member", "granularity").agg(
-        F.sum("count").alias("sum"), F.max("cutoff").alias("newest")
+        saturating_sum("count").alias("sum"), F.max(F.abs("count")).alias("largest"), F.max("cutoff").alias("newest")
     )
     of_key = by_level.groupBy("counter", "key", "member").agg(
         F.map_from_entries(F.collect_list(F.struct("granularity", "sum"))).alias("sums"),
@@ -65,9 +67,11 @@ def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) 
         F.max("sum").alias("most"),
         F.count(F.lit(1)).alias("levels"),
         F.max("newest").alias("newest"),
+        F.max("largest").alias("largest"),
     )
     levels = F.create_map(
         *[F.lit(part) for counter in counters for part in (counter.name, len(granularities_of(counter)))]
     )
     unequal = (F.col("least") != F.col("most")) | (F.col("levels") != levels[F.col("counter")])
-    return of_key.where(unequal & (F.col("newest") <= F.lit(cutoff))).select("counter", "key", "member", "sums")
+    told = (F.col("newest") <= F.lit(cutoff)) & (F.col("largest") < MOST_SUM)
+    return of_key.where(unequal & told).select("counter", "key", "member", "sums")

@@ -24,11 +24,9 @@ def contributions(events: DataFrame, counters: list[Counter], *keep: str) -> Dat
     by_type = {event_type: _amounts(event_type, counters) for counter in counters for event_type in counter.weights}
     # An event type's own array: an event is not asked by counters that do not weigh its type.
     amounts = reduce(lambda chain, t: chain.when(F.col("type") == t, F.array(*by_type[t])), by_type, F)
+    _check_conditions(events, counters)
     weighed = events.where(F.col("type").isin(*by_type))
-    try:
-        exploded = weighed.select(*keep, "occurred_at", F.explode(amounts).alias("c"))
-    except AnalysisException as error:
-        raise JobError(f"a condition (counters.….where) does not fit the types of its fields: {_said(error)}") from None
+    exploded = weighed.select(*keep, "occurred_at", F.explode(amounts).alias("c"))
     added = exploded.where(F.col("c.key").isNotNull())
     return added.select(*keep, "c.counter", "c.key", "c.member", _bucket(counters).alias("bucket"), "c.amount")
 
@@ -82,6 +80,21 @@ def _condition(counter: Counter, condition: str) -> Column:
         return F.expr(qualified(condition, lambda name: f"`{name}`" if name in OWN else f"fields.`{name}`"))
     except ParseException as error:
         raise JobError(f"counters.{counter.name}.where is not a SQL condition: {condition!r}: {_said(error)}") from None
+
+
+def _check_conditions(events: DataFrame, counters: list[Counter]) -> None:
+    """Raises JobError for a condition that Spark cannot use, or that could decide otherwise on a replay."""
+    nothing = events.sparkSession.createDataFrame([], events.schema)
+    for counter in counters:
+        if not counter.where:
+            continue
+        where = f"counters.{counter.name}.where"
+        try:
+            plan = nothing.where(_condition(counter, counter.where))._jdf.queryExecution().analyzed()
+        except AnalysisException as error:
+            raise JobError(f"{where} does not fit the types of its fields: {_said(error)}") from None
+        if not plan.deterministic():
+            raise JobError(f"{where} answers otherwise on each replay: {counter.where!r}; it may ask the event alone")
 
 
 def _said(error: CapturedException) -> str:

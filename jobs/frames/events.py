@@ -42,6 +42,18 @@ def fields_type(rules: Rules) -> str:
     return f"struct<{', '.join(columns or ['none: string'])}>"
 
 
+def observed(decoded: DataFrame) -> DataFrame:
+    """The same; how many records are rejected, and how many fields absent because something was wrong with them, stands in
+    the query's progress as the observation `decoded`."""
+    return decoded.observe("decoded", F.count("reject_reason").alias("rejected"), noted().alias("noted"))
+
+
+def noted(among: Column | None = None) -> Column:
+    """How many fields (of some records) are absent because something was wrong with them."""
+    some = F.col("notes").isNotNull() if among is None else F.col("notes").isNotNull() & among
+    return F.coalesce(F.sum(F.when(some, F.size("notes"))), F.lit(0))
+
+
 def accepted(decoded: DataFrame) -> DataFrame:
     """Decoded records → events: (timestamp, event_id, type, occurred_at, fields), rejected ones left out."""
     events = decoded.where(F.col("reject_reason").isNull())

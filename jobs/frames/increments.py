@@ -15,8 +15,9 @@ from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
 from jobs.frames.events import field
+from jobs.frames.sums import saturating_sum
+from stitch.amounts import MOST_SUM
 from stitch.counters import Counter
-from stitch.write_time import MOST_MOVEMENT
 
 
 def windowed(events: DataFrame, ingest_window: timedelta) -> DataFrame:
@@ -40,7 +41,7 @@ def increments(windowed: DataFrame, counters: list[Counter]) -> DataFrame:
     """Events with their ingest window → one row per ingest window and bucket (see the select)."""
     weighed = contributions(windowed, counters, "ingest_window")
     summed = weighed.groupBy("ingest_window", "counter", "key", "member", "bucket").agg(
-        F.sum("amount").alias("count"), F.sum(F.abs("amount")).alias("movement")
+        saturating_sum("amount").alias("count"), saturating_sum(F.abs("amount")).alias("movement")
     )
     start = F.col("ingest_window.start")
     return summed.select(
@@ -51,5 +52,5 @@ def increments(windowed: DataFrame, counters: list[Counter]) -> DataFrame:
         start.alias("ingest_window"),
         "bucket",
         "count",
-        (F.unix_micros(start) + F.least("movement", F.lit(MOST_MOVEMENT))).alias("write_time"),
+        (F.unix_micros(start) + F.least("movement", F.lit(MOST_SUM))).alias("write_time"),
     )

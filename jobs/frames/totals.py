@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.frames.contributions import floor_to
 from jobs.frames.events import field
+from jobs.frames.sums import saturating_sum
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
 from stitch.decoding import OWN
@@ -32,10 +33,10 @@ def deduplicated(decoded: DataFrame, identity: Sequence[str] = ("event_id",)) ->
 
 def totals(contributions: DataFrame, counters: list[Counter]) -> DataFrame:
     """(counter, key, member, bucket, amount) → (counter, key, member, granularity, bucket, count)."""
-    finest = contributions.groupBy("counter", "key", "member", "bucket").agg(F.sum("amount").alias("count"))
+    finest = contributions.groupBy("counter", "key", "member", "bucket").agg(saturating_sum("amount").alias("count"))
     rolled = finest.withColumn("g", F.explode(_buckets(counters)))
     keys = ["counter", "key", "member", F.col("g.granularity").alias("granularity"), F.col("g.start").alias("bucket")]
-    return rolled.groupBy(*keys).agg(F.sum("count").alias("count")).select(*ROW, "count")
+    return rolled.groupBy(*keys).agg(saturating_sum("count").alias("count")).select(*ROW, "count")
 
 
 def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
@@ -45,7 +46,7 @@ def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
     )
     return (
         both.groupBy(*ROW)
-        .agg(F.sum("count").alias("count"), F.max("changed").alias("changed"))
+        .agg(saturating_sum("count").alias("count"), F.max("changed").alias("changed"))
         .select(*ROW, "count", "changed")
     )
 
