@@ -28,6 +28,6 @@ if ! .venv/bin/python -m stitch.local.java --quiet; then
   .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements-java.lock
   .venv/bin/python -m stitch.local.java
 fi
-.venv/bin/python -m stitch.local.jars
+.venv/bin/python -m stitch.local.fetch_jars
 .venv/bin/python -m stitch.local.assets
 echo "[setup] done"
