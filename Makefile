@@ -8,6 +8,8 @@ STITCH := $(BIN)/stitch
 UV_VERSION := 0.13.9
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
+# uv has certificates of its own, but a company's are in the machine's store (with none at all, uv would stop).
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/* /System/Library/Keychains),true,false)
 
 .PHONY: help
 help: ## print this help
