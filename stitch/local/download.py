@@ -22,7 +22,7 @@ from stitch.local.repository import MIRROR, Repository
 
 ATTEMPTS = 5  # in a row without a byte; a slow line that is cut again and again still gets there
 TIMEOUT = (15, 30)  # seconds to connect, and between two bytes
-CHUNK = 1 << 16
+CHUNK = 1 << 14  # what a cut can lose
 
 
 class Stopped(Exception):
@@ -131,9 +131,9 @@ def explained(error: Exception, jar: Jar, where: Repository) -> str:
     if status in (401, 403):
         return text + f"it answered {status}. Does it want credentials? {_credentials(where)}"
     if status == 404:
-        return text + f"it does not have {jar.path} (404). {_where_from(where)}"
+        return text + f"it does not have {jar.path} (404): {_where_from(where)}"
     if status:
-        return text + f"it answered {status}. {_where_from(where)}"
+        return text + f"it answered {status}, {ATTEMPTS} times. Try again later, or elsewhere: {_where_from(where)}"
     if isinstance(error, requests.Timeout):
         return text + f"it did not answer in time, {ATTEMPTS} times. {_how_to_reach(where)}"
     return text + f"{_reason(error)}. {_how_to_reach(where)}"
@@ -178,7 +178,9 @@ def _credentials(where: Repository) -> str:
 
 
 def _where_from(where: Repository) -> str:
-    return f"It is named by {where.named_by}; {MIRROR} names another repository in Maven's layout"
+    if where.named_by == MIRROR:
+        return f"{MIRROR} is to name a mirror of Maven's central repository, in Maven's layout"
+    return f"it is named by {where.named_by}, and {MIRROR} names another"
 
 
 def _how_to_reach(where: Repository) -> str:

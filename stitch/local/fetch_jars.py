@@ -65,8 +65,9 @@ def fetch(sets: Sequence[JarSet], where: Repository, first_pause: float = 0.5) -
 
 
 def _there_already(jar: Jar, targets: Sequence[Path]) -> bool:
-    """Whether one of the folders has it; then all have."""
-    found = next((path for path in targets if size(path) == jar.size and sha256(path) == jar.sha256), None)
+    """Whether a folder has it, of another set by an earlier lock perhaps; then all of `targets` have."""
+    looked_at = [*targets, *sorted((folders.CACHE / "jars").glob(f"*/{jar.file_name}"))]
+    found = next((path for path in looked_at if size(path) == jar.size and sha256(path) == jar.sha256), None)
     if found:
         _place(found, [path for path in targets if path != found])
     return found is not None

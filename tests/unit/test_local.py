@@ -104,7 +104,7 @@ def test_fetched_jars_take_the_place_of_the_packages_they_were_resolved_from_and
     folder.mkdir(parents=True)
     for name in ("b.jar", "a.jar"):
         (folder / name).touch()
-    (folder / jars.MARKER).write_text("\n".join(jars.SPARK.packages), "utf-8")
+    jars.SPARK.mark_complete()
     fetched = properties(defaults, jars.SPARK)
     assert (
         f"spark.jars {folder}/a.jar,{folder}/b.jar\n" in fetched and "packages" not in fetched and "ivy" not in fetched
