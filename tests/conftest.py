@@ -124,13 +124,17 @@ def needs(program: str) -> str:
 
 @pytest.fixture(scope="session")
 def spark(request: pytest.FixtureRequest) -> Any:
-    """pytest-spark's session with the packages and settings of conf/spark-defaults.conf. One JVM for the whole run, for a
-    job that starts cold spends twenty seconds on warming up."""
+    """pytest-spark's session with the jars and settings that `stitch submit` gives to jobs. One JVM for the whole
+    run, for a job that starts cold spends twenty seconds on warming up."""
+    from stitch.local.jars import SPARK
     from stitch.local.java import java_home
+    from stitch.submit import DEFAULTS, properties
 
+    defaults = request.getfixturevalue("tmp_path_factory").mktemp("spark") / "defaults.conf"
+    defaults.write_text(properties(DEFAULTS.read_text("utf-8"), SPARK), "utf-8")
     os.environ["JAVA_HOME"] = str(java_home())
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYSPARK_SUBMIT_ARGS"] = "--properties-file conf/spark-defaults.conf pyspark-shell"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {defaults} pyspark-shell"
     return request.getfixturevalue("spark_session")
 
 

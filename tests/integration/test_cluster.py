@@ -17,9 +17,10 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from stitch.local.jars import SPARK
 from stitch.local.process import accepts
 from stitch.settings import load_settings
-from stitch.submit import ROOT, environment
+from stitch.submit import DEFAULTS, ROOT, environment, properties
 from tests.conftest import Reader, Stack, free_ports, run_in, write_config
 
 BIN = Path(sys.executable).parent
@@ -88,9 +89,10 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
         kafka={"bootstrap_servers": "127.0.0.1:1"},
         log={"path": str(tmp_path / "foreign"), "origin": "json", "ingest_time": "folder:day"},
     )
-    properties = ROOT / "conf/spark-defaults.conf"
+    defaults = tmp_path / "spark.conf"
+    defaults.write_text(properties(DEFAULTS.read_text("utf-8"), SPARK), "utf-8")
     command = [
-        str(BIN / "spark-submit"), "--properties-file", str(properties), "--master", master,
+        str(BIN / "spark-submit"), "--properties-file", str(defaults), "--master", master,
         "--py-files", str(wheel(tmp_path / "dist")), str(ROOT / "jobs/batch_totals.py"),
         "--config", str(config), "--cutoff", "2024-03-01T00:00:00Z",
     ]  # fmt: skip
