@@ -147,4 +147,4 @@ def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

@@ -11,11 +11,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
 
 
 class ExclusionError(StitchError):
     """A file of exclusions cannot be used; the message lists every bad line, and nothing was changed."""
+
+    exit_status = ExitStatus.USAGE
 
 
 def parse(text: str, fields: Collection[str], name: str) -> dict[str, list[str]]:

@@ -25,7 +25,7 @@ from pydantic_settings import (
 )
 
 from stitch.counters import Counter
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
 from stitch.sections import (
     BatchSettings,
     EventSettings,
@@ -42,6 +42,8 @@ DEFAULT_CONFIG = Path("conf/stitch.toml")
 
 class SettingsError(StitchError):
     """The settings cannot be used; the message lists every mistake with its path, and nothing was started."""
+
+    exit_status = ExitStatus.USAGE
 
 
 class Settings(BaseSettings):

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.errors import JobError
+from jobs.errors import BadOption, NotYet
 from stitch.cutoff import Published
 from stitch.runs import HalfLoaded, Run, folder
 
@@ -32,13 +32,13 @@ _MARK = "_PUBLISHED"  # Spark does not read files that begin so
 
 @contextmanager
 def only_one(snapshots: str) -> Iterator[None]:
-    """Hold the folder's lock. Raises JobError where another run holds it."""
+    """Hold the folder's lock. Raises NotYet where another run holds it."""
     Path(snapshots).mkdir(parents=True, exist_ok=True)
     with Path(snapshots, ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise JobError(
+            raise NotYet(
                 f"another run works on {snapshots} at this moment: let it end (two that load at once would be exact too, but "
                 "only one can keep the snapshot)"
             ) from None
@@ -102,12 +102,12 @@ def mark_published(snapshots: str, at: Published) -> None:
 
 
 def named(name: str, snapshots: str) -> Published:
-    """The kept snapshot of that name. Raises JobError, naming those there are."""
+    """The kept snapshot of that name. Raises BadOption, naming those there are."""
     match = _NAME.match(name)
     if match and _published(match) in kept(snapshots):
         return _published(match)
     there = ", ".join(folder(snapshots, at).name for at in kept(snapshots)) or "none"
-    raise JobError(f"no snapshot {name!r} in {snapshots}; there are: {there}")
+    raise BadOption(f"no snapshot {name!r} in {snapshots}; there are: {there}")
 
 
 def forget(snapshots: str, keep: int, published: Published) -> None:

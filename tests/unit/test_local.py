@@ -124,7 +124,7 @@ def test_the_schemas_are_filled_in_whole() -> None:
     assert all(text.startswith("CREATE") and "IF NOT EXISTS k" in text and "$" not in text for text in made)
 
 
-def test_a_named_error_is_one_message_and_exit_status_1(tmp_path: Path) -> None:
+def test_a_mistake_in_the_settings_is_one_message_and_exit_status_2(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "local", "status"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith("stitch: no settings file") and "Traceback" not in result.output
