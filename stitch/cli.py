@@ -7,7 +7,6 @@ Cassandra are not loaded to print a help.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 import secrets

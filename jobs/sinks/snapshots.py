@@ -20,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import BadOption, NotYet
 from stitch.cutoff import Published
+from stitch.notes import read_note, write_note
 from stitch.runs import HalfLoaded, Run, folder
 
 SCHEMA = (
@@ -27,6 +28,10 @@ SCHEMA = (
 )
 _NAME = re.compile(r"^cutoff=(\d{8}T\d{6}Z)-r(\d+)$")
 _LOADING = "loading.json"
+_UNKNOWN_LOAD = (
+    "What a run that died had loaded is unknown: remove the file, and run `batch_totals --full` (at its default cutoff) once, "
+    "whose rows replace all"
+)
 _MARK = "_PUBLISHED"  # Spark does not read files that begin so
 
 
@@ -125,15 +130,15 @@ def note_loading(snapshots: str, run: Run) -> None:
     before = half_loaded(snapshots)
     counters = run.recount | (before.recount if before else frozenset())
     note = {"write_time": run.target.write_time, "recount": sorted(counters)}
-    Path(snapshots, _LOADING).write_text(json.dumps(note), "utf-8")
+    write_note(Path(snapshots, _LOADING), json.dumps(note))
 
 
 def half_loaded(snapshots: str) -> HalfLoaded | None:
-    """What a run that died may have loaded in part; None where the last one came to its end."""
+    """What a run that died may have loaded in part; None where the last one came to its end. Raises TornNote."""
     note = Path(snapshots, _LOADING)
     if not note.exists():
         return None
-    said = json.loads(note.read_text("utf-8"))
+    said = read_note(note, ("write_time", "recount"), _UNKNOWN_LOAD)
     return HalfLoaded(said["write_time"], frozenset(said["recount"]))
 
 
