@@ -1,7 +1,6 @@
 """Event log → totals, then publish the cutoff: exact, and exact for readers at every moment of the load.
 
     stitch submit batch_totals [--config conf/stitch.toml] [--cutoff 2026-11-23T00:00:00Z] [--full [--counter plays]]
-    spark-submit --properties-file conf/spark-defaults.conf jobs/batch_totals.py --config conf/stitch.toml
 
 --config   the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --cutoff   count every event appended before this instant, an ingest window's edge (default: the last edge that passed)

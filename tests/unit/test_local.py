@@ -18,7 +18,6 @@ from stitch.local import jars, java, process, stack
 from stitch.local.errors import StackError
 from stitch.local.schema import layer_statements, statements
 from stitch.settings import load_settings
-from stitch.submit import DEFAULTS, ROOT, properties
 from tests.conftest import stack_config
 
 
@@ -91,27 +90,6 @@ def test_half_fetched_jars_are_not_complete(tmp_path: Path, monkeypatch: pytest.
     (jars.KAFKA.folder / "some.jar").touch()
     with pytest.raises(StackError, match="make setup"):
         jars.class_path(jars.KAFKA)
-
-
-def test_fetched_jars_take_the_place_of_the_packages_they_were_resolved_from_and_of_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jars, "CACHE", tmp_path)
-    defaults = DEFAULTS.read_text("utf-8")
-    unfetched = properties(defaults, jars.SPARK)
-    assert "spark.jars.packages com.datastax.spark:" in unfetched and f"spark.jars.ivySettings {ROOT}/conf" in unfetched
-    folder = jars.SPARK.folder
-    folder.mkdir(parents=True)
-    for name in ("b.jar", "a.jar"):
-        (folder / name).touch()
-    (folder / jars.MARKER).write_text("\n".join(jars.SPARK.packages), "utf-8")
-    fetched = properties(defaults, jars.SPARK)
-    assert (
-        f"spark.jars {folder}/a.jar,{folder}/b.jar\n" in fetched and "packages" not in fetched and "ivy" not in fetched
-    )
-    assert "spark.master local[2,4]\n" in fetched and "spark.sql.extensions com.datastax" in fetched
-    more = defaults.replace("spark-sql-kafka-0-10_2.12:3.5.7", "spark-sql-kafka-0-10_2.12:3.5.7,org.example:mine:1")
-    assert "org.example:mine:1" in properties(more, jars.SPARK)
 
 
 def test_a_semicolon_in_a_comment_ends_no_statement_and_quoted_dashes_are_no_comment() -> None:
