@@ -71,8 +71,9 @@ def properties(defaults: str, jars: JarSet, own_jars: Sequence[str] = (), own_pa
     for name, values in (("spark.jars", files), ("spark.jars.packages", packages)):
         if values:
             settings[name] = ",".join(values)
-    settings.setdefault("spark.jars.ivy", f"{ROOT}/.cache/ivy")
-    settings.setdefault("spark.jars.ivySettings", f"{ROOT}/conf/ivysettings.xml")
+    if packages:  # else Ivy would tell of its settings on stdout all the same
+        settings.setdefault("spark.jars.ivy", f"{ROOT}/.cache/ivy")
+        settings.setdefault("spark.jars.ivySettings", f"{ROOT}/conf/ivysettings.xml")
     java = settings.get("spark.driver.extraJavaOptions", "")
     if "log4j2.configurationFile" not in java:
         settings["spark.driver.extraJavaOptions"] = f'{java} "-Dlog4j2.configurationFile={LOG4J.as_uri()}"'.strip()

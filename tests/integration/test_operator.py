@@ -61,17 +61,22 @@ def wait_until(what: Callable[[], Any], seconds: float, told: Callable[[], str])
         time.sleep(0.05)
 
 
+def drivers(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Those of the processes that are Python's and as old."""
+    return [one for one in processes if "python" in one.name() and time.time() - one.create_time() > seconds]
+
+
 MOMENTS = {
     "before there is a child": lambda _: True,
     "while the JVM starts": lambda processes: processes,
-    "when the driver is there": lambda processes: any("python" in process.name() for process in processes),
-    "while Spark starts": lambda processes: any(process.num_threads() > 60 for process in processes),
+    "when the driver is there": lambda processes: drivers(processes, 0),
+    "while Spark starts": lambda processes: drivers(processes, 5),
 }
 
 
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS.keys())
 def test_sigterm_in_the_first_seconds_ends_the_job_and_all_of_it(
-    fresh: Stack, submitted: Submit, log: Path, moment: Callable[[list[psutil.Process]], bool]
+    fresh: Stack, submitted: Submit, log: Path, moment: Callable[[list[psutil.Process]], Any]
 ) -> None:
     job = submitted("streaming_counts")
     wait_until(lambda: moment(processes_of(fresh)), 60, log.read_text)
