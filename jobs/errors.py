@@ -1,4 +1,4 @@
-"""The named errors of the jobs, and how a job's file is run: stitch.exits turns errors into messages and exit statuses."""
+"""The named errors of the jobs, and how a job's file is run: stitch.exits turns errors into exit statuses."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Unreachable(NotYet):
 
 
 def run(main: click.Command) -> None:
-    """Call the main of a job's file and end with its exit status. `python jobs/….py`, without Spark, is `stitch submit`."""
+    """Call the main of a job's file and end with its exit status; without spark-submit, hand it to `stitch submit`."""
     from jobs import parents  # executors import this module too
 
     job, args = Path(sys.argv[0]).stem, sys.argv[1:]

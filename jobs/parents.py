@@ -1,7 +1,7 @@
 """Ends a job when what it runs under has gone: its JVM, or the `stitch submit` that started both.
 
-Nobody tells them: a process that is killed (`kill -9`, out of memory) hands nothing on. A JVM without a driver would hold
-its memory for ever; a driver without a JVM might wait as long for a part that is away.
+Nobody tells them: a process that is killed (`kill -9`, out of memory) hands nothing on. A JVM without a driver would
+hold its memory for ever; a driver without a JVM might wait as long for a part that is away.
 """
 
 from __future__ import annotations

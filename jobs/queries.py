@@ -72,8 +72,8 @@ class Stop:
 
 
 def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report, retry_for: timedelta) -> None:
-    """Start the query and start it again when it fails. Raises QueryFailed where that does not help, NotYet where it has not
-    helped for `retry_for`.
+    """Start the query and start it again when it fails. Raises QueryFailed where that does not help, NotYet where it
+    has not helped for `retry_for`.
 
     `start` may raise Unreachable: the first time for good, later as one more failure.
     """
@@ -98,8 +98,8 @@ def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report
             if not started or (isinstance(error, QueryFailed) and error.for_good):
                 raise
             if gone > retry_for.total_seconds():
-                raise NotYet(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is lost, "
-                               "the next start goes on from the checkpoint") from None  # fmt: skip
+                raise NotYet(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is "
+                               "lost, the next start goes on from the checkpoint") from None  # fmt: skip
             failures += 1
             pause = min(2.0 ** (failures - 1), MOST_PAUSE_S)
             print(f"stitch: {error}\nstitch: trying again in {pause:.0f} s ({failures})", flush=True)

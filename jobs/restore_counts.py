@@ -7,7 +7,8 @@
 --json        print the report as JSON
 --limit       how many differences to print (all are counted, and repaired)
 
-Exit status: 0 where nothing differs (any more), 3 where something does, any other where it could not be told (README.md).
+Exit status: 0 where nothing differs (any more), 3 where something does, any other where it
+could not be told (README.md).
 A repaired row is written later than anything a streaming job writes for that window, so it is final.
 """
 

@@ -1,7 +1,7 @@
 """The console script: what a person types. Each command is a line or two; the work is in other modules.
 
-Errors become messages and exit statuses in stitch.exits. A command imports what it needs by itself: the drivers of Kafka and
-Cassandra are not loaded to print a help.
+Errors become messages and exit statuses in stitch.exits. A command imports what it needs by itself: the drivers of
+Kafka and Cassandra are not loaded to print a help.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Runs a command to its end and answers its exit status: the one place where errors become messages, for CLI and jobs alike.
+"""Runs a command and answers its exit status: the one place where errors become messages, for CLI and jobs alike.
 
-Nobody reads a stack trace at night, but somebody may want it in the morning: that of an error that has no name is kept in
-a file, which the message names. STITCH_DEBUG=1 prints it at once.
+Nobody reads a stack trace at night, but somebody may want it in the morning: that of an error that has no name is kept
+in a file, which the message names. STITCH_DEBUG=1 prints it at once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Small files that must be whole: written under another name, synced and renamed, and read with a message where they are not.
+"""Small files that must be whole: written under another name, synced and renamed; one that is not whole is a message.
 
-A process that dies while it writes, or a machine that loses power, leaves the old note or the new one, never half of one.
+A process that dies while it writes, or a machine that loses power, leaves the old note or the new one, never half of
+one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Paths of the settings made absolute: a relative one is meant from the settings file's folder, never the caller's.
 
-A batch from cron, whose directory is $HOME, would otherwise find no exclusions and count spam again, and an archive would
-begin a second log. Links are not followed: a mounted ConfigMap is a link into a folder that the next version removes.
+A batch from cron, whose directory is $HOME, would otherwise find no exclusions and count spam again, and an archive
+would begin a second log. Links are not followed: a mounted ConfigMap is a link into a folder that the next version
+removes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def resolved(path: str, folder: Path) -> str:
 
 
 def with_paths_resolved(model: Model, folder: Path) -> Model:
-    """The settings with every marked path (sections.LocalPath) resolved, those of the defaults and the environment too."""
+    """The settings with every marked path (sections.LocalPath) resolved, those of defaults and environment too."""
     changed: dict[str, Any] = {}
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)

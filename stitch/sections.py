@@ -1,6 +1,7 @@
 """The tables of the settings file, each a type: what can be set, its unit and its default. Values only.
 
-A duration is text, `"15m"`; a path is relative to the file's folder, or the URI of another file system; a name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
+A duration is text, `"15m"`; a path is relative to the file's folder, or the URI of another file system.
+A name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
 environment or a file that it names (stitch.settings), and prints as asterisks.
 """
 
@@ -33,7 +34,7 @@ OptionalDuration = Annotated[
 
 
 class PathMark:
-    """Marks a setting that is a path: a relative one is resolved against the settings file's folder (stitch.settings)."""
+    """Marks a setting that is a path: a relative one is meant from the settings file's folder (stitch.paths)."""
 
 
 LocalPath = Annotated[str, Field(min_length=1), PathMark()]

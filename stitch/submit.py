@@ -1,8 +1,9 @@
 """`stitch submit`: a job by spark-submit, with the packages and settings of conf/spark-defaults.conf.
 
 spark-submit is a JVM with the Python driver as its child, and a SIGTERM to the JVM would end Spark in the middle of a
-micro-batch. So this process stays above both and hands the signal to the driver, which stops between two batches; before
-there is a driver it ends the JVM. The driver in turn watches this process (jobs.parents): when it is killed, nothing stays.
+micro-batch. So this process stays above both and hands the signal to the driver, which stops between two batches;
+before there is a driver it ends the JVM. The driver in turn watches this process (jobs.parents): when it is killed,
+nothing stays.
 
 The packages are not resolved at each start but given as the jars that set-up fetched: that saves seconds, and Ivy talks on
 the stdout that a job's JSON goes to.
@@ -56,8 +57,8 @@ def command(job: str, args: Sequence[str], properties: Path, spark_args: Sequenc
 
 
 def properties(defaults: str, jars: JarSet, own_jars: Sequence[str] = (), own_packages: Sequence[str] = ()) -> str:
-    """The text of conf/spark-defaults.conf as it is to be on this machine, from any directory: with the fetched jars in place
-    of the packages they were resolved from; where they are not these, or not there, Ivy resolves them.
+    """The text of conf/spark-defaults.conf as it is to be on this machine, from any directory: with the fetched jars in
+    place of the packages they were resolved from; where they are not these, or not there, Ivy resolves them.
 
     own_jars, own_packages: those of the command line, which come beside the file's
     """

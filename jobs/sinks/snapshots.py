@@ -29,8 +29,8 @@ SCHEMA = (
 _NAME = re.compile(r"^cutoff=(\d{8}T\d{6}Z)-r(\d+)$")
 _LOADING = "loading.json"
 _UNKNOWN_LOAD = (
-    "What a run that died had loaded is unknown: remove the file, and run `batch_totals --full` (at its default cutoff) once, "
-    "whose rows replace all"
+    "What a run that died had loaded is unknown: remove the file, and run `batch_totals --full` (at its default "
+    "cutoff) once, whose rows replace all"
 )
 _MARK = "_PUBLISHED"  # Spark does not read files that begin so
 

@@ -17,8 +17,8 @@ NOTE = "stitch.json"
 WITHOUT = "streaming_counts --from-cutoff; for archive_events, move the folder away: its log goes on in a new segment"
 _SPARKS_OWN = "It is a file of Spark's"
 _UNKNOWN_COUNTERS = (
-    "It says what the increments behind the checkpoint were counted by: start once with --from-cutoff, which reads again since "
-    "the published cutoff (twice counts once)"
+    "It says what the increments behind the checkpoint were counted by: start once with --from-cutoff, which reads "
+    "again since the published cutoff (twice counts once)"
 )
 
 
@@ -68,7 +68,7 @@ class Checkpoint:
         self._replace(half, self._at(NOTE))
 
     def _replace(self, source: Any, target: Any) -> None:
-        """Rename over what is there, as Spark does with its own files: FileSystem.rename would refuse, or not be atomic."""
+        """Rename over what is there, as Spark does with its files: FileSystem.rename would refuse, or not be atomic."""
         hadoop = self._jvm.org.apache.hadoop.fs
         how = self._gateway.new_array(getattr(hadoop, "Options$Rename"), 1)
         how[0] = getattr(hadoop, "Options$Rename").OVERWRITE

@@ -1,5 +1,5 @@
-"""Plain spark-submit, from a user's home, against a Spark standalone master with a worker in another process, the project
-shipped as a wheel.
+"""Plain spark-submit, from a user's home, against a Spark standalone master with a worker in another process, the
+project shipped as a wheel.
 
 The job is the batch over a log of other origin (JSON lines in folders by day): no Kafka takes part.
 """

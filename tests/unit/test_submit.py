@@ -42,7 +42,7 @@ def test_properties_are_read_as_spark_reads_them(text: str, settings: dict[str, 
 
 ARGS = {
     "the job's alone": ("--full --counter plays", "", "--full --counter plays"),
-    "both mixed": ("--full --master yarn --conf a=b --counter plays", "--master yarn --conf a=b", "--full --counter plays"),
+    "both mixed": ("--full --master yarn -c a=b --counter plays", "--master yarn -c a=b", "--full --counter plays"),
     "values by an equals sign": ("--master=yarn --cutoff=2026", "--master=yarn", "--cutoff=2026"),
     "switches": ("-v --supervise --json", "-v --supervise", "--json"),
     "a value that looks like one": ("--conf --master", "--conf --master", ""),
