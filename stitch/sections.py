@@ -44,7 +44,7 @@ class PathMark:
 LocalPath = Annotated[str, Field(min_length=1), PathMark()]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 # The way into a JSON object: names joined by dots, which therefore cannot hold one.
-Path = Annotated[str, Field(pattern=r"^[^.\"\\\x00-\x1f]+([.][^.\"\\\x00-\x1f]+)*$")]
+JsonPath = Annotated[str, Field(pattern=r"^[^.\"\\\x00-\x1f]+([.][^.\"\\\x00-\x1f]+)*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -144,16 +144,16 @@ class EventSettings(Section):
     max_amount:  the largest amount, ±, that one event adds to a counter; a field beyond it is absent
     """
 
-    event_id: Path = "event_id"
-    type: Path = "type"
-    occurred_at: Path = "occurred_at"
+    event_id: JsonPath = "event_id"
+    type: JsonPath = "type"
+    occurred_at: JsonPath = "occurred_at"
     identity: list[Identifier] = Field(default=["event_id"], min_length=1)
     epoch: Literal["auto", "s", "ms", "us", "ns"] = "auto"
     max_future: Duration = timedelta(days=1)
     max_past: Duration = timedelta(days=9131)
     max_text: int = Field(default=1024, ge=1, le=32_768)
     max_amount: int = Field(default=10**12, ge=1, le=10**15)
-    paths: dict[Identifier, Path] = {}
+    paths: dict[Identifier, JsonPath] = {}
     types: dict[Identifier, Literal["string", "int", "double", "boolean"]] = {}
 
 
