@@ -40,7 +40,7 @@ CONFIG = Path(__file__).with_name("bench.toml")
 
 @dataclass
 class Measured:
-    """Seconds, seconds of CPU, and the largest resident memory (bytes) of the processes that this one had started meanwhile."""
+    """Seconds, seconds of CPU, and the largest resident memory (bytes) of the processes started meanwhile."""
 
     seconds: float = 0.0
     cpu: float = 0.0

@@ -20,7 +20,7 @@ from jobs.sources.event_log import read_decoded, read_log
 from jobs.sources.stored import read_increments
 from stitch import exclusions
 from stitch.counters import Counter
-from stitch.decoding import integral
+from stitch.fields import integral
 from stitch.runs import Run
 from stitch.settings import Settings
 

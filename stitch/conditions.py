@@ -1,7 +1,8 @@
 """What a counter's `where` may say: a SQL condition over the event's fields and nothing else, the same on every replay.
 
 Its words are read here so that the settings know which fields it names, and refuse what Spark would only refuse, or
-quietly decide otherwise on each replay, once the job runs. Whether it is SQL, and fits the types of its fields, Spark says.
+quietly decide otherwise on each replay, once the job runs. Whether it is SQL, and fits the types of its fields, Spark
+says.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ _TYPES = {
 }  # fmt: skip
 # What answers otherwise at another time or place: clocks, chance, who asks, where a record lies.
 _CHANGING = {
-    "rand", "random", "randn", "randstr", "uniform", "uuid", "shuffle", "now", "current_timestamp", "current_date", "curdate",
-    "localtimestamp", "current_time", "current_timezone", "current_user", "user", "session_user", "current_catalog",
+    "rand", "random", "randn", "randstr", "uniform", "uuid", "shuffle", "now", "current_timestamp", "current_date",
+    "curdate",    "localtimestamp", "current_time", "current_timezone", "current_user", "user", "session_user", "current_catalog",
     "current_database", "current_schema", "version", "input_file_name", "input_file_block_start",
     "input_file_block_length", "monotonically_increasing_id", "spark_partition_id", "java_method", "reflect",
     "try_reflect", "raise_error", "assert_true",

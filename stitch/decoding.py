@@ -1,22 +1,22 @@
-"""A record decoded into an event, or into the reason why it is none: the one definition, for every job and every replay.
+"""A record decoded into an event, or into the reason why it is none: one definition for every job and every replay.
 
 Whether a record is an event depends on the record alone: its bytes, its broker timestamp and that timestamp's type. It
 is rejected only for what all counters need: strict JSON (RFC 8259, one object), identity, type and instant. Anything
 else that is wrong costs the one field, which is then absent, and is noted.
 
-Ids, keys and members are texts: a string as it reads, a number or a boolean exactly as it was written. So a payload is not
-decoded into numbers but into the bytes of each value (msgspec's Raw), which its field's type then reads. Nothing but the
-standard library and msgspec is needed, for this runs in Spark's workers.
+Ids, keys and members are texts: a string as it reads, a number or a boolean exactly as it was written. So a payload
+is not decoded into numbers but into the bytes of each value (msgspec's Raw), which its field's type then reads.
+Nothing but the standard library and msgspec is needed, for this runs in Spark's workers.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from stitch.fields import LEAST, MOST, READERS, SHOWN, Field, Wrong, as_string, as_text
 from stitch.instants import NUMBER, hint, instant_of_number, instant_of_text
 from stitch.leaves import raw_leaves, typed_leaves
 from stitch.payloads import DEEPEST, SHALLOW, misread, too_deep
@@ -24,20 +24,8 @@ from stitch.payloads import DEEPEST, SHALLOW, misread, too_deep
 VERSION = 2  # raise it with every change of what a record is decoded into: logs of another are decoded again
 OWN = ("event_id", "type", "occurred_at")
 CREATE_TIME, NO_TIME = 0, -1  # Kafka's types of timestamps; LogAppendTime is 1
-_QUOTE, _BACKSLASH, _BOM = 0x22, 0x5C, b"\xef\xbb\xbf"
-_SHOWN = 80  # characters of a value in a reason
-_LEAST, _MOST = -(2**63), 2**63 - 1
+_BOM = b"\xef\xbb\xbf"
 _new = tuple.__new__  # a named tuple in half the time
-_PARTS = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?)0*([0-9]+))?")
-
-
-class Field(NamedTuple):
-    """One field of an event: where it is, of which type, and its bound (bytes of a text, size of an amount)."""
-
-    name: str
-    path: str
-    kind: str
-    most: int | None = None
 
 
 class Rules(NamedTuple):
@@ -68,10 +56,6 @@ class Rejected(Exception):
     """A record is no event; the message says why."""
 
 
-class _Wrong(Exception):
-    """A value is not what its field may hold; the message says how."""
-
-
 class Decoder:
     """Decodes records by the rules. Made once for many."""
 
@@ -79,7 +63,7 @@ class Decoder:
         self.rules = rules
         paths = (rules.event_id, rules.type, rules.occurred_at, *(field.path for field in rules.fields))
         self._raw = raw_leaves(paths)
-        self._readers = tuple((field, _READ[field.kind]) for field in rules.fields)
+        self._readers = tuple((field, READERS[field.kind]) for field in rules.fields)
         self._nothing = (None,) * len(rules.fields)
         places = {field.name: at for at, field in enumerate(rules.fields)}
         self._identity = tuple(places[name] for name in rules.identity if name not in OWN)
@@ -129,7 +113,7 @@ class Decoder:
         for (field, reader), raw in zip(self._readers, values, strict=True):
             try:
                 read.append(reader(raw, field))
-            except _Wrong as wrong:
+            except Wrong as wrong:
                 read.append(None)
                 notes.append(f"{field.path} {wrong}")
         for at in self._identity:
@@ -161,7 +145,7 @@ class Decoder:
 
     def _instant(self, raw: bytes, appended: int) -> int:
         path, epoch = self.rules.occurred_at, self.rules.epoch
-        said = _string(raw) if raw.startswith(b'"') else raw.decode()
+        said = as_string(raw) if raw.startswith(b'"') else raw.decode()
         if not said.strip() or raw == b"null":
             raise Rejected(f"{path} is missing")
         if raw.startswith(b'"'):
@@ -169,7 +153,7 @@ class Decoder:
         else:
             at = instant_of_number(said, epoch) if NUMBER.fullmatch(said) else None
         if at is None:
-            raise Rejected(f"{path} is not an instant: {said[:_SHOWN]}{hint(said)}")
+            raise Rejected(f"{path} is not an instant: {said[:SHOWN]}{hint(said)}")
         if at > appended + self.rules.max_future:
             raise Rejected(f"{path} is too far in the future: {said}")
         if at < appended - self.rules.max_past:
@@ -185,36 +169,18 @@ def _types(rules: Rules) -> dict[str, Any]:
             longest = msgspec.Meta(max_length=(field.most or 4) // 4)
             types[field.path] = (Annotated[str, longest] if field.most else str) | None
         elif field.kind == "int":
-            least, most = (-field.most, field.most) if field.most else (_LEAST, _MOST)
+            least, most = (-field.most, field.most) if field.most else (LEAST, MOST)
             types[field.path] = Annotated[int, msgspec.Meta(ge=least, le=most)] | None
         else:
             types[field.path] = {"double": float, "boolean": bool}[field.kind] | None
     return types
 
 
-_as_string = msgspec.json.Decoder(str).decode
-
-
-def _string(raw: bytes) -> str:
-    return _as_string(raw) if _BACKSLASH in raw else raw[1:-1].decode()
-
-
-def _text(raw: bytes) -> str | None:
-    """A value as it was sent. Raises _Wrong for an object or an array."""
-    if not raw or raw == b"null":
-        return None
-    if raw[0] == _QUOTE:
-        return _string(raw)
-    if raw[:1] in b"{[":
-        raise _Wrong(f"is an {'object' if raw[:1] == b'{' else 'array'}, not a text")
-    return raw.decode()
-
-
 def _own_text(raw: bytes, path: str, needed: bool) -> str | None:
     """Identity and type: what is blank or empty is missing."""
     try:
-        text = _text(raw)
-    except _Wrong as wrong:
+        text = as_text(raw)
+    except Wrong as wrong:
         if needed and raw[1:-1].strip():
             raise Rejected(f"{path} {wrong}") from None
         text = None
@@ -223,67 +189,3 @@ def _own_text(raw: bytes, path: str, needed: bool) -> str | None:
     if needed:
         raise Rejected(f"{path} is missing")
     return None
-
-
-def _string_field(raw: bytes, field: Field) -> str | None:
-    text = _text(raw)
-    most = field.most
-    if text is not None and most is not None and len(text) * 4 > most and len(text.encode()) > most:
-        raise _Wrong(f"is longer than {most} bytes")
-    return text
-
-
-def _int_field(raw: bytes, field: Field) -> int | None:
-    text = _text(raw)
-    if text is None:
-        return None
-    number = integral(text)
-    if number is None:
-        raise _Wrong(f"is not of type int: {text[:_SHOWN]}")
-    if field.most is not None and abs(number) > field.most:
-        raise _Wrong(f"is beyond {field.most}: {number}")
-    return number
-
-
-def _double_field(raw: bytes, field: Field) -> float | None:
-    text = _text(raw)
-    if text is None:
-        return None
-    number = float(text) if NUMBER.fullmatch(text) else None
-    if number is None or number in (float("inf"), float("-inf")):
-        raise _Wrong(f"is not of type double: {text[:_SHOWN]}")
-    return number
-
-
-def _boolean_field(raw: bytes, field: Field) -> bool | None:
-    text = _text(raw)
-    if text is None:
-        return None
-    if text not in ("true", "false"):
-        raise _Wrong(f"is not of type boolean: {text[:_SHOWN]}")
-    return text == "true"
-
-
-_READ: dict[str, Callable[[Any, Field], Any]] = {
-    "string": _string_field, "int": _int_field, "double": _double_field, "boolean": _boolean_field,
-}  # fmt: skip
-
-
-def integral(text: str) -> int | None:
-    """The integer of 64 bits that a number of JSON is, however it is written (25000000.0, 1e7); None where it is none."""
-    if not NUMBER.fullmatch(text):
-        return None
-    found = _PARTS.fullmatch(text)
-    assert found
-    fraction = found[3] or ""
-    digits = (found[2] + fraction).strip("0")
-    if not digits:
-        return 0
-    if len(found[5] or "") > 9:  # a power that no number of a reasonable length makes up for
-        return None
-    zeros = len(found[2] + fraction) - len((found[2] + fraction).rstrip("0"))
-    power = int(f"{found[4] or ''}{found[5] or 0}") - len(fraction) + zeros
-    if power < 0 or len(digits) + power > 19:
-        return None
-    number = int(digits) * 10**power * (-1 if found[1] else 1)
-    return number if _LEAST <= number <= _MOST else None

@@ -31,8 +31,8 @@ from pydantic_settings import (
 
 from stitch.counters import Counter
 from stitch.decoding import OWN, VERSION, Rules
-from stitch.decoding import Field as RuleOfField
 from stitch.errors import ExitStatus, StitchError
+from stitch.fields import Field as RuleOfField
 from stitch.paths import resolved, with_paths_resolved
 from stitch.sections import (
     BatchSettings,

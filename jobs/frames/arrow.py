@@ -1,4 +1,4 @@
-"""Batches of records through stitch.decoding: what runs in Spark's Python workers, which need no more than this imports.
+"""Batches of records through stitch.decoding, in Spark's Python workers, which need no more than this imports.
 
 By Arrow and not row by row: Spark hands over columns, and the kept ones (a payload of a megabyte) go back as they came.
 """
@@ -16,7 +16,7 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 
 
 def decoded_batches(batches: Iterator[pa.RecordBatch], rules: Rules, keep: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """(value, timestamp, timestamp_type, keep…) → (keep…, event_id, type, occurred_at, fields, notes, reject_reason)."""
+    """(value, timestamp, timestamp_type, keep…) → the columns to keep, and those of frames.events.decode."""
     decode = Decoder(rules).decode
     for batch in batches:
         stamps = batch.column("timestamp").cast(pa.int64()).to_pylist()

@@ -1,8 +1,8 @@
 """Raw records decoded into events, or into the reason why they are none, by the rules of stitch.decoding.
 
-Whether an event is valid, and when it occurred, depends on the record alone, so the streaming job, the archive, the batch
-and every replay decide alike: all of them decode here. An event's fields stay in a struct, so that whatever their names
-are none is taken for a column of ours.
+Whether an event is valid, and when it occurred, depends on the record alone, so the streaming job, the archive, the
+batch and every replay decide alike: all of them decode here. An event's fields stay in a struct, so that whatever
+their names are none is taken for a column of ours.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ _SQL_TYPES = {"string": "string", "int": "bigint", "double": "double", "boolean"
 
 
 def decode(records: DataFrame, settings: Settings, keep: Sequence[str]) -> DataFrame:
-    """(value: binary, timestamp, timestamp_type, keep…) → (keep…, event_id, type, occurred_at, fields, notes, reject_reason).
+    """(value: binary, timestamp, timestamp_type, keep…) → (keep…, event_id, type, occurred_at, fields, notes,
+    reject_reason).
 
-    reject_reason is null for an event, and all other columns are null where it is not; `notes` are fields that are absent
-    because something was wrong with them. timestamp_type is null where nobody said who stamped the record: it is trusted.
+    reject_reason is null for an event, and all others of these are null where it is not; `notes` tell of fields that are
+    absent because something was wrong with them. timestamp_type is null where nobody said who stamped the record: it is
+    trusted.
     """
     rules = settings.rules
     kept = [f"`{name}` {records.schema[name].dataType.simpleString()}" for name in keep]
@@ -43,8 +45,8 @@ def fields_type(rules: Rules) -> str:
 
 
 def observed(decoded: DataFrame) -> DataFrame:
-    """The same; how many records are rejected, and how many fields absent because something was wrong with them, stands in
-    the query's progress as the observation `decoded`."""
+    """The same, with an observation `decoded` in the query's progress: how many records were rejected, and how many
+    fields absent because something was wrong with them."""
     return decoded.observe("decoded", F.count("reject_reason").alias("rejected"), noted().alias("noted"))
 
 

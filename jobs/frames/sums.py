@@ -1,8 +1,8 @@
 """Sums that never wrap: a sum of amounts beyond ±MOST_SUM is ±MOST_SUM.
 
-Spark's own sum of bigints wraps, and its sum of decimals takes several times as long. So the upper and the lower 32 bits
-are summed apart, which two billion rows cannot make too large, and put together: the sum is exact until then, and does not
-depend on the order of its rows.
+Spark's own sum of bigints wraps, and its sum of decimals takes several times as long. So the upper and the lower 32
+bits are summed apart, which two billion rows cannot make too large, and put together: the sum is exact until then,
+and does not depend on the order of its rows.
 """
 
 from __future__ import annotations

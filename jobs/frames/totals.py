@@ -22,7 +22,7 @@ ROW = ["counter", "key", "member", "granularity", "bucket"]
 
 
 def deduplicated(decoded: DataFrame, identity: Sequence[str] = ("event_id",)) -> DataFrame:
-    """Decoded records, the first of each identity (by broker timestamp, partition, offset) kept, rejected ones dropped."""
+    """Decoded records → events, of each identity the first (by broker timestamp, partition, offset)."""
     valid = decoded.where(F.col("reject_reason").isNull())
     rest = [name for name in OWN if name not in identity]
     first = F.min(F.struct("timestamp", "partition", "offset", *rest, "fields")).alias("e")

@@ -100,8 +100,8 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
     command = [
         "spark-submit", "--properties-file", str(properties), "--master", master,
         "--archives", f"{packed()}#environment", "--conf", "spark.executorEnv.PYTHONPATH=environment",
-        "--conf", f"spark.pyspark.python={BARE_PYTHON}", "--conf", f"spark.pyspark.driver.python={sys.executable}", str(ROOT / "jobs/batch_totals.py"),
-        "--config", str(config), "--cutoff", "2024-03-01T00:00:00Z",
+        "--conf", f"spark.pyspark.python={BARE_PYTHON}", "--conf", f"spark.pyspark.driver.python={sys.executable}",
+        str(ROOT / "jobs/batch_totals.py"), "--config", str(config), "--cutoff", "2024-03-01T00:00:00Z",
     ]  # fmt: skip
     done = subprocess.run(command, env=by_hand, cwd=home, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

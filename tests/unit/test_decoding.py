@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from stitch.decoding import Decoder, Rules, integral
+from stitch.decoding import Decoder, Rules
+from stitch.fields import integral
 from stitch.settings import Settings
 
 APPENDED = int(datetime(2024, 2, 29, 23, 59, 30, tzinfo=UTC).timestamp()) * 10**6
