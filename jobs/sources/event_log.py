@@ -131,7 +131,7 @@ def _foreign(spark: SparkSession, log: LogSettings) -> DataFrame:
         F.xxhash64("text").alias("offset"),
         timestamp.alias("timestamp"),
         F.lit(None).cast("int").alias("timestamp_type"),
-        F.encode("text", "UTF-8").alias("value"),
+        F.col("text").cast("binary").alias("value"),  # as it was read, UTF-8 or not
     )
 
 
