@@ -7,10 +7,12 @@ one and writes the other says which by the option `cluster`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from pyspark.sql import SparkSession
 
+from connections.cassandra import VERIFY_HOSTNAME, connector_options
+from connections.tls import Stores, stores
 from stitch.sections import CassandraSettings
 from stitch.settings import Settings
 
@@ -30,21 +32,42 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     # The check forbids a sum behind a deduplication in update mode for the sake of operators that emit rows late; a
     # deduplication emits each first event at once, or drops it.
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", str(not settings.streaming.deduplicate).lower())
-    for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
-        _point(spark, cluster, layer)
     try:
-        yield spark
+        with ExitStack() as stack:
+            for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
+                stack.enter_context(_pointed(spark, cluster, layer))
+            yield spark
     finally:
         if lent is None:
             spark.stop()
 
 
-def _point(spark: SparkSession, cluster: str, layer: CassandraSettings) -> None:
-    connection = {"host": ",".join(layer.hosts), "port": str(layer.port), "localDC": layer.datacenter}
-    for name, value in connection.items():
-        spark.conf.set(f"{cluster}/spark.cassandra.connection.{name}", value)
-    if layer.username:
-        spark.conf.set(f"{cluster}/spark.cassandra.auth.username", layer.username)
-        spark.conf.set(
-            f"{cluster}/spark.cassandra.auth.password", layer.password.get_secret_value() if layer.password else ""
+@contextmanager
+def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Iterator[None]:
+    """The connector's `cluster` is the layer's while this lasts. Set in the running session: secrets are in no command line."""
+    with ExitStack() as stack:
+        made = stack.enter_context(stores(layer.tls, f"{cluster}.tls")) if layer.tls else None
+        options = connector_options(layer, made)
+        if layer.tls:
+            spark._jvm.java.lang.System.setProperty(VERIFY_HOSTNAME, str(layer.tls.verify_hostname).lower())
+        if made and not spark.sparkContext.master.startswith("local"):
+            _tell_of_stores(cluster, made, layer)
+        for name, value in options.items():
+            spark.conf.set(f"{cluster}/{name}", value)
+        yield
+        for name in options:
+            spark.conf.unset(f"{cluster}/{name}")
+
+
+def _tell_of_stores(cluster: str, made: Stores, layer: CassandraSettings) -> None:
+    theirs = [
+        name
+        for name, path in (("trustStore", made.trust), ("keyStore", made.key))
+        if path and f"spark.cassandra.connection.ssl.{name}.path" not in layer.connector
+    ]
+    if theirs:
+        print(
+            f"stitch: executors on other machines do not have the stores made of [{cluster}.tls]: name stores that are on all "
+            f"of them in [{cluster}.connector], {' and '.join(f'spark.cassandra.connection.ssl.{name}.path' for name in theirs)}",
+            flush=True,
         )

@@ -1,0 +1,89 @@
+"""Why Cassandra could not be connected to, told by what a person can do about it.
+
+The driver says what each host answered; here that becomes one message that names the setting. What a later try may mend
+(no answer) is told apart from what needs a person (a password, a certificate, a name).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+
+from cassandra import AuthenticationFailed, Unauthorized
+from cassandra.cluster import NoHostAvailable
+
+from stitch.errors import StitchError
+from stitch.sections import CassandraSettings
+
+# OpenSSL's reasons (X509_V_ERR_…) for a certificate that is good, and another host's.
+_OTHER_HOST = {62, 64}
+
+
+class NotConnected(StitchError):
+    """There is no connection to the layer's cluster."""
+
+
+class NoAnswer(NotConnected):
+    """No host answers (yet)."""
+
+
+class Refused(NotConnected):
+    """The cluster answers, and will not do so otherwise until a person changes something."""
+
+
+def explained(error: NoHostAvailable, layer: CassandraSettings, name: str, datacenters: Sequence[str]) -> NotConnected:
+    """The error to raise in its place. `datacenters`: those that the cluster has told of."""
+    causes = list(error.errors.values()) if isinstance(error.errors, dict) else list(error.errors or [])
+    for cause in causes:
+        refusal = _refusal(cause, layer, name)
+        if refusal:
+            return Refused(f"Cassandra of the {name} layer at {_where(layer)}: {refusal}")
+    if datacenters and layer.datacenter not in datacenters and not layer.bundle:
+        return Refused(
+            f"Cassandra of the {name} layer at {_where(layer)} has no datacenter {layer.datacenter!r}: set "
+            f"{name}.datacenter to one of {', '.join(datacenters)}"
+        )
+    return NoAnswer(
+        f"no Cassandra at {_where(layer)} for the {name} layer: start it (`stitch local up`), or set {name}.hosts and "
+        f"{name}.port ({next(iter(causes), 'no answer')})"
+    )
+
+
+def _refusal(cause: BaseException, layer: CassandraSettings, name: str) -> str | None:
+    """What the cause is, where a person must act; None where the next try may do."""
+    said = str(cause)
+    if isinstance(cause, AuthenticationFailed):
+        if not layer.username:
+            return f"it asks for a user and a password: set {name}.username, and {_variable(name)} or {_variable(name)}_FILE"
+        return f"it refuses the password of user {layer.username!r}: check {name}.username, and {_variable(name)} or {_variable(name)}_FILE"
+    if isinstance(cause, Unauthorized):
+        return f"user {layer.username!r} may not do this: {said}"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        if cause.verify_code in _OTHER_HOST:
+            return (
+                f"its certificate names another host ({cause.verify_message}): set {name}.hosts to a name in it, or "
+                f"{name}.tls.verify_hostname = false"
+            )
+        return f"its certificate is signed by nobody that {name}.tls.ca_file holds ({cause.verify_message})"
+    if isinstance(cause, ssl.SSLError) or "SSL" in said:
+        return _tls_refusal(said, name)
+    return None
+
+
+def _tls_refusal(said: str, name: str) -> str:
+    lower = said.lower()
+    if "alert" in lower or "certificate required" in lower:
+        return (
+            f"it refuses our certificate: set {name}.tls.certificate_file and .key_file to one that it trusts ({said})"
+        )
+    if "wrong version number" in lower or "record layer failure" in lower:
+        return f"it does not speak TLS on this port: remove [{name}.tls], or set {name}.port ({said})"
+    return f"no TLS connection: check [{name}.tls] ({said})"
+
+
+def _where(layer: CassandraSettings) -> str:
+    return layer.bundle or ", ".join(f"{host}:{layer.port}" for host in layer.hosts)
+
+
+def _variable(name: str) -> str:
+    return f"STITCH_{name.upper()}__PASSWORD"
