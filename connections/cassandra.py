@@ -7,6 +7,7 @@ by default: what a quorum took, a quorum answers, with a node of three down too.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,24 @@ CIPHERS = (
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
 )  # fmt: skip
+
+
+class _Told(logging.Filter):
+    """Leaves out what the driver logs, with stack traces, of a connection that fails: the error raised says it in a sentence."""
+
+    _SAID = (
+        "[control connection] Error connecting",
+        "Control connection failed to connect",
+        "Failed to authenticate to",
+        "Downgrading core protocol version",  # negotiated, as it should be
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(self._SAID)
+
+
+for _logger in ("cassandra.cluster", "cassandra.connection"):
+    logging.getLogger(_logger).addFilter(_Told())
 
 
 def cluster(

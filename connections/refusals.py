@@ -15,9 +15,6 @@ from cassandra.cluster import NoHostAvailable
 from stitch.errors import StitchError
 from stitch.sections import CassandraSettings
 
-# OpenSSL's reasons (X509_V_ERR_…) for a certificate that is good, and another host's.
-_OTHER_HOST = {62, 64}
-
 
 class NotConnected(StitchError):
     """There is no connection to the layer's cluster."""
@@ -45,37 +42,45 @@ def explained(error: NoHostAvailable, layer: CassandraSettings, name: str, datac
         )
     return NoAnswer(
         f"no Cassandra at {_where(layer)} for the {name} layer: start it (`stitch local up`), or set {name}.hosts and "
-        f"{name}.port ({next(iter(causes), 'no answer')})"
+        f"{name}.port{_hint(causes, layer, name)} ({next(iter(causes), 'no answer')})"
     )
+
+
+def _hint(causes: Sequence[BaseException], layer: CassandraSettings, name: str) -> str:
+    """A server that wants TLS hangs up on who speaks without, as one does that is just going down."""
+    hung_up = any("reset by peer" in str(cause) or "closed" in str(cause) for cause in causes)
+    return f"; where it wants TLS, add [{name}.tls]" if hung_up and not layer.tls else ""
 
 
 def _refusal(cause: BaseException, layer: CassandraSettings, name: str) -> str | None:
     """What the cause is, where a person must act; None where the next try may do."""
     said = str(cause)
     if isinstance(cause, AuthenticationFailed):
+        secret = f"STITCH_{name.upper()}__PASSWORD"
         if not layer.username:
-            return f"it asks for a user and a password: set {name}.username, and {_variable(name)} or {_variable(name)}_FILE"
-        return f"it refuses the password of user {layer.username!r}: check {name}.username, and {_variable(name)} or {_variable(name)}_FILE"
+            return f"it asks for a user and a password: set {name}.username, and {secret} or {secret}_FILE"
+        return (
+            f"it refuses the password of user {layer.username!r}: check {name}.username, and {secret} or {secret}_FILE"
+        )
     if isinstance(cause, Unauthorized):
         return f"user {layer.username!r} may not do this: {said}"
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        if cause.verify_code in _OTHER_HOST:
-            return (
-                f"its certificate names another host ({cause.verify_message}): set {name}.hosts to a name in it, or "
-                f"{name}.tls.verify_hostname = false"
-            )
-        return f"its certificate is signed by nobody that {name}.tls.ca_file holds ({cause.verify_message})"
     if isinstance(cause, ssl.SSLError) or "SSL" in said:
-        return _tls_refusal(said, name)
+        return _tls_refusal(said, layer, name)
     return None
 
 
-def _tls_refusal(said: str, name: str) -> str:
+def _tls_refusal(said: str, layer: CassandraSettings, name: str) -> str:
+    """OpenSSL's words are all that is left of the cause: the driver wraps it."""
     lower = said.lower()
+    if "mismatch" in lower:
+        way_out = f"set {name}.hosts to a name in it, or {name}.tls.verify_hostname = false"
+        return f"its certificate names another host: {way_out} ({said})"
+    if "certificate verify failed" in lower:
+        known = f"{name}.tls.ca_file holds" if layer.tls and layer.tls.ca_file else "this machine knows"
+        return f"its certificate is signed by nobody that {known}: set {name}.tls.ca_file to its authority ({said})"
     if "alert" in lower or "certificate required" in lower:
-        return (
-            f"it refuses our certificate: set {name}.tls.certificate_file and .key_file to one that it trusts ({said})"
-        )
+        way_out = f"set {name}.tls.certificate_file and .key_file to one that it trusts"
+        return f"it refuses the client's certificate: {way_out} ({said})"
     if "wrong version number" in lower or "record layer failure" in lower:
         return f"it does not speak TLS on this port: remove [{name}.tls], or set {name}.port ({said})"
     return f"no TLS connection: check [{name}.tls] ({said})"
@@ -83,7 +88,3 @@ def _tls_refusal(said: str, name: str) -> str:
 
 def _where(layer: CassandraSettings) -> str:
     return layer.bundle or ", ".join(f"{host}:{layer.port}" for host in layer.hosts)
-
-
-def _variable(name: str) -> str:
-    return f"STITCH_{name.upper()}__PASSWORD"
