@@ -1,8 +1,8 @@
-"""Every connection to Cassandra: the driver's sessions of jobs, reader and schema, and the connector's options for Spark.
+"""Every connection to Cassandra: the driver's sessions of jobs, reader and schema, and the connector's options.
 
-One module, so that passwords, TLS and replicas are configured once and reach all alike. The driver and the connector ask one
-replica unless told otherwise, which may be the one that was away; here both ask as the layer's settings say, LOCAL_QUORUM
-by default: what a quorum took, a quorum answers, with a node of three down too.
+One module, so that passwords, TLS and replicas are configured once and reach all alike. The driver and the connector
+ask one replica unless told otherwise, which may be the one that was away; here both ask as the layer's settings say,
+LOCAL_QUORUM by default: what a quorum took, a quorum answers, with a node of three down too.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CIPHERS = (
 
 
 class _Told(logging.Filter):
-    """Leaves out what the driver logs, with stack traces, of a connection that fails: the error raised says it in a sentence."""
+    """Leaves out what the driver logs, with stack traces, of a connection that fails: the error raised says it."""
 
     _SAID = (
         "[control connection] Error connecting",
@@ -68,7 +68,10 @@ def cluster(
     connect_timeout: float | None = None,
     row_factory: Callable[..., Any] = named_tuple_factory,
 ) -> Cluster:
-    """The layer's cluster, not connected. `timeout`: of a request, and of a connection unless said. Raises StitchError."""
+    """The layer's cluster, not connected. `timeout`: of a request, and of a connection unless said.
+
+    Raises BadCertificate where a file of its TLS cannot be used.
+    """
     connecting = connect_timeout or timeout
     made = Cluster(
         **_whereabouts(layer, name),
@@ -83,8 +86,8 @@ def cluster(
         idle_heartbeat_interval=HEARTBEAT,
         idle_heartbeat_timeout=HEARTBEAT_TIMEOUT,
     )
-    # Where negotiation begins, and not what it must end in: ScyllaDB and Cassandra before 4.0 answer with 4. The driver's own
-    # first choice is that of another product, so that every connection would warn of three refusals.
+    # Where negotiation begins, and not what it must end in: ScyllaDB and Cassandra before 4.0 answer with 4. The
+    # driver's own first choice is that of another product, so that every connection would warn of three refusals.
     made.protocol_version = ProtocolVersion.V5
     return made
 
@@ -93,7 +96,7 @@ def cluster(
 def connected(
     layer: CassandraSettings, name: str, *, timeout: float = 10, connect_timeout: float = 10
 ) -> Iterator[Session]:
-    """A session on the layer's cluster, in no keyspace, closed in the end. Raises Refused or NoAnswer, with the way out."""
+    """A session on the layer's cluster, in no keyspace, closed in the end. Raises Refused or NoAnswer."""
     made = cluster(layer, name, timeout=timeout, connect_timeout=connect_timeout)
     try:
         yield connect(made, layer, name)
@@ -119,7 +122,7 @@ def check_keyspace(session: Session, layer: CassandraSettings, name: str) -> Non
 
 
 def connector_options(layer: CassandraSettings, stores: Stores | None = None) -> dict[str, str]:
-    """The connector's options of the layer, by their full names (`spark.cassandra.…`). `stores`: of its TLS settings."""
+    """The connector's options of the layer, by their full names. `stores`: of its TLS settings."""
     options: dict[str, str] = {
         "input.consistency.level": layer.read_consistency,
         "output.consistency.level": layer.write_consistency,

@@ -1,7 +1,8 @@
 """TLS from the PEM files of the settings: a context for clients of Python, stores for clients of the JVM.
 
-One set of files serves both, so that whoever rotates a certificate rotates one. The JVM's clients of Cassandra take stores
-alone: they are written for the life of a job into a folder that only its user enters, under a password that nobody learns.
+One set of files serves both, so that whoever rotates a certificate rotates one. The JVM's clients of Cassandra take
+stores alone: they are written for the life of a job into a folder that only its user enters, under a password that
+nobody learns.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Stores:
 
 
 def ssl_context(tls: TlsSettings, section: str) -> ssl.SSLContext:
-    """A client's context. Raises BadCertificate, with the setting's name (`section` and on), for a file that is none."""
+    """A client's context. Raises BadCertificate, which names the setting (`section` and on)."""
     with _named(f"{section}.ca_file", tls.ca_file):
         context = ssl.create_default_context(cafile=tls.ca_file)
     context.check_hostname = tls.verify_hostname
@@ -64,7 +65,13 @@ def stores(tls: TlsSettings, section: str) -> Iterator[Stores]:
                 secret = _key_password(tls)
                 own = load_pem_private_key(Path(tls.key_file).read_bytes(), secret.encode() if secret else None)
                 first, *chain = x509.load_pem_x509_certificates(Path(tls.certificate_file).read_bytes())
-                store = pkcs12.serialize_key_and_certificates(b"stitch", own, first, chain, sealed)  # type: ignore[arg-type]
+                store = pkcs12.serialize_key_and_certificates(
+                    b"stitch",
+                    own,  # type: ignore[arg-type]
+                    first,
+                    chain,
+                    sealed,
+                )
             key = _write(Path(folder) / "key.p12", store)
         yield Stores(trust, key, password)
 
@@ -84,11 +91,8 @@ def _named(setting: str, *files: str | None) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, TypeError) as error:  # ssl.SSLError is an OSError
+        section = setting.split(" ")[0].rpartition(".")[0]
         raise BadCertificate(
-            f"{setting} ({', '.join(file for file in files if file)}) cannot be used: {error}. It must be a PEM file; a "
-            f"sealed key needs {section_of(setting)}.key_password"
+            f"{setting} ({', '.join(file for file in files if file)}) cannot be used: {error}. It must be a PEM file; "
+            f"a sealed key needs {section}.key_password"
         ) from None
-
-
-def section_of(setting: str) -> str:
-    return setting.split(" ")[0].rpartition(".")[0]

@@ -13,9 +13,11 @@ from pyspark.sql import SparkSession
 
 from connections.cassandra import VERIFY_HOSTNAME, connector_options
 from connections.tls import Stores, stores
+from jobs.errors import JobError
 from stitch.sections import CassandraSettings
 from stitch.settings import Settings
 
+SSL = "spark.cassandra.connection.ssl"
 _PROPAGATE_EMPTY = "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
 
 
@@ -32,6 +34,7 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     # The check forbids a sum behind a deduplication in update mode for the sake of operators that emit rows late; a
     # deduplication emits each first event at once, or drops it.
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", str(not settings.streaming.deduplicate).lower())
+    _verify_hostnames(spark, settings)
     try:
         with ExitStack() as stack:
             for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
@@ -44,12 +47,10 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
 
 @contextmanager
 def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Iterator[None]:
-    """The connector's `cluster` is the layer's while this lasts. Set in the running session: secrets are in no command line."""
+    """The connector's `cluster` is the layer's while this lasts. Set in the running session: no command line shows it."""
     with ExitStack() as stack:
         made = stack.enter_context(stores(layer.tls, f"{cluster}.tls")) if layer.tls else None
         options = connector_options(layer, made)
-        if layer.tls:
-            spark._jvm.java.lang.System.setProperty(VERIFY_HOSTNAME, str(layer.tls.verify_hostname).lower())
         if made and not spark.sparkContext.master.startswith("local"):
             _tell_of_stores(cluster, made, layer)
         for name, value in options.items():
@@ -59,15 +60,27 @@ def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Ite
             spark.conf.unset(f"{cluster}/{name}")
 
 
+def _verify_hostnames(spark: SparkSession, settings: Settings) -> None:
+    """Raises JobError where the layers differ in it: the connector takes one for all of a JVM."""
+    said = {layer.tls.verify_hostname for layer in (settings.realtime, settings.batch) if layer.tls}
+    if len(said) > 1:
+        raise JobError(
+            "realtime.tls.verify_hostname and batch.tls.verify_hostname differ, and the Spark connector takes one for "
+            "both: set them alike"
+        )
+    for verify in said:
+        spark._jvm.java.lang.System.setProperty(VERIFY_HOSTNAME, str(verify).lower())
+
+
 def _tell_of_stores(cluster: str, made: Stores, layer: CassandraSettings) -> None:
-    theirs = [
-        name
-        for name, path in (("trustStore", made.trust), ("keyStore", made.key))
-        if path and f"spark.cassandra.connection.ssl.{name}.path" not in layer.connector
+    options = [
+        option
+        for option, path in ((f"{SSL}.trustStore.path", made.trust), (f"{SSL}.keyStore.path", made.key))
+        if path and option not in layer.connector
     ]
-    if theirs:
+    if options:
         print(
-            f"stitch: executors on other machines do not have the stores made of [{cluster}.tls]: name stores that are on all "
-            f"of them in [{cluster}.connector], {' and '.join(f'spark.cassandra.connection.ssl.{name}.path' for name in theirs)}",
+            f"stitch: executors on other machines do not have the stores made of [{cluster}.tls]: "
+            f"name some that are on all machines in [{cluster}.connector]: {', '.join(options)}",
             flush=True,
         )

@@ -91,7 +91,7 @@ class CassandraSettings(Section):
     read_consistency:   how many replicas a read asks; with write_consistency, more than there are, or reads miss writes
     write_consistency:  how many replicas a write waits for
     bundle:             Astra's secure connect bundle, in place of hosts, port, datacenter and tls
-    connector:          options of the Spark connector as it names them (`spark.cassandra.…`); they win over Stitch's own
+    connector:          options of the Spark connector, as it names them; they win over Stitch's own
     """
 
     hosts: Annotated[list[str], Field(min_length=1)] = ["127.0.0.1"]

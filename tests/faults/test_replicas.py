@@ -1,7 +1,7 @@
-"""Three real nodes, three replicas: one hangs, dies and comes back without what was written meanwhile; no answer is wrong.
+"""Three real nodes, three replicas: one hangs, dies and comes back without what it missed; no answer is wrong.
 
-Hints are off (as in every Cassandra of `stitch local`), so the node that was away is told nothing of what it missed, as one that was
-away for longer than hints are kept.
+Hints are off (as in every Cassandra of `stitch local`), so the node that was away is told nothing of what it missed, as
+one that was away for longer than hints are kept.
 """
 
 from __future__ import annotations
@@ -161,8 +161,10 @@ def one(settings: Settings) -> Settings:
 
 
 def stale(client: Any, feed: Feed, asked: int) -> int:
-    """How many of so many answers are wrong: the plays of a key, as the sum of its days. The watcher asks for totals of all
-    time, other rows: it repairs none of these."""
+    """How many of so many answers are wrong: the plays of a key, as the sum of its days.
+
+    The watcher asks for totals of all time, which are other rows: it repairs none of these.
+    """
     wrong = 0
     for n in range(asked):
         key = KEYS[n % len(KEYS)]

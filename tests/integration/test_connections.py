@@ -1,4 +1,4 @@
-"""Connections on real parts: a Cassandra that wants passwords and client certificates, and one that speaks protocol 4 alone."""
+"""Connections on real parts: a Cassandra that wants passwords and certificates, and one that speaks protocol 4."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stitch.local.schema import apply_schema
 from stitch.local.stack import wait_until_all_answer
 from stitch.sections import CassandraSettings, RealtimeSettings, TlsSettings
 from stitch.settings import Settings, load_settings
-from tests.certificates import Authority
+from tests.certificates import Authority, Certificate
 from tests.conftest import Reader, Stack, stack_config, write_config
 from tests.faults.proxy import Proxy
 
@@ -63,6 +63,11 @@ class Secured:
         return self.settings.model_copy(update={"realtime": RealtimeSettings(**values)})
 
 
+def files(certificate: Certificate) -> dict[str, str]:
+    """The settings that name its files."""
+    return {"certificate_file": str(certificate.certificate_file), "key_file": str(certificate.key_file)}
+
+
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     folder = tmp_path_factory.mktemp("secured")
@@ -70,11 +75,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     server, client = ours.issue("server", "127.0.0.1", "localhost"), ours.issue("client", key_password="sealed")
     (folder / "password").write_text("cassandra\n", "utf-8")
     base = stack_config(folder)
-    tls = {
-        "ca_file": str(ours.ca_file),
-        "certificate_file": str(client.certificate_file),
-        "key_file": str(client.key_file),
-    }
+    tls = {"ca_file": str(ours.ca_file), **files(client)}
     shown = {"username": "cassandra", "tls": tls}
     config = write_config(
         folder / "secured.toml", base=base, realtime=shown, batch=shown, local={"cassandra_heap": "384m"}
@@ -101,7 +102,10 @@ def test_jobs_schema_and_reader_reach_a_cluster_by_password_and_mutual_tls_and_s
     apply_schema(settings)
     with session("test", settings):
         row = ("plays", "t1", WINDOW.date(), WINDOW, WINDOW, 7, 7)
-        schema = "counter string, key string, ingest_date date, ingest_window timestamp, bucket timestamp, count bigint, write_time bigint"
+        schema = (
+            "counter string, key string, ingest_date date, ingest_window timestamp, bucket timestamp, "
+            "count bigint, write_time bigint"
+        )
         upsert(spark.createDataFrame([row], schema), settings.realtime, "increments")
         held = read_increments(spark, settings, None, datetime.now(UTC)).select("key", "count").collect()
         password = spark.conf.get("realtime/spark.cassandra.auth.password")
@@ -131,25 +135,32 @@ def test_jobs_schema_and_reader_reach_a_cluster_by_password_and_mutual_tls_and_s
 
 Change = Callable[[Secured], Settings]
 REFUSALS: dict[str, tuple[Change, str]] = {
-    "a wrong password": (lambda s: s.but(password="wrong"), r"refuses the password of user 'cassandra': check realtime.username, and STITCH_REALTIME__PASSWORD"),
+    "a wrong password": (
+        lambda s: s.but(password="wrong"),
+        r"refuses the password of user 'cassandra': check realtime.username, and STITCH_REALTIME__PASSWORD",
+    ),
     "no user": (lambda s: s.but(username=None), r"asks for a user and a password: set realtime.username"),
     "no certificate": (
         lambda s: s.but(tls={"certificate_file": None, "key_file": None}),
         r"refuses the client's certificate: set realtime.tls.certificate_file",
     ),
     "a stranger's certificate": (
-        lambda s: s.but(
-            tls={"certificate_file": (c := s.strange.issue("stranger")).certificate_file.as_posix(), "key_file": str(c.key_file)}
-        ),
+        lambda s: s.but(tls=files(s.strange.issue("stranger"))),
         r"refuses the client's certificate: set realtime.tls.certificate_file",
     ),
     "an authority that is not the server's": (
         lambda s: s.but(tls={"ca_file": str(s.strange.ca_file)}),
         r"signed by nobody that realtime.tls.ca_file holds: set",
     ),
-    "no authority": (lambda s: s.but(tls={"ca_file": None}), r"signed by nobody that this machine knows: set realtime.tls.ca_file"),
-    "another datacenter": (lambda s: s.but(datacenter="dc9"), r"no datacenter 'dc9': set realtime.datacenter to one of datacenter1"),
-}  # fmt: skip
+    "no authority": (
+        lambda s: s.but(tls={"ca_file": None}),
+        r"signed by nobody that this machine knows: set realtime.tls.ca_file",
+    ),
+    "another datacenter": (
+        lambda s: s.but(datacenter="dc9"),
+        r"no datacenter 'dc9': set realtime.datacenter to one of datacenter1",
+    ),
+}
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSALS.values(), ids=REFUSALS.keys())
