@@ -60,10 +60,10 @@ def _refusal(cause: BaseException, layer: CassandraSettings, name: str) -> str |
         if not layer.username:
             return f"it asks for a user and a password: set {name}.username, and {secret} or {secret}_FILE"
         return (
-            f"it refuses the password of user {layer.username!r}: check {name}.username, and {secret} or {secret}_FILE"
+            f"it refuses the user or the password: check {name}.username, and {secret} or {secret}_FILE"
         )
     if isinstance(cause, Unauthorized):
-        return f"user {layer.username!r} may not do this: {said}"
+        return f"the user may not do this: {said}"
     if isinstance(cause, ssl.SSLError) or "SSL" in said:
         return _tls_refusal(said, layer, name)
     return None

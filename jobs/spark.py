@@ -55,9 +55,11 @@ def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Ite
             _tell_of_stores(cluster, made, layer)
         for name, value in options.items():
             spark.conf.set(f"{cluster}/{name}", value)
-        yield
-        for name in options:
-            spark.conf.unset(f"{cluster}/{name}")
+        try:
+            yield
+        finally:  # a session that was lent goes on
+            for name in options:
+                spark.conf.unset(f"{cluster}/{name}")
 
 
 def _verify_hostnames(spark: SparkSession, settings: Settings) -> None:

@@ -18,7 +18,7 @@ from connections import cassandra
 from stitch.errors import StitchError
 from stitch.local.errors import StackError
 from stitch.local.jars import ROOT
-from stitch.sections import CassandraSettings
+from stitch.sections import CassandraSettings, RealtimeSettings
 from stitch.settings import Settings
 
 # A quoted string is kept as it is; a comment outside of one goes, with any semicolon in it.
@@ -40,7 +40,8 @@ def layer_statements(layer: str, **values: Any) -> list[str]:
 @contextmanager
 def connected(layer: CassandraSettings) -> Iterator[Any]:
     """A driver session on the layer's cluster, closed in the end."""
-    with cassandra.connected(layer, "local", timeout=60, connect_timeout=20) as session:
+    name = "realtime" if isinstance(layer, RealtimeSettings) else "batch"
+    with cassandra.connected(layer, name, timeout=60, connect_timeout=20) as session:
         yield session
 
 

@@ -137,7 +137,7 @@ Change = Callable[[Secured], Settings]
 REFUSALS: dict[str, tuple[Change, str]] = {
     "a wrong password": (
         lambda s: s.but(password="wrong"),
-        r"refuses the password of user 'cassandra': check realtime.username, and STITCH_REALTIME__PASSWORD",
+        r"refuses the user or the password: check realtime.username, and STITCH_REALTIME__PASSWORD",
     ),
     "no user": (lambda s: s.but(username=None), r"asks for a user and a password: set realtime.username"),
     "no certificate": (

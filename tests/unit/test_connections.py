@@ -175,7 +175,7 @@ def test_only_the_name_of_a_host_may_be_left_unchecked() -> None:
 
 WRAPPED = "Tried connecting to [('127.0.0.1', 9042)]. Last error: [SSL: %s]"
 REFUSED = {
-    "password": (AuthenticationFailed("Bad credentials"), Refused, "refuses the password of user 'u'"),
+    "password": (AuthenticationFailed("Bad credentials"), Refused, "refuses the user or the password"),
     "authority": (
         OSError(1, WRAPPED % "CERTIFICATE_VERIFY_FAILED] certificate verify failed: unable to get local issuer"),
         Refused,
