@@ -59,9 +59,7 @@ def _refusal(cause: BaseException, layer: CassandraSettings, name: str) -> str |
         secret = f"STITCH_{name.upper()}__PASSWORD"
         if not layer.username:
             return f"it asks for a user and a password: set {name}.username, and {secret} or {secret}_FILE"
-        return (
-            f"it refuses the user or the password: check {name}.username, and {secret} or {secret}_FILE"
-        )
+        return f"it refuses the user or the password: check {name}.username, and {secret} or {secret}_FILE"
     if isinstance(cause, Unauthorized):
         return f"the user may not do this: {said}"
     if isinstance(cause, ssl.SSLError) or "SSL" in said:

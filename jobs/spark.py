@@ -34,8 +34,8 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     # The check forbids a sum behind a deduplication in update mode for the sake of operators that emit rows late; a
     # deduplication emits each first event at once, or drops it.
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", str(not settings.streaming.deduplicate).lower())
-    _verify_hostnames(spark, settings)
     try:
+        _verify_hostnames(spark, settings)
         with ExitStack() as stack:
             for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
                 stack.enter_context(_pointed(spark, cluster, layer))
