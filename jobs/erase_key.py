@@ -23,6 +23,7 @@ from cassandra.cluster import Session
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
+from connections.cassandra import WRITE
 from jobs.errors import BadOption, run
 from jobs.loading import KEY_SHARDS
 from jobs.sinks.cassandra import connected
@@ -96,9 +97,9 @@ def delete(cassandra: Session, table: str, columns: Iterable[str], rows: list[An
     for row in rows:
         values = [_utc(row[column]) for column in columns]
         if row.member is None:
-            cassandra.execute(of_key, [stamp, *values])
+            cassandra.execute(of_key, [stamp, *values], execution_profile=WRITE)
         else:
-            cassandra.execute(of_member, [stamp, *values, row.member])
+            cassandra.execute(of_member, [stamp, *values, row.member], execution_profile=WRITE)
     return len(rows)
 
 
@@ -110,7 +111,7 @@ def forget_key(cassandra: Session, counters: list[str], key: str, now: datetime)
     )  # later than any run has written so far; none writes it again: it is excluded
     for counter in counters:
         for shard in range(KEY_SHARDS):
-            cassandra.execute(statement, [stamp, counter, shard, key])
+            cassandra.execute(statement, [stamp, counter, shard, key], execution_profile=WRITE)
 
 
 def _utc(value: Any) -> Any:

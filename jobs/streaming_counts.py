@@ -22,6 +22,7 @@ from cassandra.cluster import NoHostAvailable, Session
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
 
+from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.continuity import check_note, check_offsets, noted
 from jobs.errors import run
@@ -61,7 +62,10 @@ def publish_progress(cassandra: Session, progress: dict[str, Any], topic: str) -
     values = (JOB, datetime.fromisoformat(through), end_offsets(progress, topic))
     try:
         cassandra.execute(
-            "INSERT INTO progress (job, realtime_through, offsets) VALUES (%s, %s, %s)", values, timeout=5
+            "INSERT INTO progress (job, realtime_through, offsets) VALUES (%s, %s, %s)",
+            values,
+            timeout=5,
+            execution_profile=WRITE,
         )
     except (DriverException, RequestExecutionException, NoHostAvailable) as error:
         print(f"stitch: progress not published: {error}", flush=True)

@@ -62,6 +62,12 @@ class TlsSettings(Section):
     key_password: SecretStr | None = None
     verify_hostname: bool = True
 
+    @model_validator(mode="after")
+    def a_certificate_has_its_key(self) -> TlsSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together: set both, or neither")
+        return self
+
 
 class KafkaSettings(Section):
     bootstrap_servers: str = "127.0.0.1:19092"
@@ -69,15 +75,54 @@ class KafkaSettings(Section):
     partitions: int = Field(default=8, ge=1)
 
 
-class CassandraSettings(Section):
-    """One layer's cluster."""
+def flatten(table: Any) -> Any:
+    """`{a = {b = 1}}`, as TOML reads `a.b = 1`, → `{"a.b": "1"}`. Other types pass through for pydantic to judge."""
+    if not isinstance(table, dict):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": deeper for inner, deeper in flatten(value).items()}
+        else:
+            flat[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return flat
 
-    hosts: list[str] = ["127.0.0.1"]
+
+ConnectorOption = Annotated[str, Field(pattern=r"^spark\.cassandra\.[A-Za-z0-9_.]+$")]
+ReadConsistency = Literal["LOCAL_QUORUM", "QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
+WriteConsistency = Literal["LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
+
+
+class CassandraSettings(Section):
+    """One layer's cluster.
+
+    read_consistency:   how many replicas a read asks; with write_consistency, more than there are, or reads miss writes
+    write_consistency:  how many replicas a write waits for
+    bundle:             Astra's secure connect bundle, in place of hosts, port, datacenter and tls
+    connector:          options of the Spark connector, as it names them; they win over Stitch's own
+    """
+
+    hosts: Annotated[list[str], Field(min_length=1)] = ["127.0.0.1"]
     port: Port = 19042
     keyspace: Identifier
     datacenter: str = "datacenter1"
+    read_consistency: ReadConsistency = "LOCAL_QUORUM"
+    write_consistency: WriteConsistency = "LOCAL_QUORUM"
     username: str | None = None
     password: SecretStr | None = None
+    tls: TlsSettings | None = None
+    bundle: str | None = None
+    connector: Annotated[dict[ConnectorOption, str], BeforeValidator(flatten)] = {}
+
+    @model_validator(mode="after")
+    def a_user_has_a_password(self) -> CassandraSettings:
+        if self.username and not self.password:
+            raise ValueError("username: set its password by the environment (…__PASSWORD, or …__PASSWORD_FILE)")
+        if self.bundle and not self.username:
+            raise ValueError('bundle: set username = "token" and the token as the password, by the environment')
+        if self.bundle and self.tls:
+            raise ValueError("tls: a bundle holds its own certificates; set one of the two")
+        return self
 
 
 class RealtimeSettings(CassandraSettings):
