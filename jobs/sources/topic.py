@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AclOperation, ConfigResource
 from pyspark.sql import DataFrame, SparkSession
 
+from connections import kafka as connections
 from jobs.errors import JobError, Unreachable
 from stitch.sections import KafkaSettings, StreamingSettings
 
@@ -19,21 +21,22 @@ TIMEOUT_S = 10
 
 def check_topic(kafka: KafkaSettings) -> None:
     """Raises JobError, with the way out, where the topic cannot be counted: no broker, no topic, producers' timestamps."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
-    try:
-        known = admin.list_topics(timeout=TIMEOUT_S).topics
-    except KafkaException as error:
-        raise Unreachable(
-            f"no Kafka at {kafka.bootstrap_servers} ({error.args[0].name()}): start it (`stitch local up`), "
-            "or set kafka.bootstrap_servers"
-        ) from None
-    if kafka.topic not in known:
-        raise JobError(
-            f"the topic {kafka.topic!r} does not exist at {kafka.bootstrap_servers}: create it with "
-            f"message.timestamp.type=LogAppendTime (`stitch local up` does), or set kafka.topic"
+    with asking(connections.admin(kafka)) as admin:
+        described = admin.describe_topics(
+            TopicCollection([kafka.topic]), include_authorized_operations=True, request_timeout=TIMEOUT_S
         )
-    resource = ConfigResource(ConfigResource.Type.TOPIC, kafka.topic)
-    config = admin.describe_configs([resource])[resource].result(timeout=TIMEOUT_S)
+        try:
+            operations = described[kafka.topic].result(timeout=TIMEOUT_S).authorized_operations
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            raise JobError(
+                f"the topic {kafka.topic!r} does not exist at {kafka.bootstrap_servers}: create it with "
+                f"message.timestamp.type=LogAppendTime (`stitch local up` does), or set kafka.topic"
+            ) from None
+        check_rights(kafka, operations)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, kafka.topic)
+        config = admin.describe_configs([resource])[resource].result(timeout=TIMEOUT_S)
     kind = config["message.timestamp.type"].value
     if kind != "LogAppendTime":
         raise JobError(
@@ -44,14 +47,23 @@ def check_topic(kafka: KafkaSettings) -> None:
         )
 
 
+def check_rights(kafka: KafkaSettings, operations: Collection[AclOperation] | None) -> None:
+    """Raises JobError where the brokers grant less than a job needs, before Spark fails in the middle of it."""
+    needed = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS, AclOperation.READ)
+    lacking = [operation.name for operation in needed if operations and operation not in operations]
+    if lacking:
+        raise JobError(
+            f"the topic {kafka.topic!r} may not be read by this user: the ACLs {', '.join(lacking)} are missing. Add with\n"
+            f"  kafka-acls.sh --bootstrap-server {kafka.bootstrap_servers} --add --allow-principal User:… --topic {kafka.topic} "
+            + " ".join(f"--operation {name.title().replace('_', '')}" for name in lacking)
+        )
+
+
 def topic_id(kafka: KafkaSettings) -> str:
     """The id that a topic gets when it is made: one made again under the same name has another."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
-    try:
+    with asking(connections.admin(kafka)) as admin:
         described = admin.describe_topics(TopicCollection([kafka.topic]), request_timeout=TIMEOUT_S)
         return str(described[kafka.topic].result(timeout=TIMEOUT_S).topic_id)
-    except KafkaException as error:
-        raise Unreachable(f"no Kafka at {kafka.bootstrap_servers} to describe the topic ({error})") from None
 
 
 def read_topic(
@@ -70,7 +82,7 @@ def read_topic(
     first = json.dumps({kafka.topic: at}) if at else "earliest"
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", kafka.bootstrap_servers)
+        .options(**connections.jvm(kafka))
         .option("subscribe", kafka.topic)
         .option("startingOffsets", first)
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
@@ -106,17 +118,17 @@ def appended_at(kafka: KafkaSettings, partition: int, offset: int) -> datetime |
 
 
 @contextmanager
-def _consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "stitch-offsets", "log_level": 0,
-                         "enable.auto.commit": False})  # fmt: skip
+def asking(client: AbstractContextManager[Any]) -> Iterator[Any]:
+    """A client of connections.kafka, whose refusals are the job's: Unreachable, for most of them may pass."""
     try:
-        yield consumer
-    except KafkaException as error:
-        raise Unreachable(
-            f"no Kafka at {kafka.bootstrap_servers} to ask for offsets ({error.args[0].name()})"
-        ) from None
-    finally:
-        consumer.close()
+        with client as answered:
+            yield answered
+    except connections.KafkaRefused as error:
+        raise Unreachable(str(error)) from None
+
+
+def _consumer(kafka: KafkaSettings) -> AbstractContextManager[Consumer]:
+    return asking(connections.consumer(kafka))
 
 
 def _partitions(consumer: Consumer, kafka: KafkaSettings) -> list[int]:
