@@ -1,0 +1,265 @@
+"""The jobs on a Kafka that asks who one is: each mechanism, what is said where it refuses, and where secrets must not be."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from confluent_kafka import ConsumerGroupTopicPartitions
+from confluent_kafka.admin import AclOperation, AdminClient
+
+from jobs.errors import JobError
+from jobs.sources.topic import edges
+from stitch.local.producer import produce
+from stitch.local.topic import create_topic
+from stitch.settings import load_settings
+from tests.certificates import Authority
+from tests.conftest import Reader, Stack, free_ports, run_in, write_config
+from tests.secured_kafka import MARK, SECRET, USER, SecuredKafka, secured_kafka
+from tests.steps import count, event, wait_for_the_window_to_end
+
+NEEDED = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS, AclOperation.READ)
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    with secured_kafka(tmp_path_factory.mktemp("secured")) as kafka:
+        yield kafka
+
+
+def by_sasl(kafka: SecuredKafka, mechanism: str) -> dict[str, Any]:
+    return {
+        "bootstrap_servers": f"127.0.0.1:{kafka.sasl_port}",
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": mechanism,
+        "username": USER,
+        "tls": {"ca_file": str(kafka.ca_file)},
+    }
+
+
+def ways(kafka: SecuredKafka) -> dict[str, dict[str, Any]]:
+    """The settings of `[kafka]` by the way in which the user shows who he is."""
+    oauth = {"token_endpoint": kafka.token_endpoint, "client_id": USER, "scope": "kafka"}
+    client = {"certificate_file": str(kafka.client.certificate_file), "key_file": str(kafka.client.key_file)}
+    return {
+        "SCRAM": by_sasl(kafka, "SCRAM-SHA-512"),
+        "PLAIN": by_sasl(kafka, "PLAIN"),
+        "OAUTHBEARER": {k: v for k, v in by_sasl(kafka, "OAUTHBEARER").items() if k != "username"} | oauth,
+        "mTLS": {
+            "bootstrap_servers": f"127.0.0.1:{kafka.mtls_port}",
+            "security_protocol": "SSL",
+            "tls": {"ca_file": str(kafka.ca_file), **client},
+        },
+    }
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STITCH_KAFKA__PASSWORD", SECRET)
+    monkeypatch.setenv("STITCH_KAFKA__CLIENT_SECRET", MARK)
+
+
+@pytest.fixture
+def through(fresh: Stack, secured: SecuredKafka, secrets: None, tmp_path: Path) -> Callable[..., Stack]:
+    """through("SCRAM") is the fresh stack, but for its topic: that is on the secured Kafka, and the user may read it."""
+    plain = load_settings(write_config(tmp_path / "plain.toml", fresh.config_path, kafka={
+        "bootstrap_servers": secured.plain.bootstrap_servers}))  # fmt: skip
+    create_topic(plain)
+    secured.grant(plain.kafka.topic, *NEEDED)
+    secured.grant_group("stitch")
+    produce(plain.kafka, [event(f"e{n}", "like", track_id="t1") for n in range(20)])
+
+    def stack(way: str, **kafka: Any) -> Stack:
+        config = write_config(tmp_path / "secured.toml", fresh.config_path, kafka=ways(secured)[way] | kafka)
+        return Stack(load_settings(config), config)
+
+    return stack
+
+
+def group_offsets(admin: AdminClient, group: str) -> dict[int, int]:
+    held = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group].result(10)
+    return {tp.partition: tp.offset for tp in held.topic_partitions}
+
+
+def test_over_sasl_and_tls_all_is_counted_and_lag_tools_see_how_far(
+    through: Callable[..., Stack], secured: SecuredKafka, spark: Any, reader: Reader, cassandra: Any
+) -> None:
+    stack = through("SCRAM")
+    for job in ("streaming_counts", "archive_events"):
+        run_in(stack.settings, job)
+    client = reader(stack.settings)
+    assert count(client, "likes", "t1") == 20
+    admin = secured.admin()
+    ends = {partition: high for partition, (_, high) in edges(stack.settings.kafka).items() if high}
+    progress = cassandra.execute(f"SELECT offsets FROM {stack.settings.realtime.keyspace}.progress").one().offsets
+    for job in ("streaming_counts", "archive_events"):
+        reported = {p: at for p, at in group_offsets(admin, f"stitch-{job}").items() if at}
+        assert reported == ends == {p: at for p, at in progress.items() if at}  # lag 0
+    wait_for_the_window_to_end(stack)
+    run_in(stack.settings, "batch_totals")
+    assert count(client, "likes", "t1", "batch") == 20
+
+
+@pytest.mark.parametrize("way", ["mTLS", "PLAIN", "OAUTHBEARER"])
+def test_by_every_other_way_of_showing_who_one_is_records_come_too(
+    through: Callable[..., Stack], spark: Any, way: str
+) -> None:
+    from jobs.sources.topic import check_topic, read_topic
+
+    stack = through(way)
+    check_topic(stack.settings.kafka)
+    query = (
+        read_topic(spark, stack.settings.kafka, stack.settings.streaming)
+        .writeStream.format("memory").queryName(f"by_{way}").trigger(availableNow=True).start()
+    )  # fmt: skip
+    query.awaitTermination(120)
+    assert spark.table(f"by_{way}").count() == 20
+
+
+REFUSED: dict[str, tuple[str, Callable[[SecuredKafka, Path], dict[str, Any]], str]] = {
+    "a port of TLS asked without": ("SCRAM", lambda k, _: {"security_protocol": "SASL_PLAINTEXT", "tls": {}}, "security_protocol"),
+    "an unknown authority": (
+        "SCRAM", lambda _, folder: {"tls": {"ca_file": str(Authority(folder, "other").ca_file)}}, "kafka.tls.ca_file",
+    ),
+    "a certificate of another host": (
+        "SCRAM", lambda k, _: {"bootstrap_servers": f"localhost:{k.sasl_port}"}, "names another host",
+    ),
+    "a mechanism that the brokers do not offer": (
+        "SCRAM", lambda *_: {"sasl_mechanism": "SCRAM-SHA-256"}, "authentication failed",
+    ),
+    "no client certificate": ("mTLS", lambda k, _: {"tls": {"ca_file": str(k.ca_file)}}, "ask for a client certificate"),
+    "a file that is not there": ("SCRAM", lambda *_: {"tls": {"ca_file": "/no/ca.pem"}}, "kafka.tls.ca_file: /no/ca.pem"),
+    "an option that there is not": ("SCRAM", lambda *_: {"librdkafka": {"no.such": 1}}, "no.such"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("way", "change", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_refusal_is_one_clear_message_at_once(
+    through: Callable[..., Stack],
+    secured: SecuredKafka,
+    spark: Any,
+    tmp_path: Path,
+    way: str,
+    change: Any,
+    message: str,
+) -> None:
+    stack = through(way, **change(secured, tmp_path))
+    began = time.monotonic()
+    with pytest.raises(JobError) as told:
+        run_in(stack.settings, "archive_events")
+    assert message in str(told.value)
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("way", ["SCRAM", "PLAIN", "OAUTHBEARER"])
+def test_a_wrong_secret_is_one_clear_message_at_once(
+    through: Callable[..., Stack], spark: Any, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setenv("STITCH_KAFKA__PASSWORD", "wrong")
+    monkeypatch.setenv("STITCH_KAFKA__CLIENT_SECRET", "wrong")
+    stack = through(way)
+    began = time.monotonic()
+    with pytest.raises(JobError, match="refuses this client: authentication failed"):
+        run_in(stack.settings, "streaming_counts")
+    assert time.monotonic() - began < 15
+
+
+def test_an_acl_that_is_missing_is_named(
+    through: Callable[..., Stack], secured: SecuredKafka, spark: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stack = through("SCRAM")
+    settings = stack.settings
+    other = settings.model_copy(
+        update={"kafka": settings.kafka.model_copy(update={"topic": f"{settings.kafka.topic}_2"})}
+    )
+    create_topic(other.model_copy(update={"kafka": secured.plain.model_copy(update={"topic": other.kafka.topic})}))
+    with pytest.raises(JobError, match=r"DESCRIBE, DESCRIBE_CONFIGS and READ on the topic"):
+        run_in(other, "archive_events")
+    secured.grant(other.kafka.topic, AclOperation.DESCRIBE)
+    with pytest.raises(JobError, match=r"ACLs DESCRIBE_CONFIGS, READ are missing(.|\n)*--operation DescribeConfigs"):
+        run_in(other, "archive_events")
+    # A group that may not be committed to is said, once, and stops nothing.
+    denied = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"group_prefix": "other"})})
+    run_in(denied, "archive_events")
+    said = capfd.readouterr().out
+    assert said.count("lag not reported to the consumer group other-archive_events") == 1
+    assert "READ on the groups" in said and "events=20" in said
+
+
+LOGGING = """\
+rootLogger.level = info
+rootLogger.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+appender.stderr.layout.pattern = %p %c: %m%n
+logger.kafka.name = org.apache.kafka
+logger.kafka.level = info
+logger.source.name = org.apache.spark.sql
+logger.source.level = info
+"""
+
+
+@pytest.mark.parametrize("way", ["SCRAM", "mTLS"])
+def test_a_secret_is_in_no_log_no_process_list_no_page_of_spark_and_no_file(
+    through: Callable[..., Stack], secured: SecuredKafka, tmp_path: Path, way: str
+) -> None:
+    stack = through(way)
+    key = secured.client.key_file.read_text("utf-8").splitlines()
+    marks = [MARK, key[1], key[len(key) // 2]]
+    (ui,) = free_ports(1)
+    (tmp_path / "events").mkdir()
+    (tmp_path / "log4j2.properties").write_text(LOGGING, "utf-8")
+    conf = {
+        "spark.ui.enabled": "true", "spark.ui.port": str(ui), "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": str(tmp_path / "events"),
+        "spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={tmp_path}/log4j2.properties",
+    }  # fmt: skip
+    spark_args = [part for name, value in conf.items() for part in ("--conf", f"{name}={value}")]
+    log = tmp_path / "job.log"
+    code = "import sys; from stitch.submit import submit; sys.exit(submit(sys.argv[1], [], sys.argv[2], sys.argv[3:]))"
+    with log.open("wb") as out:
+        job = subprocess.Popen(
+            [sys.executable, "-c", code, "streaming_counts", str(stack.config_path), *spark_args],
+            stdout=out,
+            stderr=out,
+        )
+        try:
+            wait_for_line(log, "streaming_counts batch=", job)
+            shown = [page_of(ui, path) for path in ("environment/", "SQL/", "StreamingQuery/", "jobs/")]
+            shown += [page_of(ui, f"SQL/execution/?id={n}") for n in range(6)]
+            shown += [page_of(ui, "api/v1/applications")]
+            processes = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
+            shown += [" ".join(process.cmdline()) for process in processes]
+        finally:
+            job.terminate()
+            job.wait(90)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any("events/" in str(path) for path in files) and any("checkpoints" in str(path) for path in files)
+    said = log.read_text("utf-8")
+    assert "ConsumerConfig values" in said and "streaming_counts batch=" in said  # the client told of its settings
+    assert "sasl.jaas.config = [hidden]" in said or way == "mTLS"
+    texts = {f"page {n}": text for n, text in enumerate(shown)}
+    texts |= {str(path): path.read_bytes().decode("utf-8", "replace") for path in files}
+    assert [(where, mark) for where, text in texts.items() for mark in marks if mark in text] == []
+
+
+def page_of(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=20) as answer:
+        return str(answer.read().decode())
+
+
+def wait_for_line(log: Path, start: str, job: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while not re.search(f"^{start}", log.read_text("utf-8"), re.MULTILINE):
+        assert time.monotonic() < deadline and job.poll() is None, log.read_text("utf-8")[-3000:]
+        time.sleep(0.2)
