@@ -7,7 +7,9 @@ becomes the message. The JVM is given certificates by value and not by path: exe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import socket
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -21,7 +23,7 @@ from stitch.errors import StitchError
 from stitch.sections import KafkaSettings
 
 TIMEOUT_S = 10
-_READ_COMMITTED = {"isolation.level": "read_committed"}  # records of aborted transactions never happened
+MOST_CHARACTERS = 300  # of what librdkafka says of itself
 _MODULES = {
     "PLAIN": "org.apache.kafka.common.security.plain.PlainLoginModule",
     "SCRAM-SHA-256": "org.apache.kafka.common.security.scram.ScramLoginModule",
@@ -32,12 +34,20 @@ _LOGIN_BY_OIDC = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginC
 Hear = Callable[[KafkaError], None]
 
 
-class KafkaRefused(StitchError):
-    """The brokers do not answer this client; the message says why, and which setting is concerned."""
+class NotConnected(StitchError):
+    """The client has no connection to the brokers."""
+
+
+class NoAnswer(NotConnected):
+    """No broker answers (yet)."""
+
+
+class Refused(NotConnected):
+    """The brokers will not answer this client until a person changes something; the message says what."""
 
 
 def librdkafka(kafka: KafkaSettings) -> dict[str, Any]:
-    """What every client of confluent-kafka is made with. Raises KafkaRefused where a secret or a file is missing."""
+    """What every client of confluent-kafka is made with. Raises Refused where a secret or a file is missing."""
     _check(kafka)
     tls = kafka.tls
     settings: dict[str, Any] = {
@@ -68,14 +78,22 @@ def librdkafka(kafka: KafkaSettings) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if value is not None} | kafka.librdkafka
 
 
-def librdkafka_consumer(kafka: KafkaSettings, group: str) -> dict[str, Any]:
-    """The same for a consumer; `group` is the name behind `group_prefix`."""
-    own = {"group.id": f"{kafka.group_prefix}-{group}", "enable.auto.commit": False}
-    return librdkafka(kafka) | _READ_COMMITTED | own
+def librdkafka_consumer(
+    kafka: KafkaSettings, group: str = "offsets", isolation: str = "read_committed"
+) -> dict[str, Any]:
+    """The same for a consumer that is told where to read. `group`: its name behind `group_prefix`; `isolation`: whether the
+    end of a partition is in front of open transactions, or behind all that it holds."""
+    return librdkafka(kafka) | {
+        "group.id": f"{kafka.group_prefix}-{group}",
+        "isolation.level": isolation,
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",  # an offset that is not there is an error, and not another offset
+    }
 
 
 def jvm(kafka: KafkaSettings) -> dict[str, str]:
-    """The options of Spark's Kafka source: `kafka.…` for the client itself. Raises KafkaRefused as `librdkafka` does."""
+    """The options of Spark's Kafka source: `kafka.…` for the client itself. Raises Refused as `librdkafka` does."""
     _check(kafka)
     settings = {"bootstrap.servers": kafka.bootstrap_servers, "security.protocol": kafka.security_protocol}
     if kafka.sasl_mechanism:
@@ -87,13 +105,13 @@ def jvm(kafka: KafkaSettings) -> dict[str, str]:
         }
     if kafka.uses_tls:
         settings |= _jvm_tls(kafka)
-    settings |= {**kafka.jvm, **_READ_COMMITTED}
+    settings |= {**kafka.jvm, "isolation.level": "read_committed"}  # what is aborted never happened
     return {f"kafka.{name}": value for name, value in settings.items()} | {"groupIdPrefix": kafka.group_prefix}
 
 
 @contextmanager
 def admin(kafka: KafkaSettings) -> Iterator[AdminClient]:
-    """An AdminClient that the brokers have answered. Raises KafkaRefused, for what fails inside the block too."""
+    """An AdminClient that the brokers have answered. Raises NotConnected, for what fails inside the block too."""
 
     def ask(client: AdminClient, timeout: float) -> None:
         client.describe_cluster(request_timeout=timeout).result(timeout + 1)
@@ -103,8 +121,8 @@ def admin(kafka: KafkaSettings) -> Iterator[AdminClient]:
 
 
 @contextmanager
-def consumer(kafka: KafkaSettings, group: str = "offsets") -> Iterator[Consumer]:
-    """A consumer that the brokers have answered, of no subscription; closed at the end. Raises KafkaRefused as `admin`."""
+def consumer(kafka: KafkaSettings, isolation: str = "read_committed") -> Iterator[Consumer]:
+    """A consumer that the brokers have answered, of no subscription; closed at the end. Raises NotConnected as `admin`."""
 
     def ask(client: Consumer, timeout: float) -> None:
         client.list_topics(kafka.topic, timeout=timeout)
@@ -112,7 +130,7 @@ def consumer(kafka: KafkaSettings, group: str = "offsets") -> Iterator[Consumer]
     made: list[Consumer] = []
 
     def make(heard: Hear) -> Consumer:
-        made.append(Consumer(librdkafka_consumer(kafka, group) | {"error_cb": heard}))
+        made.append(Consumer(librdkafka_consumer(kafka, isolation=isolation) | {"error_cb": heard}))
         return made[0]
 
     try:
@@ -128,13 +146,13 @@ def _answered(kafka: KafkaSettings, make: Callable[[Hear], Any], ask: Callable[[
     heard: list[KafkaError] = []
     try:
         client = make(heard.append)
-        _greet(client, ask, heard)
+        _greet(kafka, client, ask, heard)
         yield client
     except KafkaException as error:
-        raise KafkaRefused(explain(kafka, error.args[0], heard)) from None
+        raise explained(kafka, error.args[0], heard) from None
 
 
-def _greet(client: Any, ask: Callable[[Any, float], None], heard: list[KafkaError]) -> None:
+def _greet(kafka: KafkaSettings, client: Any, ask: Callable[[Any, float], None], heard: list[KafkaError]) -> None:
     """Wait until a broker answers; no longer than until one refuses, since librdkafka itself would try for ever."""
     deadline, slice_s = monotonic() + TIMEOUT_S, 0.5
     while True:
@@ -143,45 +161,46 @@ def _greet(client: Any, ask: Callable[[Any, float], None], heard: list[KafkaErro
             return
         except KafkaException:
             client.poll(0)  # hands over what was heard in the background
-            if any(_refusal(error) for error in heard) or monotonic() > deadline:
+            if any(_refusal(kafka, error) for error in heard) or monotonic() > deadline:
                 raise
             slice_s = min(slice_s * 2, max(deadline - monotonic(), 0.1))
 
 
-def _refusal(error: KafkaError) -> str | None:
+def explained(kafka: KafkaSettings, error: KafkaError, heard: Sequence[KafkaError] = ()) -> NotConnected:
+    """The error to raise in its place: the refusal that was heard in the background, else that of the call itself."""
+    where = f"Kafka at {kafka.bootstrap_servers}"
+    for said in (error, *heard):
+        refusal = _refusal(kafka, said)
+        if refusal:
+            return Refused(f"{where} refuses this client: {refusal}\n  ({said.str()[:MOST_CHARACTERS]})")
+    if error.code() == KafkaError._INVALID_ARG:
+        return Refused(f"Kafka's client cannot be made: {error.str()} (see [kafka] and [kafka.librdkafka])")
+    if error.code() in _DENIED:
+        return Refused(f"{where} denies what was asked ({error.name()}): {_DENIED[error.code()]}")
+    if not kafka.uses_tls and answers_in_tls(kafka):
+        return Refused(f"{where} speaks TLS: set kafka.security_protocol to SSL or SASL_SSL")
+    causes = [said.str() for said in heard if said.code() != KafkaError._ALL_BROKERS_DOWN]
+    return NoAnswer(
+        f"no {where} ({error.name()}): start it (`stitch local up`), or set kafka.bootstrap_servers"
+        + (f"\n  ({causes[0][:MOST_CHARACTERS]})" if causes else "")
+    )
+
+
+def _refusal(kafka: KafkaSettings, error: KafkaError) -> str | None:
     """What a broker's refusal is called, and what to look at; None for an error that may pass."""
     text = error.str()
     if error.code() == KafkaError._AUTHENTICATION:
-        return "authentication failed: look at kafka.sasl_mechanism, and at the user and its secret"
-    if "certificate required" in text or "bad certificate" in text or "handshake_failure" in text:
-        return "authentication failed: the brokers ask for a client certificate; set kafka.tls.certificate_file and key_file"
-    if "mismatch" in text:
-        return (
-            "the broker's certificate names another host: look at kafka.bootstrap_servers, or kafka.tls.verify_hostname"
-        )
+        secret = "client_secret" if kafka.sasl_mechanism == "OAUTHBEARER" else "password"
+        return f"authentication failed: look at kafka.sasl_mechanism, the user, and STITCH_KAFKA__{secret.upper()}"
+    if "certificate required" in text or "bad certificate" in text:
+        return "authentication failed: it wants a client certificate that it trusts; set kafka.tls.certificate_file and key_file"
+    if "certificate verify failed" in text:
+        return f"its certificate is not trusted: {what_tls_says(kafka) or 'look at kafka.tls'}"
     if error.code() == KafkaError._SSL:
-        return (
-            "TLS failed: look at kafka.tls.ca_file, which must hold the authority that signed the brokers' certificates"
-        )
-    if "security.protocol" in text:
-        return "the brokers hang up: look at kafka.security_protocol"
+        return "TLS failed: look at kafka.tls"
+    if "PLAINTEXT broker listener" in text:
+        return "it does not speak TLS on this port: look at kafka.security_protocol and kafka.bootstrap_servers"
     return None
-
-
-def explain(kafka: KafkaSettings, error: KafkaError, heard: list[KafkaError]) -> str:
-    """One message: the refusal that was heard in the background, else the error of the call itself."""
-    for said in (error, *heard):
-        refusal = _refusal(said)
-        if refusal:
-            return f"Kafka at {kafka.bootstrap_servers} refuses this client: {refusal}\n  ({said.str()[:300]})"
-    if error.code() == KafkaError._INVALID_ARG:
-        return f"Kafka's client cannot be made: {error.str()} (see [kafka] and [kafka.librdkafka])"
-    if error.code() in _DENIED:
-        return f"Kafka at {kafka.bootstrap_servers} denies what was asked ({error.name()}): {_DENIED[error.code()]}"
-    return (
-        f"no Kafka at {kafka.bootstrap_servers} ({error.name()}): start it (`stitch local up`), "
-        "or set kafka.bootstrap_servers"
-    )
 
 
 _DENIED = {
@@ -191,8 +210,43 @@ _DENIED = {
 }
 
 
+def what_tls_says(kafka: KafkaSettings) -> str | None:
+    """Why a broker's certificate is not trusted. librdkafka has one text for all reasons, so Python's TLS is asked."""
+    try:
+        _handshake(kafka, ssl.create_default_context(cafile=kafka.tls.ca_file))
+    except ssl.SSLCertVerificationError as error:
+        if "mismatch" in error.verify_message:
+            way_out = "look at kafka.bootstrap_servers, or kafka.tls.verify_hostname"
+            return f"it names another host ({error.verify_message}); {way_out}"
+        return f"{error.verify_message}; kafka.tls.ca_file must hold the authority that signed it"
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def answers_in_tls(kafka: KafkaSettings) -> bool:
+    """Whether the port speaks TLS; who speaks without it is hung up on, and hears no reason."""
+    try:
+        _handshake(kafka, ssl.create_default_context(cafile=kafka.tls.ca_file))
+        return True
+    except ssl.SSLCertVerificationError:
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _handshake(kafka: KafkaSettings, context: ssl.SSLContext) -> None:
+    host, _, port = kafka.bootstrap_servers.split(",")[0].strip().rpartition(":")
+    host = host.strip("[]")
+    with (
+        socket.create_connection((host, int(port)), timeout=3) as plain,
+        context.wrap_socket(plain, server_hostname=host),
+    ):
+        pass
+
+
 def _check(kafka: KafkaSettings) -> None:
-    """Raises KafkaRefused with a line for each secret and file that the settings call for and that is not there."""
+    """Raises Refused with a line for each secret and file that the settings call for and that is not there."""
     secrets = {
         None: (), "OAUTHBEARER": ("client_secret",),
     }.get(kafka.sasl_mechanism, ("password",))  # fmt: skip
@@ -216,7 +270,7 @@ def _check(kafka: KafkaSettings) -> None:
         except (ValueError, TypeError) as error:
             wrong.append(f"kafka.tls.key_file: {kafka.tls.key_file} cannot be used: {error}")
     if wrong:
-        raise KafkaRefused("\n  ".join(["Kafka's clients cannot be made:", *wrong]))
+        raise Refused("\n  ".join(["Kafka's clients cannot be made:", *wrong]))
 
 
 def _jvm_tls(kafka: KafkaSettings) -> dict[str, str]:

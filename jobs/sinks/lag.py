@@ -12,7 +12,7 @@ from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from connections.kafka import KafkaRefused, explain, librdkafka_consumer
+from connections.kafka import NotConnected, explained, librdkafka_consumer
 from stitch.sections import KafkaSettings
 
 LAST_COMMIT_S = 5
@@ -47,7 +47,7 @@ class LagReport:
             self._consumer.poll(0)
         except KafkaException as error:
             self._failed(error.args[0])
-        except (KafkaRefused, RuntimeError) as error:
+        except (NotConnected, RuntimeError) as error:
             self._say(str(error))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -68,7 +68,7 @@ class LagReport:
     def _failed(self, error: KafkaError) -> None:
         if error.code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             self._off = True  # no later commit would fare better until the job is started again
-        self._say(explain(self._kafka, error, []))
+        self._say(str(explained(self._kafka, error)))
 
     def _say(self, why: str) -> None:
         if self._said:

@@ -95,23 +95,23 @@ def read_topic(
 def offsets_at(kafka: KafkaSettings, instant: datetime) -> dict[int, int]:
     """partition → the first offset appended at or after the instant (the end of the partition where there is none)."""
     at = int(instant.timestamp() * 1000)
-    with _consumer(kafka) as consumer:
-        wanted = [TopicPartition(kafka.topic, p, at) for p in _partitions(consumer, kafka)]
-        found = consumer.offsets_for_times(wanted, timeout=TIMEOUT_S)
-        return {tp.partition: tp.offset if tp.offset >= 0 else _edges(consumer, kafka, tp.partition)[1] for tp in found}
+    with consumer(kafka) as client:
+        wanted = [TopicPartition(kafka.topic, p, at) for p in _partitions(client, kafka)]
+        found = client.offsets_for_times(wanted, timeout=TIMEOUT_S)
+        return {tp.partition: tp.offset if tp.offset >= 0 else _edges(client, kafka, tp.partition)[1] for tp in found}
 
 
 def edges(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
     """partition → (the earliest offset that the broker still holds, the offset that the next record will get)."""
-    with _consumer(kafka) as consumer:
-        return {p: _edges(consumer, kafka, p) for p in _partitions(consumer, kafka)}
+    with consumer(kafka) as client:
+        return {p: _edges(client, kafka, p) for p in _partitions(client, kafka)}
 
 
 def appended_at(kafka: KafkaSettings, partition: int, offset: int) -> datetime | None:
     """When the record at the offset was appended; None where there is none (yet)."""
-    with _consumer(kafka) as consumer:
-        consumer.assign([TopicPartition(kafka.topic, partition, offset)])
-        message = consumer.poll(TIMEOUT_S)
+    with consumer(kafka) as client:
+        client.assign([TopicPartition(kafka.topic, partition, offset)])
+        message = client.poll(TIMEOUT_S)
         if message is None or message.error():
             return None
         return datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
@@ -119,22 +119,25 @@ def appended_at(kafka: KafkaSettings, partition: int, offset: int) -> datetime |
 
 @contextmanager
 def asking(client: AbstractContextManager[Any]) -> Iterator[Any]:
-    """A client of connections.kafka, whose refusals are the job's: Unreachable, for most of them may pass."""
+    """A client of connections.kafka, whose errors become the job's: Unreachable where a later try may do."""
     try:
         with client as answered:
             yield answered
-    except connections.KafkaRefused as error:
+    except connections.NoAnswer as error:
         raise Unreachable(str(error)) from None
+    except connections.Refused as error:
+        raise JobError(str(error)) from None
 
 
-def _consumer(kafka: KafkaSettings) -> AbstractContextManager[Consumer]:
-    return asking(connections.consumer(kafka))
+def consumer(kafka: KafkaSettings, isolation: str = "read_committed") -> AbstractContextManager[Consumer]:
+    """A consumer that says where a partition ends. Raises Unreachable where no broker answers."""
+    return asking(connections.consumer(kafka, isolation))
 
 
-def _partitions(consumer: Consumer, kafka: KafkaSettings) -> list[int]:
-    return sorted(consumer.list_topics(kafka.topic, timeout=TIMEOUT_S).topics[kafka.topic].partitions)
+def _partitions(client: Consumer, kafka: KafkaSettings) -> list[int]:
+    return sorted(client.list_topics(kafka.topic, timeout=TIMEOUT_S).topics[kafka.topic].partitions)
 
 
-def _edges(consumer: Consumer, kafka: KafkaSettings, partition: int) -> tuple[int, int]:
-    low, high = consumer.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT_S)
+def _edges(client: Consumer, kafka: KafkaSettings, partition: int) -> tuple[int, int]:
+    low, high = client.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT_S)
     return int(low), int(high)

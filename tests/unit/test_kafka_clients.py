@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 from cryptography.hazmat.primitives import serialization
 from pydantic import SecretStr, ValidationError
 
-from connections.kafka import KafkaRefused, explain, jvm, librdkafka, librdkafka_consumer
+from connections.kafka import NoAnswer, Refused, explained, jvm, librdkafka, librdkafka_consumer
 from stitch.sections import KafkaSettings, TlsSettings
 from tests.certificates import Authority
 
@@ -93,7 +93,7 @@ def test_both_clients_are_made_from_one_table(
 
 def test_every_consumer_reads_what_is_committed_alone_and_has_a_group_of_the_prefix() -> None:
     kafka = KafkaSettings(group_prefix="team.stitch")
-    made = librdkafka_consumer(kafka, "offsets")
+    made = librdkafka_consumer(kafka, isolation="read_committed")
     assert (made["isolation.level"], made["group.id"]) == ("read_committed", "team.stitch-offsets")
     assert (jvm(kafka)["kafka.isolation.level"], jvm(kafka)["groupIdPrefix"]) == ("read_committed", "team.stitch")
 
@@ -125,7 +125,7 @@ def test_secrets_and_files_that_are_not_there_are_told_at_once() -> None:
     tls = TlsSettings(ca_file="/no/ca.pem", certificate_file="/no/c.pem", key_file="/no/k.pem")
     kafka = KafkaSettings(**{**SCRAM, "password": None}, tls=tls)  # type: ignore[arg-type]
     for make in (librdkafka, jvm):
-        with pytest.raises(KafkaRefused) as told:
+        with pytest.raises(Refused) as told:
             make(kafka)
         said = str(told.value)
         assert "STITCH_KAFKA__PASSWORD_FILE" in said
@@ -139,7 +139,7 @@ def test_a_key_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     tls = TlsSettings(certificate_file=str(client.certificate_file), key_file=str(client.key_file))
     for password in (None, SecretStr("wrong")):
         kafka = KafkaSettings(security_protocol="SSL", tls=tls.model_copy(update={"key_password": password}))
-        with pytest.raises(KafkaRefused, match=r"kafka\.tls\.key_file: .* cannot be used"):
+        with pytest.raises(Refused, match=r"kafka\.tls\.key_file: .* cannot be used"):
             jvm(kafka)
 
 
@@ -177,6 +177,9 @@ def test_kerberos_is_left_to_the_raw_tables() -> None:
 def test_of_many_errors_the_refusal_is_told() -> None:
     timed_out, down = KafkaError(KafkaError._TIMED_OUT), KafkaError(KafkaError._ALL_BROKERS_DOWN)
     refused = KafkaError(KafkaError._AUTHENTICATION, "invalid credentials")
-    said = explain(KafkaSettings(), timed_out, [down, refused])
-    assert "authentication failed" in said and "invalid credentials" in said
-    assert explain(KafkaSettings(), timed_out, [down]).startswith("no Kafka at 127.0.0.1:19092 (_TIMED_OUT)")
+    kafka = KafkaSettings(bootstrap_servers="127.0.0.1:1")
+    said = explained(kafka, timed_out, [down, refused])
+    assert isinstance(said, Refused) and "authentication failed" in str(said) and "invalid credentials" in str(said)
+    said = explained(kafka, timed_out, [down, KafkaError(KafkaError._RESOLVE, "not known")])
+    assert isinstance(said, NoAnswer)
+    assert str(said).startswith("no Kafka at 127.0.0.1:1 (_TIMED_OUT): start it") and "(not known)" in str(said)
