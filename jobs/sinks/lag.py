@@ -12,7 +12,8 @@ from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from connections.kafka import NotConnected, explained, librdkafka_consumer
+from connections.kafka import librdkafka_consumer
+from connections.kafka_refusals import NotConnected, explained
 from stitch.sections import KafkaSettings
 
 LAST_COMMIT_S = 5

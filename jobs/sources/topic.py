@@ -13,6 +13,7 @@ from confluent_kafka.admin import AclOperation, ConfigResource
 from pyspark.sql import DataFrame, SparkSession
 
 from connections import kafka as connections
+from connections.kafka_refusals import NoAnswer, Refused
 from jobs.errors import JobError, Unreachable
 from stitch.sections import KafkaSettings, StreamingSettings
 
@@ -123,9 +124,9 @@ def asking(client: AbstractContextManager[Any]) -> Iterator[Any]:
     try:
         with client as answered:
             yield answered
-    except connections.NoAnswer as error:
+    except NoAnswer as error:
         raise Unreachable(str(error)) from None
-    except connections.Refused as error:
+    except Refused as error:
         raise JobError(str(error)) from None
 
 

@@ -22,6 +22,7 @@ from jobs.archive_events import archive_topic
 from jobs.errors import JobError
 from jobs.queries import Stop
 from jobs.sources.topic import check_topic, edges, read_topic
+from jobs.spark import session
 from stitch.local.producer import produce
 from stitch.local.topic import create_topic
 from stitch.settings import load_settings
@@ -120,14 +121,15 @@ def test_over_sasl_and_tls_all_is_counted_and_lag_tools_see_how_far(
 def test_by_every_other_way_of_showing_who_one_is_records_come_too(
     asked: Asked, topic: str, spark: Any, way: str
 ) -> None:
-    stack = asked(way, topic=topic)
-    check_topic(stack.settings.kafka)
-    query = (
-        read_topic(spark, stack.settings.kafka, stack.settings.streaming)
-        .writeStream.format("memory").queryName(f"by_{way}").trigger(availableNow=True).start()
-    )  # fmt: skip
+    settings = asked(way, topic=topic).settings
+    check_topic(settings.kafka)
+    with session("test", settings):
+        records = read_topic(spark, settings.kafka, settings.streaming)
+        plan = records._jdf.queryExecution().logical().treeString()
+        query = records.writeStream.format("memory").queryName(f"by_{way}").trigger(availableNow=True).start()
     query.awaitTermination(120)
     assert spark.table(f"by_{way}").count() == 20
+    assert MARK not in plan and "PRIVATE KEY" not in plan and ("keystore.key" in plan) == (way == "mTLS")
 
 
 REFUSED: dict[str, tuple[str, Callable[[SecuredKafka, Path], dict[str, Any]], str]] = {

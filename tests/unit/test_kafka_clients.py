@@ -10,8 +10,10 @@ from confluent_kafka import KafkaError
 from cryptography.hazmat.primitives import serialization
 from pydantic import SecretStr, ValidationError
 
-from connections.kafka import NoAnswer, Refused, explained, jvm, librdkafka, librdkafka_consumer
+from connections.kafka import jvm, librdkafka, librdkafka_consumer
+from connections.kafka_refusals import NoAnswer, Refused, explained
 from stitch.sections import KafkaSettings, TlsSettings
+from stitch.settings import load_settings
 from tests.certificates import Authority
 
 SECRET = SecretStr('p"a\\s\ns')
@@ -172,6 +174,21 @@ def test_kerberos_is_left_to_the_raw_tables() -> None:
     raw = {"librdkafka": {"sasl.mechanisms": "GSSAPI"}, "jvm": {"sasl.mechanism": "GSSAPI"}}
     kafka = KafkaSettings(security_protocol="SASL_SSL", **raw)  # type: ignore[arg-type]
     assert (librdkafka(kafka)["sasl.mechanisms"], jvm(kafka)["kafka.sasl.mechanism"]) == ("GSSAPI", "GSSAPI")
+
+
+def test_the_tables_of_the_file_and_of_the_environment_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "stitch.toml"
+    counter = '[[counters]]\nname = "plays"\nkey = "track_id"\nweights = { play = 1 }\n'
+    file.write_text("[kafka.librdkafka]\nsocket.keepalive.enable = true\n'client.rack' = 'a'\n" + counter, "utf-8")
+    (tmp_path / "secret").write_text("s3\n", "utf-8")
+    monkeypatch.setenv("STITCH_KAFKA__JVM", '{"sasl.jaas.config": "mine", "fetch.min.bytes": 1}')
+    monkeypatch.setenv("STITCH_KAFKA__CLIENT_SECRET_FILE", str(tmp_path / "secret"))
+    kafka = load_settings(file).kafka
+    assert kafka.librdkafka == {"socket.keepalive.enable": "true", "client.rack": "a"}
+    assert kafka.jvm == {"sasl.jaas.config": "mine", "fetch.min.bytes": "1"}
+    assert kafka.client_secret == SecretStr("s3")
 
 
 def test_of_many_errors_the_refusal_is_told() -> None:
