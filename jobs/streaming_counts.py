@@ -1,7 +1,6 @@
 """Topic → increments: counts every event into Cassandra within seconds, exactly.
 
     stitch submit streaming_counts [--config conf/stitch.toml] [--available-now] [--from-cutoff]
-    spark-submit --properties-file conf/spark-defaults.conf jobs/streaming_counts.py --config conf/stitch.toml
 
 --config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --available-now     stop at the end of the topic (else run until SIGTERM, which lets the running micro-batch end)
@@ -151,4 +150,4 @@ def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

@@ -1,6 +1,7 @@
 """The tables of the settings file, each a type: what can be set, its unit and its default. Values only.
 
-A duration is text, `"15m"`; a name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
+A duration is text, `"15m"`; a path is relative to the file's folder, or the URI of another file system.
+A name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
 environment or a file that it names (stitch.settings), and prints as asterisks.
 """
 
@@ -30,6 +31,13 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 OptionalDuration = Annotated[
     timedelta, BeforeValidator(lambda text: timedelta(0) if text == "0s" else parse_duration(text))
 ]
+
+
+class PathMark:
+    """Marks a setting that is a path: a relative one is meant from the settings file's folder (stitch.paths)."""
+
+
+LocalPath = Annotated[str, Field(min_length=1), PathMark()]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -48,9 +56,9 @@ class TlsSettings(Section):
     verify_hostname:   whether a server's certificate must name the host that was asked for
     """
 
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
+    ca_file: LocalPath | None = None
+    certificate_file: LocalPath | None = None
+    key_file: LocalPath | None = None
     key_password: SecretStr | None = None
     verify_hostname: bool = True
 
@@ -136,7 +144,7 @@ class StreamingSettings(Section):
     watermark: Duration = timedelta(days=1)
     trigger: Duration = timedelta(seconds=2)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
-    checkpoint: str = ".local/checkpoints/streaming_counts"
+    checkpoint: LocalPath = ".local/checkpoints/streaming_counts"
     deduplicate: bool = False
     retry_for: Duration = timedelta(minutes=10)
 
@@ -152,11 +160,11 @@ class StreamingSettings(Section):
 class LogSettings(Section):
     """The event log. `origin` says who wrote it: this topic's archive, or JSON lines or Parquet of other origin."""
 
-    path: str = ".local/log"
-    snapshots: str = ".local/snapshots"
+    path: LocalPath = ".local/log"
+    snapshots: LocalPath = ".local/snapshots"
     keep_snapshots: int = Field(default=7, ge=1)
-    exclusions: str = ".local/exclusions.jsonl"
-    checkpoint: str = ".local/checkpoints/archive_events"
+    exclusions: LocalPath = ".local/exclusions.jsonl"
+    checkpoint: LocalPath = ".local/checkpoints/archive_events"
     origin: Literal["archive", "json", "parquet"] = "archive"
     ingest_time: str = "column:ingested_at"
     lookback: Duration = timedelta(days=2)
@@ -218,7 +226,7 @@ class ServingSettings(Section):
 class LocalSettings(Section):
     """The Kafka and Cassandra of `stitch local`: their ports, heaps and folder."""
 
-    folder: str = ".local"
+    folder: LocalPath = ".local"
     kafka_port: Port = 19092
     kafka_controller_port: Port = 19093
     kafka_heap: str = "384m"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from stitch.notes import write_note
 from stitch.settings import Settings
 
 SIGTERM_SECONDS = 30.0
@@ -42,7 +43,7 @@ class Service:
 
 
 def local_folder(settings: Settings) -> Path:
-    """`local.folder`, seen from the current directory: two checkouts have two folders."""
+    """`local.folder`: two checkouts have two."""
     return Path(settings.local.folder).absolute()
 
 
@@ -80,11 +81,8 @@ def start(service: Service) -> psutil.Process:
 
 
 def write_pid(pid_file: Path, process: psutil.Process) -> None:
-    """Whole or not at all: a reader never sees half a pid file."""
-    pid_file.parent.mkdir(parents=True, exist_ok=True)
-    half = pid_file.with_suffix(".tmp")
-    half.write_text(json.dumps({"pid": process.pid, "created": process.create_time()}), "utf-8")
-    half.replace(pid_file)
+    """Note the pid and the birth of the process."""
+    write_note(pid_file, json.dumps({"pid": process.pid, "created": process.create_time()}))
 
 
 def stop(pid_file: Path, patience: float = SIGTERM_SECONDS) -> str:
