@@ -19,7 +19,7 @@ from jobs import failpoints
 from jobs.completeness import uncounted_offsets
 from jobs.errors import JobError, Unreachable
 from jobs.frames.corrections import days
-from jobs.sinks.cassandra import upsert, upsert_by_member
+from jobs.sinks.cassandra import NoLayer, upsert, upsert_by_member
 from jobs.sinks.snapshots import forget, mark_published, note_loaded, note_loading, read_snapshot
 from jobs.sources.event_log import first_ingest_day
 from jobs.sources.stored import read_increments
@@ -54,7 +54,7 @@ def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
     try:
         if uncounted_offsets(settings, run.target.cutoff):
             return "streaming_counts has not come to the cutoff yet"
-    except Unreachable as error:
+    except (Unreachable, NoLayer) as error:
         return str(error)
     return None
 

@@ -43,21 +43,21 @@ def forget_connections(spark: SparkSession) -> None:
     spark._jvm.com.datastax.spark.connector.cql.CassandraConnector.evictCache()
 
 
+class NoLayer(JobError):
+    """The layer's cluster refuses, or has not the layer's keyspace: trying again is of no use."""
+
+
 @contextmanager
 def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
-    """A driver session on the layer's keyspace. Raises Unreachable, with the way out, where there is none or no schema;
-    JobError where the cluster refuses."""
+    """A driver session on the layer's keyspace. Raises Unreachable, NoLayer or JobError, with the way out."""
     with ExitStack() as stack:
         try:
             session = stack.enter_context(cassandra.connected(layer, name))
+            cassandra.check_keyspace(session, layer, name)
         except NoAnswer as error:
             raise Unreachable(str(error)) from None
         except Refused as error:
-            raise JobError(str(error)) from None
-        try:
-            cassandra.check_keyspace(session, layer, name)
-        except Refused as error:
-            raise Unreachable(str(error)) from None
+            raise NoLayer(str(error)) from None
         missing = TABLES[name] - set(session.cluster.metadata.keyspaces[layer.keyspace].tables)
         if missing:
             raise JobError(

@@ -166,8 +166,10 @@ def test_a_settings_file_that_is_a_link_is_meant_where_the_link_is(tmp_path: Pat
 
 
 def test_certificates_are_paths_too(tmp_path: Path) -> None:
-    tls = with_paths_resolved(TlsSettings(certificate_file="own.pem", key_file="/keys/own.pem"), tmp_path)
-    assert (tls.ca_file, tls.certificate_file, tls.key_file) == (None, f"{tmp_path}/own.pem", "/keys/own.pem")
+    said = TlsSettings(ca_file="ca.pem", certificate_file="own.pem", key_file="/keys/own.pem")
+    tls = with_paths_resolved(said, tmp_path)
+    found = (tls.ca_file, tls.certificate_file, tls.key_file)
+    assert found == (f"{tmp_path}/ca.pem", f"{tmp_path}/own.pem", "/keys/own.pem")
 
 
 def sections(of: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:
