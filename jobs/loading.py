@@ -26,8 +26,7 @@ from jobs.sources.stored import read_increments
 from stitch.guard import Day, corrected, objections
 from stitch.runs import Run
 from stitch.settings import Settings
-
-KEY_SHARDS = 16  # as conf/schema/batch.cql says
+from stitch.tables import KEY_SHARDS
 
 
 def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> list[Day] | str:
