@@ -25,8 +25,9 @@ from jobs.frames.events import DECODED, DECODER, decode
 from jobs.queries import Stop, keep_running, print_progress
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.event_log import archived_offsets, last_appended
+from jobs.sources.readable import first_stamped
 from jobs.sources.segments import Segment, begin, checkpoint_of, note_loss, segments
-from jobs.sources.topic import appended_at, check_topic, edges, read_topic, topic_id
+from jobs.sources.topic import check_topic, edges, read_topic, topic_id
 from jobs.spark import session
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings, load_settings
@@ -74,7 +75,7 @@ def check_continuity(spark: SparkSession, settings: Settings, following: dict[in
     check_offsets(JOB, settings, following, held, accept)
     lost = removed_offsets(following, {partition: low for partition, (low, _) in held.items()})
     for partition, (first, last) in lost.items():
-        until = appended_at(settings.kafka, partition, last)
+        until = first_stamped(settings.kafka, {partition: last}, "read_committed")[partition].appended
         since = last_appended(spark, settings.log, partition)
         note_loss(settings.log, {partition: (first, last - 1)}, since, until)
         print(f"stitch: lost for good: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "

@@ -21,7 +21,7 @@ import click
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.completeness import missing_offsets, uncounted_offsets
+from jobs.completeness import behind_increments, behind_log, told
 from jobs.counting import compared_increments, first_events, judged, read_events
 from jobs.errors import JobError, run
 from jobs.frames.audits import conserved, contiguous, unequal_zooms
@@ -35,6 +35,7 @@ from jobs.sources.segments import losses
 from jobs.sources.stored import published, read_totals
 from jobs.sources.topic import edges, offsets_at
 from jobs.spark import session
+from stitch.cutoff import missing_before
 from stitch.runs import newest
 from stitch.settings import Settings, load_settings
 
@@ -80,20 +81,20 @@ def reached(spark: SparkSession, settings: Settings, now: datetime) -> tuple[dat
     window, newest_edge = settings.streaming.ingest_window, passed_edge(settings, now)
     if settings.log.origin != "archive":
         return newest_edge, Finding("complete", True, "a log of other origin has no offsets")
+    behind = {"log": behind_log(spark, settings), "increments": behind_increments(settings)}
     first_missing: list[str] = []
     for steps in range(STEPS_BACK):
         edge = newest_edge - steps * window
-        missing = {"log": missing_offsets(spark, settings, edge), "increments": uncounted_offsets(settings, edge)}
         details = [
-            f"{part}: partition {p}: {have} of {need} offsets before {edge:%FT%TZ}"
-            for part, partitions in missing.items()
-            for p, (have, need) in partitions.items()
+            f"{part} before {edge:%FT%TZ}: {line.strip()}"
+            for part, partitions in behind.items()
+            for line in told(missing_before(partitions, edge + settings.log.grace)).splitlines()
         ]
         first_missing = first_missing or details
         if not details:
             break
     fresh = not details and now - edge <= max(2 * window, PATIENCE)
-    said = f"log and increments hold every offset that the topic had at {edge:%FT%TZ}"
+    said = f"log and increments hold every record that the topic had at {edge:%FT%TZ}"
     return edge, Finding(
         "complete", fresh, said if not details else f"not even at {edge:%FT%TZ}", [] if fresh else first_missing
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 
 from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
@@ -64,6 +64,8 @@ def read_topic(
     """The topic as a stream: (partition, offset, timestamp, key: binary, value: binary).
 
     starting: partition → first offset, for a query without a checkpoint; partitions not named, from the earliest
+
+    Committed records alone: the ends that Spark plans up to are the last stable offsets, in front of open transactions.
     """
     held = edges(kafka) if starting else {}
     at = {str(p): max(starting.get(p, low), low) for p, (low, _) in held.items()} if starting else {}
@@ -71,6 +73,7 @@ def read_topic(
     return (
         spark.readStream.format("kafka")
         .option("kafka.bootstrap.servers", kafka.bootstrap_servers)
+        .option("kafka.isolation.level", "read_committed")
         .option("subscribe", kafka.topic)
         .option("startingOffsets", first)
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
@@ -81,48 +84,47 @@ def read_topic(
 
 
 def offsets_at(kafka: KafkaSettings, instant: datetime) -> dict[int, int]:
-    """partition → the first offset appended at or after the instant (the end of the partition where there is none)."""
+    """partition → where to start reading, so that no record stamped at or after the instant is left out.
+
+    Every record in front of that offset is stamped before the instant, whoever stamped it: a broker answers with the
+    first that is not. A stamp from the future makes the start earlier than need be, never later. So it is good to
+    start at, and proves nothing about what is behind it. The ends are asked first: a record that is appended meanwhile
+    must not fall in front of the start.
+    """
     at = int(instant.timestamp() * 1000)
-    with _consumer(kafka) as consumer:
-        wanted = [TopicPartition(kafka.topic, p, at) for p in _partitions(consumer, kafka)]
-        found = consumer.offsets_for_times(wanted, timeout=TIMEOUT_S)
-        return {tp.partition: tp.offset if tp.offset >= 0 else _edges(consumer, kafka, tp.partition)[1] for tp in found}
+    with consumer(kafka) as client:
+        partitions = _partitions(client, kafka)
+        ends = {p: _edges(client, kafka, p)[1] for p in partitions}
+        found = client.offsets_for_times([TopicPartition(kafka.topic, p, at) for p in partitions], timeout=TIMEOUT_S)
+        return {tp.partition: tp.offset if tp.offset >= 0 else ends[tp.partition] for tp in found}
 
 
 def edges(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
     """partition → (the earliest offset that the broker still holds, the offset that the next record will get)."""
-    with _consumer(kafka) as consumer:
-        return {p: _edges(consumer, kafka, p) for p in _partitions(consumer, kafka)}
-
-
-def appended_at(kafka: KafkaSettings, partition: int, offset: int) -> datetime | None:
-    """When the record at the offset was appended; None where there is none (yet)."""
-    with _consumer(kafka) as consumer:
-        consumer.assign([TopicPartition(kafka.topic, partition, offset)])
-        message = consumer.poll(TIMEOUT_S)
-        if message is None or message.error():
-            return None
-        return datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
+    with consumer(kafka, "read_uncommitted") as client:
+        return {p: _edges(client, kafka, p) for p in _partitions(client, kafka)}
 
 
 @contextmanager
-def _consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "stitch-offsets", "log_level": 0,
-                         "enable.auto.commit": False})  # fmt: skip
+def consumer(kafka: KafkaSettings, isolation: str = "read_committed") -> Iterator[Consumer]:
+    """A consumer that says where a partition ends, and raises Unreachable where no broker answers."""
+    client = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "stitch-offsets", "log_level": 0,
+                       "enable.auto.commit": False, "isolation.level": isolation, "enable.partition.eof": True,
+                       "auto.offset.reset": "error"})  # fmt: skip
     try:
-        yield consumer
+        yield client
     except KafkaException as error:
         raise Unreachable(
             f"no Kafka at {kafka.bootstrap_servers} to ask for offsets ({error.args[0].name()})"
         ) from None
     finally:
-        consumer.close()
+        client.close()
 
 
-def _partitions(consumer: Consumer, kafka: KafkaSettings) -> list[int]:
-    return sorted(consumer.list_topics(kafka.topic, timeout=TIMEOUT_S).topics[kafka.topic].partitions)
+def _partitions(client: Consumer, kafka: KafkaSettings) -> list[int]:
+    return sorted(client.list_topics(kafka.topic, timeout=TIMEOUT_S).topics[kafka.topic].partitions)
 
 
-def _edges(consumer: Consumer, kafka: KafkaSettings, partition: int) -> tuple[int, int]:
-    low, high = consumer.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT_S)
+def _edges(client: Consumer, kafka: KafkaSettings, partition: int) -> tuple[int, int]:
+    low, high = client.get_watermark_offsets(TopicPartition(kafka.topic, partition), timeout=TIMEOUT_S)
     return int(low), int(high)
