@@ -2,8 +2,8 @@
 
     stitch submit archive_events [--config conf/stitch.toml] [--available-now] [--accept-data-loss]
 
---accept-data-loss  go on behind records that the broker removed before they were archived, or with a topic that was made
-                    again; what is lost is noted beside the log, and the batch names the hours
+--accept-data-loss  go on behind records that the broker removed before they were archived, or with a topic that was
+                    recreated; what is lost is noted beside the log, and the batch names the hours
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
 go beside the others, in verdict=rejected, with the reason; nothing is thrown away. Without its checkpoint the job goes on
@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.continuity import check_offsets, made_again
+from jobs.continuity import check_offsets, recreated
 from jobs.errors import run
 from jobs.frames.events import DECODED, DECODER, decode
 from jobs.queries import Stop, keep_running, print_progress
@@ -62,7 +62,7 @@ def current_segment(spark: SparkSession, settings: Settings, accept_data_loss: b
         print(f"{JOB}: the checkpoint {checkpoint.path} is gone; the log goes on in a new segment", flush=True)
     elif known:
         if not accept_data_loss:
-            raise made_again(JOB, settings, "Start once with --accept-data-loss: the log goes on in a new segment")
+            raise recreated(JOB, settings, "Start once with --accept-data-loss: the log goes on in a new segment")
         ends = archived_offsets(spark, settings.log, known[-1].topic_id)
         note_loss(settings.log, {p: (at, None) for p, at in ends.items()}, last_appended(spark, settings.log), None)
     segment = begin(settings.log, topic)
@@ -78,7 +78,7 @@ def check_continuity(spark: SparkSession, settings: Settings, following: dict[in
         until = first_stamped(settings.kafka, {partition: last}, "read_committed")[partition].appended
         since = last_appended(spark, settings.log, partition)
         note_loss(settings.log, {partition: (first, last - 1)}, since, until)
-        print(f"stitch: lost for good: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
+        print(f"stitch: lost: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
               f"{until}", flush=True)  # fmt: skip
 
 

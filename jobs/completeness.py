@@ -7,19 +7,22 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
+from jobs.contiguity import Checked, find_gaps, read_checked, unchecked, untold, write_checked
 from jobs.errors import JobError
 from jobs.sinks.cassandra import connected
 from jobs.sources.checkpoint import Checkpoint
-from jobs.sources.event_log import archived_offsets
+from jobs.sources.event_log import archived_offsets, read_offsets
 from jobs.sources.readable import behind
-from jobs.sources.segments import checkpoint_of, losses, segments
+from jobs.sources.segments import checkpoint_of, losses, losses_file, segments
 from jobs.sources.stored import read_progress
 from jobs.sources.topic import edges, topic_id
 from stitch.cutoff import Behind, Missing, missing_before
 from stitch.settings import Settings
 
 STREAMING_JOB = "streaming_counts"
+LOSS = '{"partition": 0, "first": 100, "last": 119, "appended_after": null, "appended_before": null}'
 
 
 def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) -> None:
@@ -30,6 +33,37 @@ def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) ->
             f"the event log {settings.log.path} is not complete before {cutoff:%FT%TZ}:\n{told(missing)}\n"
             f"{way_out(missing, 'archive_events')}"
         )
+    if settings.log.origin == "archive":
+        check_contiguous(spark, settings)
+
+
+def check_contiguous(spark: SparkSession, settings: Settings) -> None:
+    """Raises JobError where the log lacks records between those that were checked before and its last ones."""
+    topic, checked = topic_id(settings.kafka), read_checked(settings.log)
+    offsets = read_offsets(spark, settings.log, topic).where(unchecked(checked))
+    rows = offsets.groupBy("partition").agg(F.min("offset"), F.max("offset"), F.count(F.lit(1))).collect()
+    ends = {partition: last + 1 for partition, _, last, _ in rows}
+    found = {}
+    if any(records != last + 1 - first for _, first, last, records in rows):  # a look into each gap costs a sort
+        found = {one.partition: one for one in find_gaps(spark, settings, offsets, topic, checked)}
+    for one in found.values():
+        if one.unknown:
+            print(f"stitch: {untold(one)}", flush=True)
+    if lacking := {partition: one.lacking for partition, one in found.items() if one.lacking}:
+        facts = "\n".join(
+            f"  partition {partition}: {records} records, offsets {first} to {last}"
+            for partition, (records, first, last) in lacking.items()
+        )
+        raise JobError(
+            f"the event log {settings.log.path} lacks records that the topic {settings.kafka.topic!r} holds:\n{facts}\n"
+            f"Copy the missing files of the log from a backup; or accept the loss: add a line such as {LOSS} to "
+            f"{losses_file(settings.log)}"
+        )
+    for partition, end in ends.items():
+        before = checked.get((topic, partition), Checked())
+        unreadable = found[partition].unreadable if partition in found else 0
+        checked[topic, partition] = Checked(end, before.unreadable + unreadable)
+    write_checked(settings.log, checked)
 
 
 def check_counted(settings: Settings, cutoff: datetime) -> None:

@@ -58,11 +58,12 @@ def archived_offsets(spark: SparkSession, log: LogSettings, topic_id: str) -> di
     return {row["partition"]: row["last"] + 1 for row in last.collect()}
 
 
-def read_offsets(spark: SparkSession, log: LogSettings) -> DataFrame:
-    """(topic_id, partition, offset) of every archived record."""
+def read_offsets(spark: SparkSession, log: LogSettings, only: str | None = None) -> DataFrame:
+    """(topic_id, partition, offset) of every archived record (of the topic with the id `only`)."""
     parts = [
         _archive(spark, log, RAW, topic_id).select(F.lit(topic_id).alias("topic_id"), "partition", "offset")
         for topic_id in sorted({segment.topic_id for segment in segments(log)})
+        if only in (None, topic_id)
     ]
     return (
         reduce(DataFrame.unionByName, parts)

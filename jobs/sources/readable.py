@@ -8,14 +8,15 @@ when the topic had other settings. So the records themselves are asked: each say
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, TopicPartition
 
 from jobs.errors import Unreachable
-from jobs.sources.topic import consumer, edges
+from jobs.sources.topic import consumer, edges, offsets_at
+from stitch.buckets import EPOCH
 from stitch.cutoff import Behind, Reached
 from stitch.sections import KafkaSettings
 
@@ -70,10 +71,40 @@ def first_stamped(kafka: KafkaSettings, positions: Mapping[int, int], isolation:
     return found
 
 
+def stamps(kafka: KafkaSettings, since: datetime, until: datetime) -> Iterator[datetime]:
+    """The stamp of every committed record that is stamped in [since, until), whoever stamped it.
+
+    until:  nothing is read behind a record that the broker stamped then or later. Raises Unreachable after PROOF_S.
+    """
+    starts = offsets_at(kafka, since)
+    deadline = time.monotonic() + PROOF_S
+    with consumer(kafka) as client:
+        client.assign([TopicPartition(kafka.topic, p, offset) for p, offset in starts.items()])
+        open_ones = set(starts)
+        while open_ones:
+            if time.monotonic() > deadline:
+                raise Unreachable(f"the records of the topic {kafka.topic!r} were not read within {PROOF_S:.0f} s")
+            for message in client.consume(AT_ONCE, timeout=POLL_S):
+                partition, error = message.partition(), message.error()
+                if error and error.code() != KafkaError._PARTITION_EOF:
+                    _cause(error)
+                    continue
+                at = None if error else appended(message)
+                if error or (at and at >= until):
+                    open_ones.discard(partition)
+                    client.pause([TopicPartition(kafka.topic, partition)])
+                elif partition in open_ones and since <= (stamp := stamped(message)) < until:
+                    yield stamp
+
+
+def stamped(message: Any) -> datetime:
+    """The record's stamp, whoever stamped it."""
+    return EPOCH + timedelta(milliseconds=message.timestamp()[1])
+
+
 def appended(message: Any) -> datetime | None:
     """When the broker appended the record; None where its producer stamped it."""
-    kind, stamp = message.timestamp()
-    return datetime.fromtimestamp(stamp / 1000, UTC) if kind == TIMESTAMP_LOG_APPEND_TIME else None
+    return stamped(message) if message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME else None
 
 
 def _cause(error: KafkaError) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.errors import JobError, Unreachable
 from stitch.sections import KafkaSettings, StreamingSettings
@@ -18,7 +19,8 @@ TIMEOUT_S = 10
 
 
 def check_topic(kafka: KafkaSettings) -> None:
-    """Raises JobError, with the way out, where the topic cannot be counted: no broker, no topic, producers' timestamps."""
+    """Raises JobError, with the way out, where the topic cannot be counted: no broker, no topic, producers'
+    timestamps, compaction."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
     try:
         known = admin.list_topics(timeout=TIMEOUT_S).topics
@@ -32,20 +34,55 @@ def check_topic(kafka: KafkaSettings) -> None:
             f"the topic {kafka.topic!r} does not exist at {kafka.bootstrap_servers}: create it with "
             f"message.timestamp.type=LogAppendTime (`stitch local up` does), or set kafka.topic"
         )
+    check_config(kafka, topic_config(admin, kafka))
+
+
+def topic_config(admin: AdminClient, kafka: KafkaSettings) -> dict[str, str]:
+    """The topic's settings, those of the broker where it has none of its own. Raises JobError where they may not be read."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, kafka.topic)
-    config = admin.describe_configs([resource])[resource].result(timeout=TIMEOUT_S)
-    kind = config["message.timestamp.type"].value
+    try:
+        found = admin.describe_configs([resource])[resource].result(timeout=TIMEOUT_S)
+    except KafkaException as error:
+        if error.args[0].code() not in (
+            KafkaError.TOPIC_AUTHORIZATION_FAILED,
+            KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        ):
+            raise Unreachable(
+                f"Kafka at {kafka.bootstrap_servers} does not tell the settings of the topic {kafka.topic!r} "
+                f"({error.args[0].name()}): run again when it answers"
+            ) from None
+        raise JobError(
+            f"the settings of the topic {kafka.topic!r} may not be read by this user: allow it with\n  kafka-acls.sh "
+            f"--bootstrap-server {kafka.bootstrap_servers} --add --allow-principal User:NAME --operation DescribeConfigs "
+            f"--topic {kafka.topic}"
+        ) from None
+    return {name: entry.value for name, entry in found.items()}
+
+
+def check_config(kafka: KafkaSettings, config: Mapping[str, str]) -> None:
+    """Raises JobError, with the command that changes it, for settings under which a topic cannot be counted."""
+    change = (
+        f"kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter --entity-type topics "
+        f"--entity-name {kafka.topic} --add-config "
+    )
+    kind = config["message.timestamp.type"]
     if kind != "LogAppendTime":
         raise JobError(
             f"the topic {kafka.topic!r} has message.timestamp.type={kind}: its timestamps are the producers' clocks, "
-            "and counts by ingest window need the broker's. Change it with\n  kafka-configs.sh --bootstrap-server "
-            f"{kafka.bootstrap_servers} --alter --entity-type topics --entity-name {kafka.topic} "
-            "--add-config message.timestamp.type=LogAppendTime"
+            f"and counts by ingest window need the broker's. Change it with\n  {change}message.timestamp.type=LogAppendTime\n"
+            "Records that were produced before the change keep their producers' stamps: they are kept in the log with that "
+            "reason and not counted. Produce them again to count them"
+        )
+    if "compact" in config["cleanup.policy"].split(","):
+        raise JobError(
+            f"the topic {kafka.topic!r} has cleanup.policy={config['cleanup.policy']}: of the records with one key the "
+            f"broker keeps the last alone, so events go before they are counted. Change it with\n  {change}"
+            "cleanup.policy=delete\nRecords that compaction has removed are lost; those that are left count"
         )
 
 
 def topic_id(kafka: KafkaSettings) -> str:
-    """The id that a topic gets when it is made: one made again under the same name has another."""
+    """The id that a topic gets when it is created: one recreated under the same name has another."""
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
     try:
         described = admin.describe_topics(TopicCollection([kafka.topic]), request_timeout=TIMEOUT_S)
@@ -80,6 +117,21 @@ def read_topic(
         .option("maxOffsetsPerTrigger", streaming.max_offsets_per_trigger)
         .load()
         .select("partition", "offset", "timestamp", "key", "value")
+    )
+
+
+def read_range(spark: SparkSession, kafka: KafkaSettings, ranges: Mapping[int, tuple[int, int]]) -> DataFrame:
+    """The committed records of the topic in half-open ranges of offsets: (partition, offset, timestamp_type: 0 where its
+    producer stamped it, 1 where the broker did)."""
+    return (
+        spark.read.format("kafka")
+        .option("kafka.bootstrap.servers", kafka.bootstrap_servers)
+        .option("kafka.isolation.level", "read_committed")
+        .option("assign", json.dumps({kafka.topic: sorted(ranges)}))
+        .option("startingOffsets", json.dumps({kafka.topic: {p: first for p, (first, _) in ranges.items()}}))
+        .option("endingOffsets", json.dumps({kafka.topic: {p: end for p, (_, end) in ranges.items()}}))
+        .load()
+        .select("partition", "offset", F.col("timestampType").alias("timestamp_type"))
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from jobs.errors import JobError
+from jobs.sources.topic import topic_config
 from stitch.local.producer import produce
 from tests.conftest import Reader, Stack
 from tests.steps import count, event, wait_for_the_window_to_end
@@ -27,7 +29,9 @@ def plays(name: str, number: int) -> list[bytes]:
 def transaction(stack: Stack, events: list[bytes], partition: int = 0) -> Producer:
     """A producer whose open transaction holds the events."""
     kafka = stack.settings.kafka
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": f"{kafka.topic}-{events[0]!r}"})
+    producer = Producer(
+        {"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": f"{kafka.topic}-{events[0]!r}"}
+    )
     producer.init_transactions()
     producer.begin_transaction()
     for value in events:
@@ -44,7 +48,11 @@ def alter(stack: Stack, **config: str) -> None:
         for name, value in config.items()
     ]
     resource = ConfigResource(ResourceType.TOPIC, kafka.topic, incremental_configs=entries)
-    AdminClient({"bootstrap.servers": kafka.bootstrap_servers}).incremental_alter_configs([resource])[resource].result()
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    admin.incremental_alter_configs([resource])[resource].result()
+    while any(topic_config(admin, kafka)[name.replace("_", ".")] != value for name, value in config.items()):
+        time.sleep(0.05)
+    time.sleep(0.5)  # the broker tells a setting a moment before its log follows it
 
 
 def wrong(report: dict[str, Any]) -> dict[str, list[str]]:
@@ -84,10 +92,49 @@ def test_an_open_transaction_is_what_a_batch_waits_for_and_its_records_count_whe
     assert "transaction.timeout.ms" in str(told.value) and "archive_events" not in str(told.value)
     assert any("waits for the transaction" in line for line in wrong(run_job("audit_counts"))["complete"])
     producer.commit_transaction()
-    with pytest.raises(JobError, match=r"partition 3: .* records from offset 0.* are missing\nLet archive_events catch up"):
+    with pytest.raises(
+        JobError, match=r"partition 3: .* records from offset 0.* are missing\nLet archive_events catch up"
+    ):
         run_job("batch_totals")
     run_job("streaming_counts")
     run_job("archive_events")
     run_job("batch_totals")
     assert (count(client, "plays", "t1"), count(client, "plays", "t1", "batch")) == (6, 6)
     assert wrong(run_job("audit_counts")) == {}
+
+
+def test_a_record_that_its_producer_stamped_2030_hides_nothing_that_the_log_lacks(
+    fresh: Stack, reader: Reader, run_job: Run
+) -> None:
+    alter(fresh, message_timestamp_type="CreateTime", message_timestamp_after_max_ms=str(2**63 - 1))
+    kafka = fresh.settings.kafka
+    with pytest.raises(JobError, match=r"message.timestamp.type=LogAppendTime\nRecords that were produced before"):
+        run_job("streaming_counts")
+    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    producer.produce(kafka.topic, plays("from the future", 1)[0], partition=0, timestamp=IN_2030)
+    producer.flush()
+    alter(fresh, message_timestamp_type="LogAppendTime")
+    run_job("streaming_counts")
+    run_job("archive_events")
+    for value in plays("now", 10):
+        producer.produce(kafka.topic, value, partition=0)
+    producer.flush()
+    run_job("streaming_counts")
+    client = reader(fresh.settings)
+    assert count(client, "plays", "t1") == 10
+    wait_for_the_window_to_end(fresh)
+    with pytest.raises(JobError, match=r"partition 0: held up to offset 1; records from offset 1, appended .* missing"):
+        run_job("batch_totals")
+    assert any("log before" in line and "offset 1" in line for line in wrong(run_job("audit_counts"))["complete"])
+    run_job("archive_events")
+    run_job("batch_totals")
+    assert (count(client, "plays", "t1"), count(client, "plays", "t1", "batch")) == (10, 10)
+    assert wrong(run_job("audit_counts")) == {}
+
+
+def test_a_compacted_topic_is_refused_and_so_the_audit_says(fresh: Stack, run_job: Run) -> None:
+    alter(fresh, cleanup_policy="compact")
+    for job in ("streaming_counts", "archive_events"):
+        with pytest.raises(JobError, match=r"cleanup.policy=compact: .*\n.*--add-config cleanup.policy=delete"):
+            run_job(job)
+    assert "cleanup.policy=delete" in " ".join(wrong(run_job("audit_counts"))["topic"])
