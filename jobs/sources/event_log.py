@@ -20,7 +20,8 @@ from jobs.sources.segments import segments
 from stitch.sections import LogSettings
 
 FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
-RAW = f"partition int, offset bigint, timestamp timestamp, value binary, {FOLDERS}"
+RAW = f"partition int, offset bigint, timestamp timestamp, timestamp_type int, value binary, {FOLDERS}"
+BROKER = 1  # timestamp_type of a record that the broker stamped; 0: its producer did
 DECODED = (
     "partition int, offset bigint, timestamp timestamp, event_id string, type string, occurred_at timestamp, "
     f"reject_reason string, fields {{fields_type}}, {FOLDERS}"
@@ -73,8 +74,8 @@ def read_offsets(spark: SparkSession, log: LogSettings, only: str | None = None)
 
 
 def last_appended(spark: SparkSession, log: LogSettings, partition: int | None = None) -> datetime | None:
-    """When the newest archived record (of the partition) was appended."""
-    rows = _archive(spark, log, RAW)
+    """When the newest archived record (of the partition) was appended: by the broker's stamps, not by producers'."""
+    rows = _archive(spark, log, RAW).where(F.coalesce("timestamp_type", F.lit(BROKER)) == BROKER)
     if partition is not None:
         rows = rows.where(F.col("partition") == partition)
     seconds = rows.agg(F.max("timestamp").cast("double")).first()
@@ -93,8 +94,9 @@ def _archive(spark: SparkSession, log: LogSettings, schema: str, topic_id: str |
 
 
 def first_ingest_day(log: LogSettings) -> datetime:
-    """The earliest ingest date of an archived log, by its folders; now where there is none."""
-    days = [path.name.partition("=")[2] for path in Path(log.path).glob("segment=*/decoder=*/verdict=*/ingest_date=*")]
+    """The earliest ingest date of an archived log's events, by its folders; now where there is none."""
+    folders = Path(log.path).glob("segment=*/decoder=*/verdict=accepted/ingest_date=*")
+    days = [path.name.partition("=")[2] for path in folders]
     return datetime.fromisoformat(min(days)).replace(tzinfo=UTC) if days else datetime.now(UTC)
 
 
