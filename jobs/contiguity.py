@@ -19,12 +19,12 @@ from pyspark.sql import functions as F
 
 from jobs.errors import Unreachable
 from jobs.frames.audits import gaps
-from jobs.sources.event_log import BROKER
 from jobs.sources.segments import losses
 from jobs.sources.topic import edges, read_range
 from stitch.sections import LogSettings
 from stitch.settings import Settings
 
+BROKER = 1  # timestamp_type of a record that the broker stamped; others do not count, and may be missing
 NEVER = 2**62
 
 

@@ -28,13 +28,6 @@ def stretches(offsets: DataFrame) -> DataFrame:
     )
 
 
-def gaps(offsets: DataFrame) -> DataFrame:
-    """(topic_id, partition, offset) → the stretches between that are not there: (topic_id, partition, first, last)."""
-    before = F.lag("offset").over(Window.partitionBy("topic_id", "partition").orderBy("offset"))
-    stepped = offsets.select("topic_id", "partition", (before + 1).alias("first"), (F.col("offset") - 1).alias("last"))
-    return stepped.where(F.col("first") <= F.col("last"))
-
-
 def conserved(judged: DataFrame, ingest_window: timedelta) -> DataFrame:
     """Decoded records with a verdict → per ingest window: appended (by offsets), counted, duplicates, rejected, excluded
     (by content), first: partition → its first offset."""
@@ -83,3 +76,10 @@ def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) 
     )
     unequal = (F.col("least") != F.col("most")) | (F.col("levels") != levels[F.col("counter")])
     return of_key.where(unequal & (F.col("newest") <= F.lit(cutoff))).select("counter", "key", "member", "sums")
+
+
+def gaps(offsets: DataFrame) -> DataFrame:
+    """(topic_id, partition, offset) → the stretches between that are not there: (topic_id, partition, first, last)."""
+    before = F.lag("offset").over(Window.partitionBy("topic_id", "partition").orderBy("offset"))
+    stepped = offsets.select("topic_id", "partition", (before + 1).alias("first"), (F.col("offset") - 1).alias("last"))
+    return stepped.where(F.col("first") <= F.col("last"))

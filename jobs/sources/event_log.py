@@ -21,7 +21,6 @@ from stitch.sections import LogSettings
 
 FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
 RAW = f"partition int, offset bigint, timestamp timestamp, timestamp_type int, value binary, {FOLDERS}"
-BROKER = 1  # timestamp_type of a record that the broker stamped; 0: its producer did
 DECODED = (
     "partition int, offset bigint, timestamp timestamp, event_id string, type string, occurred_at timestamp, "
     f"reject_reason string, fields {{fields_type}}, {FOLDERS}"
@@ -75,7 +74,7 @@ def read_offsets(spark: SparkSession, log: LogSettings, only: str | None = None)
 
 def last_appended(spark: SparkSession, log: LogSettings, partition: int | None = None) -> datetime | None:
     """When the newest archived record (of the partition) was appended: by the broker's stamps, not by producers'."""
-    rows = _archive(spark, log, RAW).where(F.coalesce("timestamp_type", F.lit(BROKER)) == BROKER)
+    rows = _archive(spark, log, RAW).where(F.coalesce("timestamp_type", F.lit(1)) == 1)
     if partition is not None:
         rows = rows.where(F.col("partition") == partition)
     seconds = rows.agg(F.max("timestamp").cast("double")).first()
