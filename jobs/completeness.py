@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.contiguity import Checked, find_gaps, read_checked, unchecked, untold, write_checked
-from jobs.errors import JobError
+from jobs.errors import JobError, NotYet
 from jobs.sinks.cassandra import connected
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.event_log import archived_offsets, read_offsets
@@ -29,7 +29,7 @@ def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) ->
     """Raises JobError for a cutoff that the log cannot be proven complete before."""
     missing = missing_offsets(spark, settings, cutoff) if settings.log.origin == "archive" else {}
     if missing:
-        raise JobError(
+        raise not_yet(missing)(
             f"the event log {settings.log.path} is not complete before {cutoff:%FT%TZ}:\n{told(missing)}\n"
             f"{way_out(missing, 'archive_events')}"
         )
@@ -70,7 +70,7 @@ def check_counted(settings: Settings, cutoff: datetime) -> None:
     """Raises JobError for a cutoff that the increments cannot be proven complete before."""
     missing = uncounted_offsets(settings, cutoff)
     if missing:
-        raise JobError(
+        raise not_yet(missing)(
             f"the increments are not complete before {cutoff:%FT%TZ}:\n{told(missing)}\n{way_out(missing, STREAMING_JOB)}"
         )
 
@@ -145,6 +145,11 @@ def _told(missing: Missing) -> str:
         "removed": f"held up to offset {missing.have}; the broker has removed what was behind",
         "ahead": f"held up to offset {missing.have}; the broker's partition ends at {missing.first}",
     }[missing.why]
+
+
+def not_yet(missing: Mapping[int, Missing]) -> type[JobError]:
+    """The error: whether waiting is enough, or a person must look."""
+    return NotYet if {one.why for one in missing.values()} <= {"unread", "open"} else JobError
 
 
 def way_out(missing: Mapping[int, Missing], job: str) -> str:

@@ -8,7 +8,6 @@ beside the log, for the broker forgets (its retention), and the gaps of old tran
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +20,7 @@ from jobs.errors import Unreachable
 from jobs.frames.audits import gaps
 from jobs.sources.segments import losses
 from jobs.sources.topic import edges, read_range
+from stitch.notes import write_note
 from stitch.sections import LogSettings
 from stitch.settings import Settings
 
@@ -164,10 +164,7 @@ def write_checked(log: LogSettings, checked: Mapping[tuple[str, int], Checked]) 
     document: dict[str, dict[int, Checked]] = {}
     for (topic, partition), one in sorted(checked.items()):
         document.setdefault(topic, {})[partition] = one
-    file = checked_file(log)
-    beside = file.with_suffix(f".{os.getpid()}")
-    beside.write_text(json.dumps(document), "utf-8")
-    beside.replace(file)
+    write_note(checked_file(log), json.dumps(document))
 
 
 def checked_file(log: LogSettings) -> Path:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from connections import kafka as connections
+from connections.kafka_refusals import NoAnswer, Refused
 from jobs.errors import JobError, Unreachable
 from stitch.sections import KafkaSettings, StreamingSettings
 
@@ -20,42 +23,28 @@ TIMEOUT_S = 10
 
 def check_topic(kafka: KafkaSettings) -> None:
     """Raises JobError, with the way out, where the topic cannot be counted: no broker, no topic, producers'
-    timestamps, compaction."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
-    try:
-        known = admin.list_topics(timeout=TIMEOUT_S).topics
-    except KafkaException as error:
-        raise Unreachable(
-            f"no Kafka at {kafka.bootstrap_servers} ({error.args[0].name()}): start it (`stitch local up`), "
-            "or set kafka.bootstrap_servers"
-        ) from None
-    if kafka.topic not in known:
-        raise JobError(
-            f"the topic {kafka.topic!r} does not exist at {kafka.bootstrap_servers}: create it with "
-            f"message.timestamp.type=LogAppendTime (`stitch local up` does), or set kafka.topic"
+    timestamps, compaction, no right to look."""
+    with asking(connections.admin(kafka)) as admin:
+        described = admin.describe_topics(
+            TopicCollection([kafka.topic]), include_authorized_operations=True, request_timeout=TIMEOUT_S
         )
-    check_config(kafka, topic_config(admin, kafka))
+        try:
+            operations = described[kafka.topic].result(timeout=TIMEOUT_S).authorized_operations
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+            raise JobError(
+                f"the topic {kafka.topic!r} does not exist at {kafka.bootstrap_servers}: create it with "
+                f"message.timestamp.type=LogAppendTime (`stitch local up` does), or set kafka.topic"
+            ) from None
+        check_rights(kafka, operations)
+        check_config(kafka, topic_config(admin, kafka))
 
 
 def topic_config(admin: AdminClient, kafka: KafkaSettings) -> dict[str, str]:
-    """The topic's settings, those of the broker where it has none of its own. Raises JobError where they may not be read."""
+    """The topic's settings, those of the broker where it has none of its own."""
     resource = ConfigResource(ConfigResource.Type.TOPIC, kafka.topic)
-    try:
-        found = admin.describe_configs([resource])[resource].result(timeout=TIMEOUT_S)
-    except KafkaException as error:
-        if error.args[0].code() not in (
-            KafkaError.TOPIC_AUTHORIZATION_FAILED,
-            KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        ):
-            raise Unreachable(
-                f"Kafka at {kafka.bootstrap_servers} does not tell the settings of the topic {kafka.topic!r} "
-                f"({error.args[0].name()}): run again when it answers"
-            ) from None
-        raise JobError(
-            f"the settings of the topic {kafka.topic!r} may not be read by this user: allow it with\n  kafka-acls.sh "
-            f"--bootstrap-server {kafka.bootstrap_servers} --add --allow-principal User:NAME --operation DescribeConfigs "
-            f"--topic {kafka.topic}"
-        ) from None
+    found = admin.describe_configs([resource])[resource].result(timeout=TIMEOUT_S)
     return {name: entry.value for name, entry in found.items()}
 
 
@@ -81,14 +70,23 @@ def check_config(kafka: KafkaSettings, config: Mapping[str, str]) -> None:
         )
 
 
+def check_rights(kafka: KafkaSettings, operations: Collection[AclOperation] | None) -> None:
+    """Raises JobError where the brokers grant less than a job needs, before Spark fails in the middle of it."""
+    needed = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS, AclOperation.READ)
+    lacking = [operation.name for operation in needed if operations and operation not in operations]
+    if lacking:
+        raise JobError(
+            f"the topic {kafka.topic!r} may not be read by this user: the ACLs {', '.join(lacking)} are missing. Add with\n"
+            f"  kafka-acls.sh --bootstrap-server {kafka.bootstrap_servers} --add --allow-principal User:… --topic {kafka.topic} "
+            + " ".join(f"--operation {name.title().replace('_', '')}" for name in lacking)
+        )
+
+
 def topic_id(kafka: KafkaSettings) -> str:
     """The id that a topic gets when it is created: one recreated under the same name has another."""
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
-    try:
+    with asking(connections.admin(kafka)) as admin:
         described = admin.describe_topics(TopicCollection([kafka.topic]), request_timeout=TIMEOUT_S)
         return str(described[kafka.topic].result(timeout=TIMEOUT_S).topic_id)
-    except KafkaException as error:
-        raise Unreachable(f"no Kafka at {kafka.bootstrap_servers} to describe the topic ({error})") from None
 
 
 def read_topic(
@@ -109,8 +107,7 @@ def read_topic(
     first = json.dumps({kafka.topic: at}) if at else "earliest"
     return (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", kafka.bootstrap_servers)
-        .option("kafka.isolation.level", "read_committed")
+        .options(**connections.jvm(kafka))
         .option("subscribe", kafka.topic)
         .option("startingOffsets", first)
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
@@ -125,8 +122,7 @@ def read_range(spark: SparkSession, kafka: KafkaSettings, ranges: Mapping[int, t
     producer stamped it, 1 where the broker did)."""
     return (
         spark.read.format("kafka")
-        .option("kafka.bootstrap.servers", kafka.bootstrap_servers)
-        .option("kafka.isolation.level", "read_committed")
+        .options(**connections.jvm(kafka))
         .option("assign", json.dumps({kafka.topic: sorted(ranges)}))
         .option("startingOffsets", json.dumps({kafka.topic: {p: first for p, (first, _) in ranges.items()}}))
         .option("endingOffsets", json.dumps({kafka.topic: {p: end for p, (_, end) in ranges.items()}}))
@@ -158,19 +154,20 @@ def edges(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
 
 
 @contextmanager
-def consumer(kafka: KafkaSettings, isolation: str = "read_committed") -> Iterator[Consumer]:
-    """A consumer that says where a partition ends, and raises Unreachable where no broker answers."""
-    client = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "stitch-offsets", "log_level": 0,
-                       "enable.auto.commit": False, "isolation.level": isolation, "enable.partition.eof": True,
-                       "auto.offset.reset": "error"})  # fmt: skip
+def asking(client: AbstractContextManager[Any]) -> Iterator[Any]:
+    """A client of connections.kafka, whose errors become the job's: Unreachable where a later try may do."""
     try:
-        yield client
-    except KafkaException as error:
-        raise Unreachable(
-            f"no Kafka at {kafka.bootstrap_servers} to ask for offsets ({error.args[0].name()})"
-        ) from None
-    finally:
-        client.close()
+        with client as answered:
+            yield answered
+    except NoAnswer as error:
+        raise Unreachable(str(error)) from None
+    except Refused as error:
+        raise JobError(str(error)) from None
+
+
+def consumer(kafka: KafkaSettings, isolation: str = "read_committed") -> AbstractContextManager[Consumer]:
+    """A consumer that says where a partition ends. Raises Unreachable where no broker answers."""
+    return asking(connections.consumer(kafka, isolation))
 
 
 def _partitions(client: Consumer, kafka: KafkaSettings) -> list[int]:
