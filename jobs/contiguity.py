@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import Unreachable
 from jobs.frames.audits import gaps
 from jobs.sources.segments import losses
 from jobs.sources.topic import edges, read_range
-from stitch.notes import write_note
+from stitch.notes import read_note, write_note
 from stitch.sections import LogSettings
 from stitch.settings import Settings
 
@@ -72,31 +72,7 @@ def find_gaps(
     """
     low = {(topic, partition): first for partition, (first, _) in edges(settings.kafka).items()}
     known = [loss for loss in losses(settings.log) if loss["last"] is not None]
-    found = gaps(offsets).persist()
-    try:
-        asked_from = F.greatest("first", _by_partition(low, NEVER))
-        upto = _by_partition({at: one.upto for at, one in checked.items()}, 0)
-        untold_from = F.greatest("first", upto)
-        untold_to = F.least("last", asked_from - 1)  # before that the broker removed what it held
-        told_to = F.least("last", upto - 1)
-        told = F.greatest(told_to - F.col("first") + 1, F.lit(0)) - _lost(known, F.col("first"), told_to)
-        untold = F.greatest(untold_to - untold_from + 1, F.lit(0)) - _lost(known, untold_from, untold_to)
-        rows = (
-            found.groupBy("topic_id", "partition")
-            .agg(
-                F.sum(F.col("last") - F.col("first") + 1).alias("missing"),
-                F.sum(_lost(known, F.col("first"), F.col("last"))).alias("accepted"),
-                F.sum(told).alias("told"),
-                F.sum(untold).alias("unknown"),
-                F.min(F.when(untold > 0, untold_from)).alias("unknown_from"),
-                F.min(F.when(asked_from <= F.col("last"), asked_from)).alias("asked_from"),
-                F.max("last").alias("asked_to"),
-            )
-            .orderBy("topic_id", "partition")
-            .collect()
-        )
-    finally:
-        found.unpersist()
+    rows = _by_kind(gaps(offsets), low, {at: one.upto for at, one in checked.items()}, known)
     ranges = {row.partition: (row.asked_from, row.asked_to + 1) for row in rows if row.asked_from is not None}
     lacking = records_lacking(spark, settings, offsets.where(F.col("topic_id") == topic), ranges, known)
     return [
@@ -114,9 +90,41 @@ def find_gaps(
     ]
 
 
+def _by_kind(
+    found: DataFrame,
+    low: Mapping[tuple[str, int], int],
+    checked: Mapping[tuple[str, int], int],
+    known: list[dict[str, int]],
+) -> list[Row]:
+    """The gaps summed by partition: how much of them the broker can be asked about, was asked about, or no longer can."""
+    first, last = F.col("first"), F.col("last")
+    asked_from = F.greatest(first, _by_partition(low, NEVER))
+    upto = _by_partition(checked, 0)
+    untold_from = F.greatest(first, upto)
+    untold_to = F.least(last, asked_from - 1)  # before that the broker removed what it held
+    told_to = F.least(last, upto - 1)
+    told = F.greatest(told_to - first + 1, F.lit(0)) - _lost(known, first, told_to)
+    untold = F.greatest(untold_to - untold_from + 1, F.lit(0)) - _lost(known, untold_from, untold_to)
+    sums = found.groupBy("topic_id", "partition").agg(
+        F.sum(last - first + 1).alias("missing"),
+        F.sum(_lost(known, first, last)).alias("accepted"),
+        F.sum(told).alias("told"),
+        F.sum(untold).alias("unknown"),
+        F.min(F.when(untold > 0, untold_from)).alias("unknown_from"),
+        F.min(F.when(asked_from <= last, asked_from)).alias("asked_from"),
+        F.max(last).alias("asked_to"),
+    )
+    return sums.orderBy("topic_id", "partition").collect()
+
+
 def unchecked(checked: Mapping[tuple[str, int], Checked]) -> Column:
     """(topic_id, partition, offset): whether a gap behind the offset is still to be looked into."""
-    return F.col("offset") >= _by_partition({at: one.upto for at, one in checked.items()}, 0) - 1
+    if not checked:
+        return F.lit(True)
+    behind = F.col("offset") >= _by_partition({at: one.upto for at, one in checked.items()}, 0) - 1
+    # The same, weaker, in words that Parquet's statistics know: files of years are not opened.
+    known = F.col("partition").isin(sorted({partition for _, partition in checked}))
+    return behind & (~known | (F.col("offset") >= min(one.upto for one in checked.values()) - 1))
 
 
 def untold(one: Gaps) -> str:
@@ -155,7 +163,7 @@ def records_lacking(
 def read_checked(log: LogSettings) -> dict[tuple[str, int], Checked]:
     """(topic id, partition) → how far gaps were asked of the broker."""
     file = checked_file(log)
-    known = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    known = read_note(file, (), "Remove it: gaps are looked into again") if file.exists() else {}
     return {(topic, int(partition)): Checked(*one) for topic, of in known.items() for partition, one in of.items()}
 
 
