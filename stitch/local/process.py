@@ -115,10 +115,10 @@ def port_taken(port: int) -> bool:
     return False
 
 
-def accepts(port: int) -> bool:
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
     """Does the port accept a connection? Asked before a client is made, since clients are noisy when refused."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True
