@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import JobError
 from jobs.frames.contributions import contributions
-from jobs.frames.increments import increments, windowed
+from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.frames.sums import saturating_sum
 from jobs.frames.totals import added, deduplicated, replaced, totals
 from stitch.amounts import MOST_SUM
@@ -125,6 +125,31 @@ def test_of_two_records_with_one_event_id_the_first_appended_counts(spark: Spark
         schema,
     )
     assert sorted(row.fields.track_id for row in deduplicated(decoded).collect()) == ["first", "other"]
+
+
+def test_identity_may_be_more_than_an_id_or_another_field(spark: SparkSession) -> None:
+    schema = (
+        "timestamp timestamp, partition int, offset bigint, event_id string, type string, occurred_at timestamp, "
+        "reject_reason string, fields struct<order_id: bigint>"
+    )
+    rows = [("e1", "play", 1), ("e1", "like", 1), ("e1", "like", 2), ("e2", "like", 2)]
+    decoded = spark.createDataFrame(
+        [
+            (at(29, 10), 0, n, event_id, kind, at(29, 9), None, (order,))
+            for n, (event_id, kind, order) in enumerate(rows)
+        ],
+        schema,
+    )
+
+    def kept(*identity: str) -> list[tuple[str, str, int]]:
+        found = deduplicated(decoded, identity).selectExpr("event_id", "type", "fields.order_id").collect()
+        return sorted(tuple(row) for row in found)
+
+    assert kept("event_id", "type") == sorted([rows[0], rows[1], rows[3]])
+    assert kept("order_id") == sorted([rows[0], rows[2]])
+    placed = windowed(decoded.drop("partition", "offset", "reject_reason"), timedelta(hours=1))
+    assert once_per_window(placed, ("event_id", "type")).count() == 3
+    assert once_per_window(placed, ("order_id",)).count() == 2
 
 
 def totals_frame(spark: SparkSession, *rows: tuple[str, int]) -> DataFrame:
