@@ -35,7 +35,7 @@ _PLACE = re.compile(r" \(byte \d+\)$")
 
 def too_deep(value: bytes) -> bool:
     """Whether the JSON is nested deeper than DEEPEST."""
-    if len(value) <= SHALLOW:
+    if len(value) <= SHALLOW or value.count(b"{") + value.count(b"[") <= DEEPEST:
         return False
     deep = 0
     for bracket in _BRACKET.finditer(_STRING.sub(b"", value)):
