@@ -23,7 +23,7 @@ _MAGIC = (
 _UTF = ((b"{\x00\x00\x00", "UTF-32"), (b"\x00\x00\x00{\x00\x00\x00", "UTF-32"), (b"\xff\xfe\x00\x00", "UTF-32"),
         (b"\x00\x00\xfe\xff", "UTF-32"), (b"{\x00", "UTF-16"), (b"\x00{\x00", "UTF-16"), (b"\xff\xfe", "UTF-16"),
         (b"\xfe\xff", "UTF-16"))  # fmt: skip
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKET = re.compile(rb"[][{}]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _NO_NUMBER = re.compile(rb"[:,\[]\s*(-?(?:NaN|Infinity)|[+-]?0[0-9]+)")
