@@ -124,7 +124,9 @@ def test_a_cutoff_written_by_a_clock_that_is_ahead_is_overwritten_by_the_next_pu
 
 
 def test_a_row_that_nothing_can_overwrite_is_told_with_the_way_out() -> None:
-    with pytest.raises(PlanError, match=r"a row of the table totals has the write timestamp 9223372036854775807 .* TRUNCATE"):
+    with pytest.raises(
+        PlanError, match=r"a row of the table totals has the write timestamp 9223372036854775807 .* TRUNCATE"
+    ):
         overwriting(Run(None, FIRST, ALL, "full"), LATEST, "totals")
 
 
