@@ -22,7 +22,8 @@ from pyspark.sql.streaming import StreamingQuery
 from jobs.continuity import check_offsets, made_again
 from jobs.errors import run
 from jobs.frames.events import DECODED, DECODER, decode
-from jobs.queries import Stop, keep_running, print_progress
+from jobs.queries import Stop, end_offsets, keep_running, print_progress
+from jobs.sinks.lag import LagReport
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.event_log import archived_offsets, last_appended
 from jobs.sources.segments import Segment, begin, checkpoint_of, note_loss, segments
@@ -84,7 +85,7 @@ def check_continuity(spark: SparkSession, settings: Settings, following: dict[in
 def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_data_loss: bool = False) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
     check_topic(settings.kafka)
-    with session(JOB, settings) as spark:
+    with session(JOB, settings) as spark, LagReport(settings.kafka, JOB) as lag:
         trigger: dict[str, Any] = (
             {"availableNow": True} if available_now
             else {"processingTime": f"{settings.log.trigger.total_seconds()} seconds"}
@@ -108,8 +109,12 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_da
                 .start()
             )
 
+        def report(progress: dict[str, Any]) -> None:
+            print_progress(JOB, progress)
+            lag.report(end_offsets(progress, settings.kafka.topic))
+
         print(f"{JOB} writes {settings.kafka.topic} into {settings.log.path}", flush=True)
-        keep_running(start, stop, lambda progress: print_progress(JOB, progress), settings.streaming.retry_for)
+        keep_running(start, stop, report, settings.streaming.retry_for)
 
 
 @click.command()
@@ -122,4 +127,4 @@ def main(config: str | None, available_now: bool, accept_data_loss: bool) -> Non
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

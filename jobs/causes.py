@@ -40,6 +40,12 @@ FOR_GOOD_SAID = (
     "You have not logged in", "Provided username", "unable to find valid certification path", "UNKNOWN_TOPIC_OR_PART",
     "Key may not be empty", "Key length of", "TOPIC_AUTHORIZATION_FAILED", "is longer than maximum of", "Received fatal alert",
 )  # fmt: skip
+# Servers that are away, overloaded or slow, as the drivers of Python and of the JVM call it.
+PASSING = (
+    "NoHostAvailable", "OperationTimedOut", "ReadTimeout", "WriteTimeout", "Unavailable", "AllNodesFailedException",
+    "DriverTimeoutException", "BusyPoolException", "NoNodeAvailableException", "_TRANSPORT", "_TIMED_OUT",
+    "_ALL_BROKERS_DOWN", "org.apache.kafka.common.errors.TimeoutException", "Cassandra timeout during", "Not enough replicas",
+)  # fmt: skip
 _HEAD = re.compile(
     r"^(?:Caused by: |: |[\w.]*Py4JJavaError: )*(?P<name>(?:[A-Za-z_$][\w$]*\.)+[\w$]*[A-Z][\w$]*)(?:: (?P<said>.*))?$"
 )
@@ -68,6 +74,11 @@ def for_good(error: BaseException) -> bool:
     texts = list(_texts(error))
     names = {type(each).__name__ for each in _chain(error)} | {name for text in texts for name, _ in _named(text)}
     return bool(names & FOR_GOOD) or any(sign in text for text in texts for sign in FOR_GOOD_SAID)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same command later may be enough: a server was away, and nothing is wrong with what it was asked."""
+    return not for_good(error) and any(sign in text for text in _texts(error) for sign in PASSING)
 
 
 def _innermost(error: BaseException) -> tuple[str, str]:

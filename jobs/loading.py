@@ -14,6 +14,7 @@ from cassandra.query import BatchStatement
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.completeness import uncounted_offsets
 from jobs.errors import JobError, Unreachable
@@ -116,7 +117,7 @@ def publish(cassandra: Session, run: Run, counters: Iterable[str]) -> None:
     insert = "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s) USING TIMESTAMP %s"
     for counter in counters:
         batch.add(insert, (counter, run.target.cutoff, run.target.revision, run.target.write_time))
-    cassandra.execute(batch, timeout=60)
+    cassandra.execute(batch, timeout=60, execution_profile=WRITE)
 
 
 def keep_corrections(spark: SparkSession, compared: list[Day] | str, settings: Settings, run: Run) -> None:

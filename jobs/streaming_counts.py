@@ -1,7 +1,6 @@
 """Topic → increments: counts every event into Cassandra within seconds, exactly.
 
     stitch submit streaming_counts [--config conf/stitch.toml] [--available-now] [--from-cutoff]
-    spark-submit --properties-file conf/spark-defaults.conf jobs/streaming_counts.py --config conf/stitch.toml
 
 --config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --available-now     stop at the end of the topic (else run until SIGTERM, which lets the running micro-batch end)
@@ -23,6 +22,7 @@ from cassandra.cluster import NoHostAvailable, Session
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
 
+from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.continuity import check_note, check_offsets, noted
 from jobs.errors import run
@@ -30,6 +30,7 @@ from jobs.frames.events import accepted, decode
 from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.queries import Stop, at_the_end, end_offsets, keep_running, print_progress
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
+from jobs.sinks.lag import LagReport
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.stored import published
 from jobs.sources.topic import check_topic, edges, offsets_at, read_topic, topic_id
@@ -62,7 +63,10 @@ def publish_progress(cassandra: Session, progress: dict[str, Any], topic: str) -
     values = (JOB, datetime.fromisoformat(through), end_offsets(progress, topic))
     try:
         cassandra.execute(
-            "INSERT INTO progress (job, realtime_through, offsets) VALUES (%s, %s, %s)", values, timeout=5
+            "INSERT INTO progress (job, realtime_through, offsets) VALUES (%s, %s, %s)",
+            values,
+            timeout=5,
+            execution_profile=WRITE,
         )
     except (DriverException, RequestExecutionException, NoHostAvailable) as error:
         print(f"stitch: progress not published: {error}", flush=True)
@@ -89,7 +93,11 @@ def count_topic(
 ) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
     check_topic(settings.kafka)
-    with connected(settings.realtime, "realtime") as cassandra, session(JOB, settings) as spark:
+    with (
+        connected(settings.realtime, "realtime") as cassandra,
+        session(JOB, settings) as spark,
+        LagReport(settings.kafka, JOB) as lag,
+    ):
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
         starting = published_offsets(settings) if from_cutoff else None
         if from_cutoff and checkpoint.exists():
@@ -118,6 +126,7 @@ def count_topic(
         def report(progress: dict[str, Any]) -> None:
             print_progress(JOB, progress)
             publish_progress(cassandra, progress, settings.kafka.topic)
+            lag.report(end_offsets(progress, settings.kafka.topic))
 
         print(f"{JOB} counts {settings.kafka.topic} into {settings.realtime.keyspace}", flush=True)
         keep_running(start, stop, report, settings.streaming.retry_for)
@@ -147,4 +156,4 @@ def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

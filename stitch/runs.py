@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from stitch.cutoff import Published, next_run
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
 from stitch.write_time import LATEST
 
 ROOM = 10**6  # of runs that can follow one whose revision was raised
@@ -24,6 +24,8 @@ ROOM = 10**6  # of runs that can follow one whose revision was raised
 
 class PlanError(StitchError):
     """The run that was asked for cannot be; the message says why and what can."""
+
+    exit_status = ExitStatus.USAGE
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The tables of the settings file, each a type: what can be set, its unit and its default. Values only.
 
-A duration is text, `"15m"`; a name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
+A duration is text, `"15m"`; a path is relative to the file's folder, or the URI of another file system.
+A name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
 environment or a file that it names (stitch.settings), and prints as asterisks.
 """
 
@@ -30,8 +31,26 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 OptionalDuration = Annotated[
     timedelta, BeforeValidator(lambda text: timedelta(0) if text == "0s" else parse_duration(text))
 ]
+
+
+class PathMark:
+    """Marks a setting that is a path: a relative one is meant from the settings file's folder (stitch.paths)."""
+
+
+LocalPath = Annotated[str, Field(min_length=1), PathMark()]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+# Settings of Kafka's clients on which exact counts rest: which records are read, and from where.
+_OURS = (
+    "isolation.level",
+    "auto.offset.reset",
+    "enable.auto.commit",
+    "key.deserializer",
+    "value.deserializer",
+    "group.id",
+)
 
 
 class Section(BaseModel):
@@ -48,28 +67,136 @@ class TlsSettings(Section):
     verify_hostname:   whether a server's certificate must name the host that was asked for
     """
 
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
+    ca_file: LocalPath | None = None
+    certificate_file: LocalPath | None = None
+    key_file: LocalPath | None = None
     key_password: SecretStr | None = None
     verify_hostname: bool = True
 
+    @model_validator(mode="after")
+    def a_certificate_has_its_key(self) -> TlsSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together: set both, or neither")
+        return self
+
+
+def flatten(table: Any) -> Any:
+    """`{a = {b = 1}}`, as TOML reads `a.b = 1`, → `{"a.b": "1"}`. Other types pass through for pydantic to judge."""
+    if not isinstance(table, dict):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": deeper for inner, deeper in flatten(value).items()}
+        else:
+            flat[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return flat
+
 
 class KafkaSettings(Section):
+    """The cluster of the topic. One table for both clients (librdkafka in Python, the JVM's in Spark).
+
+    security_protocol:  how brokers are spoken to; the two with SASL need sasl_mechanism, the two with SSL read tls
+    username, password: of PLAIN and SCRAM; token_endpoint, client_id, client_secret, scope: of OAUTHBEARER (OIDC)
+    group_prefix:       how the name of every consumer group of Stitch begins, for ACLs
+    report_lag:         whether the streaming jobs commit their offsets to the group <group_prefix>-<job>, for lag tools
+    librdkafka, jvm:    settings of the one client or the other as it names them; they win over Stitch's own
+    """
+
     bootstrap_servers: str = "127.0.0.1:19092"
     topic: str = Field(default="events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
     partitions: int = Field(default=8, ge=1)
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    token_endpoint: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    client_id: str | None = None
+    client_secret: SecretStr | None = None
+    scope: str | None = None
+    tls: TlsSettings = TlsSettings()
+    group_prefix: str = Field(default="stitch", pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    report_lag: bool = True
+    librdkafka: Annotated[dict[str, str], BeforeValidator(flatten)] = {}
+    jvm: Annotated[dict[str, str], BeforeValidator(flatten)] = {}
+
+    @property
+    def uses_sasl(self) -> bool:
+        return self.security_protocol.startswith("SASL")
+
+    @property
+    def uses_tls(self) -> bool:
+        return self.security_protocol.endswith("SSL")
+
+    @model_validator(mode="after")
+    def security_is_whole(self) -> KafkaSettings:
+        """Secrets and files are looked at when a client is made: the reader shares this file and has no business with them."""
+        wrong = [*self._mistakes_of_sasl(), *self._mistakes_of_tables()]
+        if not self.uses_tls and self.tls != TlsSettings():
+            wrong.append(f"tls: not used with {self.security_protocol}; set security_protocol to SSL or SASL_SSL")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    def _mistakes_of_sasl(self) -> list[str]:
+        needed = ("token_endpoint", "client_id") if self.sasl_mechanism == "OAUTHBEARER" else ("username",)
+        if not self.uses_sasl:
+            given = [
+                name for name in ("sasl_mechanism", "username", "token_endpoint", "client_id") if getattr(self, name)
+            ]
+            return [
+                f"{name}: not used with {self.security_protocol}; set security_protocol to SASL_SSL" for name in given
+            ]
+        if self.sasl_mechanism is None:
+            raw = "sasl.mechanism" in self.jvm and {"sasl.mechanism", "sasl.mechanisms"} & set(self.librdkafka)
+            return [] if raw else [f"sasl_mechanism: {self.security_protocol} needs one: PLAIN, SCRAM-SHA-256, "
+                                   "SCRAM-SHA-512 or OAUTHBEARER"]  # fmt: skip
+        return [f"{name}: sasl_mechanism {self.sasl_mechanism} needs it" for name in needed if not getattr(self, name)]
+
+    def _mistakes_of_tables(self) -> list[str]:
+        return [
+            f"{table}: {name} is Stitch's own to set, since the counts rest on it"
+            for table in ("librdkafka", "jvm")
+            for name in getattr(self, table)
+            if name in _OURS
+        ]
+
+
+ConnectorOption = Annotated[str, Field(pattern=r"^spark\.cassandra\.[A-Za-z0-9_.]+$")]
+ReadConsistency = Literal["LOCAL_QUORUM", "QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
+WriteConsistency = Literal["LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
 
 
 class CassandraSettings(Section):
-    """One layer's cluster."""
+    """One layer's cluster.
 
-    hosts: list[str] = ["127.0.0.1"]
+    read_consistency:   how many replicas a read asks; with write_consistency, more than there are, or reads miss writes
+    write_consistency:  how many replicas a write waits for
+    bundle:             Astra's secure connect bundle, in place of hosts, port, datacenter and tls
+    connector:          options of the Spark connector, as it names them; they win over Stitch's own
+    """
+
+    hosts: Annotated[list[str], Field(min_length=1)] = ["127.0.0.1"]
     port: Port = 19042
     keyspace: Identifier
     datacenter: str = "datacenter1"
+    read_consistency: ReadConsistency = "LOCAL_QUORUM"
+    write_consistency: WriteConsistency = "LOCAL_QUORUM"
     username: str | None = None
     password: SecretStr | None = None
+    tls: TlsSettings | None = None
+    bundle: LocalPath | None = None
+    connector: Annotated[dict[ConnectorOption, str], BeforeValidator(flatten)] = {}
+
+    @model_validator(mode="after")
+    def a_user_has_a_password(self) -> CassandraSettings:
+        if self.username and not self.password:
+            raise ValueError("username: set its password by the environment (…__PASSWORD, or …__PASSWORD_FILE)")
+        if self.bundle and not self.username:
+            raise ValueError('bundle: set username = "token" and the token as the password, by the environment')
+        if self.bundle and self.tls:
+            raise ValueError("tls: a bundle holds its own certificates; set one of the two")
+        return self
 
 
 class RealtimeSettings(CassandraSettings):
@@ -91,7 +218,7 @@ class StreamingSettings(Section):
     watermark: Duration = timedelta(days=1)
     trigger: Duration = timedelta(seconds=2)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
-    checkpoint: str = ".local/checkpoints/streaming_counts"
+    checkpoint: LocalPath = ".local/checkpoints/streaming_counts"
     deduplicate: bool = False
     retry_for: Duration = timedelta(minutes=10)
 
@@ -107,11 +234,11 @@ class StreamingSettings(Section):
 class LogSettings(Section):
     """The event log. `origin` says who wrote it: this topic's archive, or JSON lines or Parquet of other origin."""
 
-    path: str = ".local/log"
-    snapshots: str = ".local/snapshots"
+    path: LocalPath = ".local/log"
+    snapshots: LocalPath = ".local/snapshots"
     keep_snapshots: int = Field(default=7, ge=1)
-    exclusions: str = ".local/exclusions.jsonl"
-    checkpoint: str = ".local/checkpoints/archive_events"
+    exclusions: LocalPath = ".local/exclusions.jsonl"
+    checkpoint: LocalPath = ".local/checkpoints/archive_events"
     origin: Literal["archive", "json", "parquet"] = "archive"
     ingest_time: str = "column:ingested_at"
     lookback: Duration = timedelta(days=2)
@@ -177,7 +304,7 @@ class ServingSettings(Section):
 class LocalSettings(Section):
     """The Kafka and Cassandra of `stitch local`: their ports, heaps and folder."""
 
-    folder: str = ".local"
+    folder: LocalPath = ".local"
     kafka_port: Port = 19092
     kafka_controller_port: Port = 19093
     kafka_heap: str = "384m"

@@ -17,8 +17,10 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
+from connections.kafka import consumer
+from stitch.errors import ExitStatus
 from stitch.local import flights as nyc
 from stitch.local import stack
 from stitch.local.errors import StackError
@@ -131,12 +133,9 @@ def replay_flights(kafka: KafkaSettings, say: Say) -> None:
 
 def records_on(kafka: KafkaSettings) -> int:
     """How many records the topic ever took."""
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "stitch-offsets"})
-    try:
-        ends = (consumer.get_watermark_offsets(TopicPartition(kafka.topic, p), 10) for p in range(kafka.partitions))
+    with consumer(kafka) as asked:
+        ends = (asked.get_watermark_offsets(TopicPartition(kafka.topic, p), 10) for p in range(kafka.partitions))
         return sum(high for _, high in ends)
-    finally:
-        consumer.close()
 
 
 def wait_for(settings: Settings, expected: Counts, layer: str, say: Say) -> Counts:
@@ -180,8 +179,11 @@ def total(settings: Settings, config: str, say: Say) -> None:
     wait = (settings.streaming.ingest_window + settings.log.grace).total_seconds()
     for attempt in range(1, 7):
         time.sleep(wait)
-        if submit("batch_totals", [], config) == 0:
+        status = submit("batch_totals", [], config)
+        if status == ExitStatus.DONE:
             return
+        if status != ExitStatus.AGAIN:
+            break
         say(f"  the archive is behind; trying again ({attempt})")
     raise StackError("the batch did not run; its message stands above")
 
