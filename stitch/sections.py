@@ -282,12 +282,16 @@ class LogSettings(Section):
 
 
 class EventSettings(Section):
-    """Where an event's fields are (dotted paths into its JSON), and their types (string unless said)."""
+    """Where an event's fields are (dotted paths into its JSON), and their types (string unless said).
+
+    max_text:  how many bytes (UTF-8) a key or member has at most
+    """
 
     event_id: str = "event_id"
     type: str = "type"
     occurred_at: str = "occurred_at"
     max_future: Duration = timedelta(days=1)
+    max_text: int = Field(default=1024, ge=1, le=16384)
     paths: dict[Identifier, str] = {}
     types: dict[Identifier, Literal["string", "int", "double", "boolean"]] = {}
 
