@@ -79,7 +79,9 @@ def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) 
     levels = F.create_map(
         *[F.lit(part) for counter in counters for part in (counter.name, len(granularities_of(counter)))]
     )
-    unequal = (F.col("least") != F.col("most")) | (F.col("levels") != levels[F.col("counter")])
+    # A level without rows counts 0, as do rows that a recount found to be nobody's.
+    lacking = (F.col("levels") != levels[F.col("counter")]) & (F.col("most") != 0)
+    unequal = (F.col("least") != F.col("most")) | lacking
     told = (F.col("newest") <= F.lit(cutoff)) & (F.col("largest") < MOST_SUM)
     return of_key.where(unequal & told).select("counter", "key", "member", "sums")
 

@@ -234,22 +234,6 @@ def test_fields_hold_every_field_a_counter_reads_with_its_path_and_type(tmp_path
     }
 
 
-def test_fields_may_be_named_like_columns_and_lie_at_paths_that_differ_by_case(tmp_path: Path) -> None:
-    text = (
-        '[events]\noccurred_at = "timestamp"\nidentity = ["order_id", "type"]\n'
-        'types = { timestamp = "int" }\npaths = { a = "Track", b = "track" }\n'
-    )
-    settings = load_settings(write(tmp_path, text + PLAYS.replace("track_id", "ingest_window")))
-    assert sorted(settings.fields) == ["a", "b", "ingest_window", "order_id", "timestamp"]
-
-
-def test_the_decoder_has_another_name_as_soon_as_anything_is_decoded_otherwise(tmp_path: Path) -> None:
-    changes = ["", 'identity = ["type"]', 'epoch = "ms"', 'max_past = "1d"', 'max_future = "2d"', "max_text = 9",
-               'types = { x = "int" }', 'paths = { track_id = "t" }', 'event_id = "id"']  # fmt: skip
-    names = {load_settings(write(tmp_path, f"[events]\n{change}\n" + PLAYS)).decoder for change in changes}
-    assert len(names) == len(changes)
-
-
 @pytest.mark.parametrize(
     ("said", "mistake"),
     [
@@ -289,3 +273,19 @@ def test_a_replication_may_come_from_the_environment(tmp_path: Path, monkeypatch
     monkeypatch.setenv("STITCH_BATCH__REPLICATION", '{"class": "SimpleStrategy", "replication_factor": 2}')
     replication = load_settings(write(tmp_path, PLAYS)).batch.replication
     assert replication and replication.factors == {"replication_factor": 2}
+
+
+def test_fields_may_be_named_like_columns_and_lie_at_paths_that_differ_by_case(tmp_path: Path) -> None:
+    text = (
+        '[events]\noccurred_at = "timestamp"\nidentity = ["order_id", "type"]\n'
+        'types = { timestamp = "int" }\npaths = { a = "Track", b = "track" }\n'
+    )
+    settings = load_settings(write(tmp_path, text + PLAYS.replace("track_id", "ingest_window")))
+    assert sorted(settings.fields) == ["a", "b", "ingest_window", "order_id", "timestamp"]
+
+
+def test_the_decoder_has_another_name_as_soon_as_anything_is_decoded_otherwise(tmp_path: Path) -> None:
+    changes = ["", 'identity = ["type"]', 'epoch = "ms"', 'max_past = "1d"', 'max_future = "2d"', "max_text = 9",
+               'types = { x = "int" }', 'paths = { track_id = "t" }', 'event_id = "id"']  # fmt: skip
+    names = {load_settings(write(tmp_path, f"[events]\n{change}\n" + PLAYS)).decoder for change in changes}
+    assert len(names) == len(changes)
