@@ -1,4 +1,4 @@
-"""The independent oracle of the fault tests: a plain dict over what was produced, and eyes on the reader meanwhile."""
+"""The independent oracle of the fault tests: a plain dict over what was produced, and a watcher of the reader meanwhile."""
 
 from __future__ import annotations
 
@@ -19,88 +19,127 @@ from stitch.local.producer import produce
 from stitch.sections import KafkaSettings
 
 KEYS = [f"t{n}" for n in range(8)]
+CREATORS = ["c0", "c1"]
+COUNTERS = ["plays", "likes", "listened_seconds", "creator_plays"]
 HOURS = ["2024-02-28T23:59:59Z", "2024-02-29T00:00:00Z", "2024-02-29T23:59:59.999Z", "2024-03-01T00:00:00Z"]
+
+Pair = tuple[str, str]  # counter and key; of a breakdown, counter:key and member
 
 
 class Feed:
-    """Produces random plays, likes and unlikes, and keeps the true counts: `counts[counter, key]`."""
+    """Produces random plays, likes and unlikes, and keeps the true counts: `counts[counter, key]`.
+
+    What was sent is kept by sign too, acknowledged and attempted, so that of a counter that also goes down it can be told
+    between which bounds it must lie.
+    """
 
     def __init__(self, kafka: KafkaSettings, seed: int) -> None:
         self._kafka, self._random = kafka, random.Random(seed)
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self.attempted: Counter[tuple[str, str]] = Counter()
+        self.counts: Counter[Pair] = Counter()
+        self.acknowledged: tuple[Counter[Pair], Counter[Pair]] = (Counter(), Counter())  # by how much down, up
+        self.attempted: tuple[Counter[Pair], Counter[Pair]] = (Counter(), Counter())
         self.sent = 0
 
     def send(self, events: int) -> None:
         """Produce that many events, acknowledged by the broker when this returns."""
         batch = [self._event() for _ in range(events)]
-        for counter, key, amount, _ in batch:
-            self.attempted[counter, key] += amount
-        produce(self._kafka, [payload for *_, payload in batch])
-        for counter, key, amount, _ in batch:
-            self.counts[counter, key] += amount
+        amounts = [pair for added, _ in batch for pair in added.items()]
+        _tally(self.attempted, amounts)
+        produce(self._kafka, [payload for _, payload in batch])
+        _tally(self.acknowledged, amounts)
+        for pair, amount in amounts:
+            self.counts[pair] += amount
 
-    def _event(self) -> tuple[str, str, int, bytes]:
+    def _event(self) -> tuple[dict[Pair, int], bytes]:
+        """What it adds to which count, and the record's value."""
         self.sent += 1
-        kind, counter, amount = self._random.choice(
-            [("play", "plays", 1)] * 8 + [("like", "likes", 1), ("unlike", "likes", -1)]
-        )
-        key = self._random.choice(KEYS)
+        kind = self._random.choice(["play"] * 8 + ["like", "unlike"])
+        key, seconds = self._random.choice(KEYS), self._random.randint(0, 600)
+        creator = CREATORS[int(key[1:]) % len(CREATORS)]
+        added: dict[Pair, int] = {
+            "play": {("plays", key): 1, ("listened_seconds", key): seconds, ("creator_plays", creator): 1,
+                     (f"creator_plays:{creator}", key): 1},
+            "like": {("likes", key): 1}, "unlike": {("likes", key): -1},
+        }[kind]  # fmt: skip
         payload = {
-            "event_id": f"e{self.sent}",
-            "type": kind,
-            "occurred_at": self._random.choice(HOURS),
-            "track_id": key,
-        }
-        return counter, key, amount, json.dumps(payload).encode()
+            "event_id": f"e{self.sent}", "type": kind, "occurred_at": self._random.choice(HOURS), "track_id": key,
+            "creator_id": creator, "duration_s": seconds,
+        }  # fmt: skip
+        return added, json.dumps(payload).encode()
+
+
+def _tally(sums: tuple[Counter[Pair], Counter[Pair]], amounts: list[tuple[Pair, int]]) -> None:
+    for pair, amount in amounts:
+        sums[amount > 0][pair] += abs(amount)
 
 
 class Eyes:
-    """Polls the reader over HTTP and keeps what must never be seen: a count of plays that went down or above the truth."""
+    """Polls the reader over HTTP and keeps what must never be seen.
+
+    - A count without negative weights that goes down, or above what was sent: a plain one, a sum, a breakdown's.
+    - A count of both signs (likes) outside of what can have been added since it was last known to be the truth.
+    """
 
     def __init__(self, url: str, feed: Feed) -> None:
         self._url, self._feed = url, feed
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
-        self.seen: dict[str, int] = {}
+        self._settled: tuple[Counter[Pair], Counter[Pair], Counter[Pair]] = (Counter(), Counter(), Counter())
+        self.seen: dict[Pair, int] = {}
         self.wrong: list[str] = []
         self.answers: Counter[int] = Counter()
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """What the reader answers now."""
-        answer = requests.post(
-            f"{self._url}/v1/totals", json={"counters": ["plays", "likes"], "keys": KEYS}, timeout=30
-        )
+    def counts(self) -> dict[Pair, int]:
+        """What the reader answers now; nothing where a layer is away."""
+        answer = self._ask("POST", "/v1/totals", json={"counters": COUNTERS, "keys": [*KEYS, *CREATORS]})
+        found = {(counter, row["key"]): n for row in answer.get("data", ()) for counter, n in row["counts"].items()}
+        for creator in CREATORS:
+            asked = {"counter": "creator_plays", "key": creator, "limit": "100"}
+            top = self._ask("GET", "/v1/top", params=asked)
+            found |= {(f"creator_plays:{creator}", row["member"]): row["count"] for row in top.get("members", ())}
+        return found
+
+    def _ask(self, method: str, path: str, **asked: Any) -> dict[str, Any]:
+        answer = requests.request(method, f"{self._url}{path}", timeout=30, **asked)
         self.answers[answer.status_code] += 1
-        if answer.status_code != 200 or answer.json()["meta"].get("partial"):
-            return {}
-        return {(counter, row["key"]): n for row in answer.json()["data"] for counter, n in row["counts"].items()}
+        whole = answer.status_code == 200 and not answer.json()["meta"].get("partial")
+        return dict(answer.json()) if whole else {}
 
     def wait_for_the_truth(self, seconds: float) -> None:
         """Return when the reader's counts are the feed's; fails where they are not in time."""
         deadline = time.monotonic() + seconds
-        while (found := {pair: n for pair, n in self.counts().items() if n}) != (
-            expected := _nonzero(self._feed.counts)
-        ):
+        while True:
+            down, up = (Counter(tally) for tally in self._feed.acknowledged)
+            found, expected = {pair: n for pair, n in self.counts().items() if n}, _nonzero(self._feed.counts)
+            if found == expected:
+                self._settled = (Counter(expected), down, up)
+                return
             assert time.monotonic() < deadline, _difference(expected, found)
             time.sleep(0.3)
 
     def _watch(self) -> None:
         while not self._over.wait(0.2):
+            settled = self._settled  # before the counts are asked for: what is added meanwhile is within the bounds
             try:
                 found = self.counts()
             except requests.RequestException as error:
                 self.wrong.append(f"no answer: {error}")
                 continue
-            bound = dict(self._feed.attempted)
-            for (counter, key), n in found.items():
-                if counter != "plays":
-                    continue
-                if n < self.seen.get(key, 0):
-                    self.wrong.append(f"{key} went down from {self.seen[key]} to {n}")
-                if n > bound.get((counter, key), 0):
-                    self.wrong.append(f"{key} is {n}, but {bound.get((counter, key), 0)} were sent")
-                self.seen[key] = max(n, self.seen.get(key, 0))
+            self.wrong += self.judge(found, settled)
+
+    def judge(self, found: dict[Pair, int], settled: tuple[Counter[Pair], Counter[Pair], Counter[Pair]]) -> list[str]:
+        """What of these counts must not be."""
+        truth, down, up = settled
+        wrong = []
+        for pair, n in found.items():
+            least = truth[pair] - (self._feed.attempted[False][pair] - down[pair])
+            most = truth[pair] + (self._feed.attempted[True][pair] - up[pair])
+            if not least <= n <= most:
+                wrong.append(f"{pair} is {n}, and can be {least} to {most} by what was sent")
+            if pair[0] != "likes" and n < self.seen.get(pair, 0):
+                wrong.append(f"{pair} went down from {self.seen[pair]} to {n}")
+            self.seen[pair] = max(n, self.seen.get(pair, n))
+        return wrong
 
     def __enter__(self) -> Eyes:
         self._thread.start()

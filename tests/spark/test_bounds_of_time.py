@@ -1,0 +1,98 @@
+"""Where time bounds what is counted: the lookback for duplicates, the watermark of a stream, two payloads under one id."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from jobs.counting import count_totals
+from jobs.frames.increments import increments, windowed
+from jobs.queries import print_progress
+from jobs.sinks.snapshots import SCHEMA
+from stitch.counters import Counter
+from stitch.cutoff import Published
+from stitch.runs import Run
+from stitch.settings import Settings
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+CUTOFF = datetime(2024, 3, 10, tzinfo=UTC)  # of the run before
+LIKES = Counter(name="likes", key="track_id", weights={"like": 1, "love": 5})
+LOG = {  # appended, of which type, under which id
+    "at the far end of the lookback": (CUTOFF - 2 * DAY, "like", "a"),
+    "a moment before it": (CUTOFF - 2 * DAY - HOUR, "like", "b"),
+    "again, after the cutoff": (CUTOFF, "like", "a"),
+    "again, and the first is too old to be seen": (CUTOFF, "like", "b"),
+    "the first of two payloads": (CUTOFF + HOUR, "like", "c"),
+    "the other payload under its id": (CUTOFF + 2 * HOUR, "love", "c"),
+    "at the new cutoff": (CUTOFF + DAY, "like", "d"),
+}
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Settings:
+    """Settings of a log of JSON lines that holds these."""
+    (tmp_path / "log").mkdir()
+    lines = [
+        json.dumps({"event_id": event_id, "type": kind, "occurred_at": f"{CUTOFF - 3 * DAY:%FT%TZ}", "track_id": "t1",
+                    "ingested_at": f"{appended:%FT%TZ}"})
+        for appended, kind, event_id in LOG.values()
+    ]  # fmt: skip
+    (tmp_path / "log/events.json").write_text("\n".join(lines), "utf-8")
+    log = {"path": str(tmp_path / "log"), "origin": "json", "snapshots": str(tmp_path / "snapshots"), "lookback": "2d",
+           "exclusions": str(tmp_path / "none.jsonl")}  # fmt: skip
+    return Settings.model_validate({"counters": [LIKES.model_dump()], "log": log})
+
+
+@pytest.mark.parametrize(
+    ("recount", "base", "count"),
+    [
+        # b counts once more and a does not, since a's first is within the lookback; of c the first payload counts
+        pytest.param(frozenset(), Published(CUTOFF, 0), 2, id="incremental"),
+        pytest.param(frozenset({"likes"}), Published(CUTOFF, 0), 3, id="full"),  # a, b, c: each once in all of history
+    ],
+)
+def test_a_night_finds_duplicates_as_far_back_as_the_lookback_and_a_full_run_all_and_the_first_payload_counts(
+    spark: SparkSession, logged: Settings, recount: frozenset[str], base: Published, count: int
+) -> None:
+    run = Run(base, Published(CUTOFF + DAY, 0), recount, "incremental")
+    rows = count_totals(spark, logged, run, spark.createDataFrame([], SCHEMA)).rows
+    assert [row["count"] for row in rows.where("granularity = 'all'").collect()] == [count]
+
+
+def test_a_record_behind_the_watermark_is_not_counted_and_the_jobs_line_says_so(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    schema = "timestamp timestamp, event_id string, type string, occurred_at timestamp, track_id string"
+    batches: list[list[tuple[datetime, str]]] = [
+        [(CUTOFF, "old"), (CUTOFF + 5 * HOUR, "new")],
+        [(CUTOFF + 5 * HOUR, "pushes the watermark on")],
+        [(CUTOFF + HOUR, "behind it"), (CUTOFF + 5 * HOUR, "in time")],
+    ]
+    for number, batch in enumerate(batches):
+        rows = [(at, name, "like", CUTOFF, "t1") for at, name in batch]
+        spark.createDataFrame(rows, schema).coalesce(1).write.parquet(str(tmp_path / f"in/{number}"))
+    files = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1).option("recursiveFileLookup", "true")
+    timed = files.parquet(str(tmp_path / "in")).withWatermark("timestamp", "2 hours")
+    counted: dict[datetime, int] = {}
+
+    def keep(batch: Any, _: int) -> None:
+        counted.update({row.ingest_window: row["count"] for row in batch.collect()})
+
+    query = (
+        increments(windowed(timed, HOUR), [LIKES])
+        .writeStream.outputMode("update")
+        .option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .foreachBatch(keep)
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+    assert sorted(counted.values()) == [1, 3]  # two in the first batch's windows, and none of the one behind
+    for progress in query.recentProgress:
+        print_progress("streaming_counts", json.loads(progress.json) if hasattr(progress, "json") else progress)
+    assert [line.rpartition(" ")[2] for line in capsys.readouterr().out.splitlines()][-1] == "dropped=1"
