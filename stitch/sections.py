@@ -162,6 +162,28 @@ class KafkaSettings(Section):
         ]
 
 
+class ReplicationSettings(BaseModel):
+    """How a keyspace is replicated, as CQL says it: `{ class = "NetworkTopologyStrategy", datacenter1 = 3 }`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Annotated[int, Field(ge=1, strict=True)]] = Field(init=False)
+
+    strategy: Literal["NetworkTopologyStrategy", "SimpleStrategy"] = Field(alias="class")
+
+    @property
+    def factors(self) -> dict[str, int]:
+        """Replicas by datacenter; of SimpleStrategy, under the name `replication_factor`."""
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="after")
+    def has_the_factors_of_its_class(self) -> ReplicationSettings:
+        if self.strategy == "SimpleStrategy" and set(self.factors) != {"replication_factor"}:
+            raise ValueError("SimpleStrategy takes replication_factor and nothing else")
+        if self.strategy == "NetworkTopologyStrategy" and (not self.factors or "replication_factor" in self.factors):
+            raise ValueError("NetworkTopologyStrategy takes a number of replicas for each datacenter: datacenter1 = 3")
+        return self
+
+
 ConnectorOption = Annotated[str, Field(pattern=r"^spark\.cassandra\.[A-Za-z0-9_.]+$")]
 ReadConsistency = Literal["LOCAL_QUORUM", "QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
 WriteConsistency = Literal["LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
@@ -170,6 +192,8 @@ WriteConsistency = Literal["LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL", "LOCA
 class CassandraSettings(Section):
     """One layer's cluster.
 
+    replication:        what its keyspace is to have; unless said, a keyspace keeps what it has, and a new one gets one
+                        replica in `datacenter`
     read_consistency:   how many replicas a read asks; with write_consistency, more than there are, or reads miss writes
     write_consistency:  how many replicas a write waits for
     bundle:             Astra's secure connect bundle, in place of hosts, port, datacenter and tls
@@ -180,6 +204,7 @@ class CassandraSettings(Section):
     port: Port = 19042
     keyspace: Identifier
     datacenter: str = "datacenter1"
+    replication: ReplicationSettings | None = None
     read_consistency: ReadConsistency = "LOCAL_QUORUM"
     write_consistency: WriteConsistency = "LOCAL_QUORUM"
     username: str | None = None
@@ -198,10 +223,20 @@ class CassandraSettings(Section):
             raise ValueError("tls: a bundle holds its own certificates; set one of the two")
         return self
 
+    @model_validator(mode="after")
+    def replicas_are_where_it_is_read(self) -> CassandraSettings:
+        said = self.replication
+        by_datacenter = said and said.strategy == "NetworkTopologyStrategy" and not self.bundle
+        if said and by_datacenter and self.datacenter not in said.factors:
+            raise ValueError(
+                f"replication: no replicas in {self.datacenter!r}, the datacenter that is written and read"
+            )
+        return self
+
 
 class RealtimeSettings(CassandraSettings):
     keyspace: Identifier = "stitch_realtime"
-    retention: Duration = timedelta(days=14)
+    retention: Duration = Field(default=timedelta(days=14), le=timedelta(days=20 * 365))  # Cassandra's longest TTL
 
 
 class BatchSettings(CassandraSettings):
