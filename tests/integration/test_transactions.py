@@ -32,7 +32,11 @@ def transaction(stack: Stack, events: list[bytes], partition: int = 0) -> Produc
     """A producer whose open transaction holds the events."""
     kafka = stack.settings.kafka
     producer = Producer(
-        {"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": f"{kafka.topic}-{events[0]!r}"}
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "transactional.id": f"{kafka.topic}-{events[0]!r}",
+            "transaction.timeout.ms": 600_000,  # the broker would abort it meanwhile
+        }
     )
     producer.init_transactions()
     producer.begin_transaction()
