@@ -13,7 +13,7 @@ from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared
 from jobs.frames.events import DECODED, DECODER, accepted, decode, fields_type
 from jobs.frames.increments import increments, once_per_window, windowed
-from jobs.frames.totals import added, deduplicated, replaced, totals
+from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
 from jobs.sources.event_log import read_decoded, read_log
 from jobs.sources.stored import read_increments
@@ -34,8 +34,9 @@ class Counted:
     facts: Callable[[], Facts]
 
 
-def count_totals(spark: SparkSession, settings: Settings, run: Run) -> Counted:
-    """The totals at the run's cutoff (snapshots.SCHEMA)."""
+def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: DataFrame) -> Counted:
+    """The totals at the run's cutoff (snapshots.SCHEMA). `stored`: the totals of the recounted counters as the batch layer
+    has them; of these and of the previous snapshot's, rows that the log does not give become 0."""
     anew = [counter for counter in settings.counters if counter.name in run.recount]
     onward = [counter for counter in settings.counters if counter.name not in run.recount]
     previous = read_snapshot(spark, settings.log.snapshots, run.base)
@@ -47,7 +48,8 @@ def count_totals(spark: SparkSession, settings: Settings, run: Run) -> Counted:
         rows.append(added(previous.where(~is_anew), parts[-1].rows))
     if anew:
         parts.append(count_windows(spark, settings, anew, None, run.target.cutoff))
-        rows.append(replaced(previous.where(is_anew), parts[-1].rows))
+        before = previous.where(is_anew).select(*ROW).unionByName(stored.select(*ROW))
+        rows.append(replaced(before, parts[-1].rows))
     whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
     return Counted(whole, parts[-1].facts)  # the figures of what was counted anew, where anything was
 
@@ -122,6 +124,7 @@ def expected_increments(spark: SparkSession, settings: Settings, since: datetime
 
 
 def compared_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
-    """Increments of the ingest windows in [since, until) beside what the log says: (INCREMENT…, stored, expected, write_time)."""
+    """Increments of the ingest windows in [since, until) beside what the log says: (INCREMENT…, stored, expected,
+    write_time: the later of what is stored and of what a writer that has read the whole window writes)."""
     stored = read_increments(spark, settings, since, until)
     return compared(stored, expected_increments(spark, settings, since, until), INCREMENT, "write_time")

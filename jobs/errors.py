@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from jobs.causes import cause_of, may_pass
 from stitch import exits
 from stitch.errors import ExitStatus, StitchError
 
@@ -40,9 +41,4 @@ def run(main: click.Command) -> None:
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit sets it
         os.execv(sys.executable, [sys.executable, "-m", "stitch.cli", "submit", job, *args])
     with parents.watched():
-        sys.exit(exits.run(main, args, f"stitch submit {job}", cause_of))
-
-
-def cause_of(error: BaseException) -> str:
-    """What happened, for an error without a name: one of Spark, of a driver, or a fault of ours."""
-    return exits.first_line(error)
+        sys.exit(exits.run(main, args, f"stitch submit {job}", cause_of, may_pass))

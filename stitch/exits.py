@@ -26,11 +26,16 @@ def first_line(error: BaseException) -> str:
 
 
 def run(
-    command: click.Command, args: Sequence[str], name: str, cause_of: Callable[[BaseException], str] = first_line
+    command: click.Command,
+    args: Sequence[str],
+    name: str,
+    cause_of: Callable[[BaseException], str] = first_line,
+    may_pass: Callable[[BaseException], bool] = lambda _: False,
 ) -> int:
     """Call the command with these arguments and return its exit status; every error is one message on stderr.
 
     cause_of: what happened, in a line, for an error that has no name
+    may_pass: whether running the same command later may be enough after it
     """
     try:
         with command.make_context(name, list(args)) as context:
@@ -45,10 +50,10 @@ def run(
         _discard_output()
         return ExitStatus.CLOSED
     except Exception as error:
-        return _status_of(error, cause_of)
+        return _named(error) or _unnamed(error, cause_of(error), may_pass(error))
 
 
-def _status_of(error: Exception, cause_of: Callable[[BaseException], str]) -> int:
+def _named(error: Exception) -> int | None:
     if os.environ.get("STITCH_DEBUG") == "1":
         traceback.print_exc()
     if isinstance(error, click.ClickException):
@@ -59,7 +64,13 @@ def _status_of(error: Exception, cause_of: Callable[[BaseException], str]) -> in
     if isinstance(error, OSError):  # a disk that is full, a folder that may not be written
         where = f"{error.filename}: " if error.filename else ""
         return _told(f"{where}{error.strerror or error}", ExitStatus.LOOK)
-    return _told(f"internal or unexpected: {cause_of(error)}{_kept_trace(error)}", ExitStatus.LOOK)
+    return None
+
+
+def _unnamed(error: Exception, cause: str, passes: bool) -> int:
+    if passes:
+        return _told(f"{cause}\nIt may pass: run it again{_kept_trace(error)}", ExitStatus.AGAIN)
+    return _told(f"internal or unexpected: {cause}{_kept_trace(error)}", ExitStatus.LOOK)
 
 
 def _told(message: str, status: ExitStatus) -> int:

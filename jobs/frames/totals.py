@@ -46,7 +46,7 @@ def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
 
 
 def replaced(previous: DataFrame, recounted: DataFrame) -> DataFrame:
-    """A full recount in place of the previous totals: every row is written, and a row that vanished becomes 0."""
+    """A full recount in place of the previous rows (ROW): every row is written, and a row that vanished becomes 0."""
     gone = previous.select(*ROW, F.lit(0).cast("bigint").alias("count"))
     return added(gone, recounted).withColumn("changed", F.lit(True))
 

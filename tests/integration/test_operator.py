@@ -79,7 +79,7 @@ def test_sigterm_in_the_first_seconds_ends_the_job_and_all_of_it(
     fresh: Stack, submitted: Submit, log: Path, moment: Callable[[list[psutil.Process]], Any]
 ) -> None:
     job = submitted("streaming_counts")
-    wait_until(lambda: moment(processes_of(fresh)), 60, log.read_text)
+    wait_until(lambda: moment(processes_of(fresh)), 120, log.read_text)
     job.send_signal(signal.SIGTERM)
     assert job.wait(15) in (143, -signal.SIGTERM), log.read_text(
         "utf-8"
@@ -93,7 +93,7 @@ def test_a_killed_stitch_submit_leaves_no_spark_behind_and_no_count_wrong(
 ) -> None:
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id="t1") for n in range(10)])
     job = submitted("streaming_counts")
-    wait_until(lambda: "streaming_counts batch=" in log.read_text("utf-8"), 120, log.read_text)
+    wait_until(lambda: "streaming_counts batch=" in log.read_text("utf-8"), 300, log.read_text)
     assert len(processes_of(fresh)) >= 2
     job.kill()
     job.wait(10)
@@ -105,7 +105,7 @@ def test_a_killed_stitch_submit_leaves_no_spark_behind_and_no_count_wrong(
 
 def test_a_killed_jvm_takes_its_driver_with_it(fresh: Stack, submitted: Submit, log: Path) -> None:
     job = submitted("streaming_counts")
-    wait_until(lambda: "streaming_counts counts" in log.read_text("utf-8"), 120, log.read_text)
+    wait_until(lambda: "streaming_counts counts" in log.read_text("utf-8"), 180, log.read_text)
     (jvm,) = [process for process in processes_of(fresh) if process.name() == "java"]
     jvm.kill()
     assert job.wait(15) == 137
@@ -113,7 +113,7 @@ def test_a_killed_jvm_takes_its_driver_with_it(fresh: Stack, submitted: Submit, 
 
 
 def test_a_mistyped_option_ends_a_job_with_status_2_and_no_stack_trace(submitted: Submit, log: Path) -> None:
-    assert submitted("batch_totals", "--cutoff", "yesterday").wait(60) == 2
+    assert submitted("batch_totals", "--cutoff", "yesterday").wait(120) == 2
     said = log.read_text("utf-8")
     assert "Invalid value for '--cutoff': 'yesterday' is not an ISO-8601 instant" in said
     assert "Traceback" not in said and "Exception" not in said

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from jobs.errors import BadOption, JobError, NotYet, Unreachable
+from jobs.errors import BadOption, JobError, NotYet, Unreachable, may_pass
 from stitch import exits
 from stitch.errors import ExitStatus
 from stitch.exclusions import ExclusionError
@@ -71,6 +71,14 @@ def test_an_error_without_a_name_is_a_line_with_its_cause_and_a_file_with_its_tr
     assert exits.run(raising(error), [], "stitch fail") == 1
     said = capfd.readouterr().err
     assert "Traceback" in said and "internal or unexpected: ValueError: first line\n" in said
+
+
+def test_a_server_that_was_away_in_the_middle_of_a_job_is_worth_another_try(capfd: pytest.CaptureFixture[str]) -> None:
+    away = RuntimeError("An error occurred while calling o1.save: com.datastax…AllNodesFailedException: 1 node tried")
+    assert exits.run(raising(away), [], "stitch fail", may_pass=may_pass) == 75
+    said = capfd.readouterr().err
+    assert "It may pass: run it again" in said and "internal" not in said
+    assert not may_pass(KeyError("plays"))
 
 
 def test_a_closed_pipe_ends_quietly(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
