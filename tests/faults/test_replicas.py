@@ -101,15 +101,11 @@ def replicated(fresh: Stack, ring: Ring, tmp_path: Path) -> Iterator[Stack]:
 
 def on_three(ring: Ring, base: Path, folder: Path) -> Stack:
     """The stack of these settings with both layers on the ring, three replicas each."""
-    layer = {"hosts": HOSTS, "port": ring.port}
+    three = {"class": "NetworkTopologyStrategy", "datacenter1": 3}
+    layer = {"hosts": HOSTS, "port": ring.port, "replication": three}
     config = write_config(folder / "on_three.toml", base=base, realtime=layer, batch=layer)
     settings = load_settings(config)
     apply_schema(settings)
-    with connected(settings.batch, "batch") as session:
-        for keyspace in (settings.realtime.keyspace, settings.batch.keyspace):
-            session.execute(
-                f"ALTER KEYSPACE {keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy', 'datacenter1': 3}}"
-            )
     return Stack(settings, config)
 
 
