@@ -111,7 +111,7 @@ class CassandraSettings(Section):
     username: str | None = None
     password: SecretStr | None = None
     tls: TlsSettings | None = None
-    bundle: str | None = None
+    bundle: LocalPath | None = None
     connector: Annotated[dict[ConnectorOption, str], BeforeValidator(flatten)] = {}
 
     @model_validator(mode="after")

@@ -166,8 +166,13 @@ def test_a_settings_file_that_is_a_link_is_meant_where_the_link_is(tmp_path: Pat
 
 
 def test_certificates_are_paths_too(tmp_path: Path) -> None:
-    tls = with_paths_resolved(TlsSettings(ca_file="ca.pem", key_file="/keys/own.pem"), tmp_path)
-    assert (tls.ca_file, tls.certificate_file, tls.key_file) == (f"{tmp_path}/ca.pem", None, "/keys/own.pem")
+    files = {"ca_file": "ca.pem", "certificate_file": "../own.pem", "key_file": "/keys/own.pem"}
+    tls = with_paths_resolved(TlsSettings(**files), tmp_path / "etc")
+    assert list(tls.model_dump(include=set(files)).values()) == [
+        f"{tmp_path}/etc/ca.pem",
+        f"{tmp_path}/own.pem",
+        "/keys/own.pem",
+    ]
 
 
 def sections(of: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:
