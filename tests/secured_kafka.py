@@ -108,7 +108,7 @@ def secured_kafka(folder: Path) -> Iterator[SecuredKafka]:
         service = kafka.service(settings, secured)
         process.start(service)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while not service.answers():
                 assert time.monotonic() < deadline and process.running(service.pid_file), service.log.read_text("utf-8")
                 time.sleep(0.1)
