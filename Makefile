@@ -8,6 +8,8 @@ STITCH := $(BIN)/stitch
 UV_VERSION := 0.13.9
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
+# uv has certificates of its own, but a company's are in the machine's store (with none at all, uv would stop).
+export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/* /System/Library/Keychains),true,false)
 
 .PHONY: help
 help: ## print this help
@@ -16,13 +18,19 @@ help: ## print this help
 .PHONY: setup
 setup: $(VENV)/.ready ## install everything into .venv and .cache (run by every other target)
 
-$(VENV)/.ready: requirements.lock requirements-java.lock pyproject.toml setup.sh
+$(VENV)/.ready: requirements.lock requirements-java.lock jars.lock pyproject.toml setup.sh
 	@PYTHON="$(PYTHON)" UV_VERSION="$(UV_VERSION)" ./setup.sh
 	@touch $@
 
+# Jars that were removed with .cache are fetched by the next set-up.
+ifneq (4,$(words $(wildcard .cache/jars/*/complete.txt)))
+.PHONY: $(VENV)/.ready
+endif
+
 .PHONY: lock
-lock: setup ## resolve the dependencies anew into requirements.lock
+lock: setup ## resolve the dependencies into requirements.lock and jars.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header -p 3.11 -o requirements.lock
+	$(BIN)/python -m stitch.local.lock_jars
 
 .PHONY: run
 run: setup ## count the flights of 2013 through every part, on the local Kafka and Cassandra

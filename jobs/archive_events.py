@@ -127,4 +127,4 @@ def main(config: str | None, available_now: bool, accept_data_loss: bool) -> Non
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

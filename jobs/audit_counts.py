@@ -5,14 +5,13 @@
 --sample  recount this share of the keys (default: 1, all of them)
 --json    print the findings as JSON
 
-It reads and never writes, while everything runs. Exit status: 0 where all is right, 2 where something is not, 1 where it
-could not be told.
+It reads and never writes, while everything runs. Exit status: 0 where all is right, 3 where something is not; any other
+where it could not be told (README.md).
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +22,7 @@ from pyspark.sql import functions as F
 
 from jobs.completeness import missing_offsets, uncounted_offsets
 from jobs.counting import compared_increments, first_events, judged, read_events
-from jobs.errors import JobError, run
+from jobs.errors import NotYet, run
 from jobs.frames.audits import conserved, contiguous, unequal_zooms
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared, differing
@@ -35,6 +34,7 @@ from jobs.sources.segments import losses
 from jobs.sources.stored import published, read_totals
 from jobs.sources.topic import edges, offsets_at
 from jobs.spark import session
+from stitch.errors import ExitStatus
 from stitch.runs import newest
 from stitch.settings import Settings, load_settings
 
@@ -70,7 +70,7 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
         if settings.log.origin == "archive":
             findings.append(live_window(spark, settings, cutoff, edge))
         if published(cassandra) != before:
-            raise JobError("a batch published while the audit read: run it again")
+            raise NotYet("a batch published while the audit read: run it again")
     return {"at": f"{now:%FT%TZ}", "cutoff": f"{cutoff:%FT%TZ}" if cutoff else None, "sample": sample,
             "right": all(finding.right for finding in findings), "findings": [asdict(one) for one in findings]}  # fmt: skip
 
@@ -226,8 +226,8 @@ def main(config: str | None, sample: float, as_json: bool) -> None:
     report = audit(load_settings(config), sample, datetime.now(UTC))
     print(json.dumps(report) if as_json else printed(report), flush=True)
     if not report["right"]:
-        sys.exit(2)
+        raise click.exceptions.Exit(ExitStatus.WRONG)
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

@@ -1,7 +1,6 @@
 """Event log → totals, then publish the cutoff: exact, and exact for readers at every moment of the load.
 
     stitch submit batch_totals [--config conf/stitch.toml] [--cutoff 2026-11-23T00:00:00Z] [--full [--counter plays]]
-    spark-submit --properties-file conf/spark-defaults.conf jobs/batch_totals.py --config conf/stitch.toml
 
 --config   the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --cutoff   count every event appended before this instant, an ingest window's edge (default: the last edge that passed)
@@ -24,7 +23,7 @@ from cassandra.cluster import Session
 from jobs import failpoints
 from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
-from jobs.errors import JobError, run
+from jobs.errors import BadOption, run
 from jobs.frames.totals import replaced
 from jobs.loading import compare, finish, guard, load, load_and_publish, publish
 from jobs.options import checked_edge, parse_instant, passed_edge
@@ -82,14 +81,14 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
 
 
 def check_ask(settings: Settings, ask: Ask) -> None:
-    """Raises JobError for options that do not fit together."""
+    """Raises BadOption for options that do not fit together."""
     names = [counter.name for counter in settings.counters]
     if ask.counter and not ask.full:
-        raise JobError("--counter: belongs to --full; other runs take all counters to the cutoff")
+        raise BadOption("--counter: belongs to --full; other runs take all counters to the cutoff")
     if ask.counter and ask.counter not in names:
-        raise JobError(f"--counter {ask.counter!r}: the settings have no such counter; there are {', '.join(names)}")
+        raise BadOption(f"--counter {ask.counter!r}: the settings have no such counter; there are {', '.join(names)}")
     if ask.restore and (ask.full or ask.cutoff or ask.exclude):
-        raise JobError("--restore: brings back what is kept; it takes no --full, --cutoff or --exclude")
+        raise BadOption("--restore: brings back what is kept; it takes no --full, --cutoff or --exclude")
 
 
 def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) -> Run | None:
@@ -107,7 +106,7 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
     """Bring a snapshot back, or forward again (stitch.runs.going_back says which counters publish before the load)."""
     kept = named(name, settings.log.snapshots)
     if kept.cutoff < now - settings.realtime.retention:
-        raise JobError(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
+        raise BadOption(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
     names, died = [counter.name for counter in settings.counters], half_loaded(settings.log.snapshots)
     known = {name: at for name, at in published(cassandra).items() if name in names}
     back = restoring(names, known, kept.cutoff, died)
@@ -155,4 +154,4 @@ def main(config: str | None, **asked: str | bool | datetime | None) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pyspark.sql import SparkSession
 
-from jobs.errors import JobError
+from jobs.errors import NotYet
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import archived_offsets
 from jobs.sources.segments import losses
@@ -19,20 +19,20 @@ STREAMING_JOB = "streaming_counts"
 
 
 def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) -> None:
-    """Raises JobError for a cutoff that the log cannot prove complete, by the offsets the topic had then."""
+    """Raises NotYet for a cutoff that the log cannot prove complete, by the offsets the topic had then."""
     missing = missing_offsets(spark, settings, cutoff) if settings.log.origin == "archive" else {}
     if missing:
-        raise JobError(
+        raise NotYet(
             f"the event log {settings.log.path} is not complete before {cutoff:%FT%TZ} ({_told(missing)} offsets): let archive_events "
             "catch up (`stitch submit archive_events --available-now`), then run again"
         )
 
 
 def check_counted(settings: Settings, cutoff: datetime) -> None:
-    """Raises JobError for a cutoff that the increments cannot prove complete."""
+    """Raises NotYet for a cutoff that the increments cannot prove complete."""
     missing = uncounted_offsets(settings, cutoff)
     if missing:
-        raise JobError(
+        raise NotYet(
             f"the increments are not complete before {cutoff:%FT%TZ} ({_told(missing)} offsets): let streaming_counts catch up, "
             "then run again"
         )

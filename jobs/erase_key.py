@@ -23,7 +23,8 @@ from cassandra.cluster import Session
 from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError, run
+from connections.cassandra import WRITE
+from jobs.errors import BadOption, run
 from jobs.loading import KEY_SHARDS
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import only_one, read_snapshot, rewrite_snapshot, written
@@ -56,12 +57,12 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
 
 
 def of_value(settings: Settings, field: str, value: str) -> Column:
-    """The condition on rows that belong to the value. Raises JobError for a field that no counter counts by."""
+    """The condition on rows that belong to the value. Raises BadOption for a field that no counter counts by."""
     as_key = [counter.name for counter in settings.counters if counter.key == field]
     as_member = [counter.name for counter in settings.counters if counter.member == field]
     if not as_key and not as_member:
         used = sorted({name for c in settings.counters for name in (c.key, c.member) if name})
-        raise JobError(f"--field {field!r}: no counter has it as key or member; these are used: {', '.join(used)}")
+        raise BadOption(f"--field {field!r}: no counter has it as key or member; these are used: {', '.join(used)}")
     is_key = F.col("counter").isin(as_key) & (F.col("key") == value)
     is_member = F.col("counter").isin(as_member) & (F.col("member") == value)
     return F.coalesce(is_key, F.lit(False)) | F.coalesce(is_member, F.lit(False))
@@ -96,9 +97,9 @@ def delete(cassandra: Session, table: str, columns: Iterable[str], rows: list[An
     for row in rows:
         values = [_utc(row[column]) for column in columns]
         if row.member is None:
-            cassandra.execute(of_key, [stamp, *values])
+            cassandra.execute(of_key, [stamp, *values], execution_profile=WRITE)
         else:
-            cassandra.execute(of_member, [stamp, *values, row.member])
+            cassandra.execute(of_member, [stamp, *values, row.member], execution_profile=WRITE)
     return len(rows)
 
 
@@ -110,7 +111,7 @@ def forget_key(cassandra: Session, counters: list[str], key: str, now: datetime)
     )  # later than any run has written so far; none writes it again: it is excluded
     for counter in counters:
         for shard in range(KEY_SHARDS):
-            cassandra.execute(statement, [stamp, counter, shard, key])
+            cassandra.execute(statement, [stamp, counter, shard, key], execution_profile=WRITE)
 
 
 def _utc(value: Any) -> Any:
@@ -128,4 +129,4 @@ def main(config: str | None, field: str, value: str) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

@@ -14,11 +14,12 @@ from cassandra.query import BatchStatement
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.completeness import uncounted_offsets
 from jobs.errors import JobError, Unreachable
 from jobs.frames.corrections import days
-from jobs.sinks.cassandra import upsert, upsert_by_member
+from jobs.sinks.cassandra import NoLayer, upsert, upsert_by_member
 from jobs.sinks.snapshots import forget, mark_published, note_loaded, note_loading, read_snapshot
 from jobs.sources.event_log import first_ingest_day
 from jobs.sources.stored import read_increments
@@ -53,7 +54,7 @@ def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
     try:
         if uncounted_offsets(settings, run.target.cutoff):
             return "streaming_counts has not come to the cutoff yet"
-    except Unreachable as error:
+    except (Unreachable, NoLayer) as error:
         return str(error)
     return None
 
@@ -105,7 +106,7 @@ def publish(cassandra: Session, run: Run, counters: Iterable[str]) -> None:
             "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s)",
             (counter, run.target.cutoff, run.target.revision),
         )
-    cassandra.execute(batch, timeout=60)
+    cassandra.execute(batch, timeout=60, execution_profile=WRITE)
 
 
 def keep_corrections(spark: SparkSession, compared: list[Day] | str, settings: Settings, run: Run) -> None:

@@ -6,19 +6,19 @@ from datetime import UTC, datetime
 
 import click
 
-from jobs.errors import JobError
+from jobs.errors import BadOption
 from stitch.cutoff import window_start
 from stitch.settings import Settings
 
 
-def parse_instant(_: click.Context, option: click.Parameter, text: str | None) -> datetime | None:
+def parse_instant(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
     """An ISO-8601 instant, UTC where it names no zone."""
     if text is None:
         return None
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        raise JobError(f"{option.opts[0]} {text!r} is not an ISO-8601 instant such as 2026-11-23T00:00:00Z") from None
+        raise click.BadParameter(f"{text!r} is not an ISO-8601 instant such as 2026-11-23T00:00:00Z") from None
     return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
@@ -28,10 +28,10 @@ def passed_edge(settings: Settings, now: datetime) -> datetime:
 
 
 def checked_edge(settings: Settings, edge: datetime, now: datetime, option: str = "--cutoff") -> datetime:
-    """The instant. Raises JobError where it is no edge of an ingest window, or one that has not passed."""
+    """The instant. Raises BadOption where it is no edge of an ingest window, or one that has not passed."""
     passed = passed_edge(settings, now)
     if edge != window_start(edge, settings.streaming.ingest_window) or edge > passed:
-        raise JobError(
+        raise BadOption(
             f"{option} {edge:%FT%TZ}: must be the edge of an ingest window ({settings.streaming.ingest_window}) "
             f"that has passed by {settings.log.grace}; the last is {passed:%FT%TZ}"
         )

@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.errors.exceptions.captured import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.errors import JobError, Unreachable
+from jobs.errors import JobError, NotYet, Unreachable
 
 POLL_S = 0.2
 STOP_WITHIN_S = 120
@@ -48,18 +48,21 @@ class Stop:
     """Whether somebody asked the job to end after the running micro-batch."""
 
     asked: bool = False
+    by_signal: bool = False
 
     @classmethod
     def on_signals(cls) -> Stop:
         """One that SIGTERM and SIGINT ask."""
-        stop = cls()
+        return cls(by_signal=True)
+
+    def listen(self) -> None:
+        """From now on signals ask. Before there is a query they end the job at once, as they end any other process."""
 
         def ask(*_: Any) -> None:
-            stop.asked = True
+            self.asked = True
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT) if self.by_signal else ():
             signal.signal(number, ask)
-        return stop
 
     def wait(self, seconds: float) -> None:
         """Sleep, but no longer than until somebody asks."""
@@ -69,7 +72,8 @@ class Stop:
 
 
 def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report, retry_for: timedelta) -> None:
-    """Start the query and start it again when it fails. Raises JobError where that does not help.
+    """Start the query and start it again when it fails. Raises QueryFailed where that does not help, NotYet where it
+    has not helped for `retry_for`.
 
     `start` may raise Unreachable: the first time for good, later as one more failure.
     """
@@ -82,6 +86,7 @@ def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report
         report(progress)
 
     started = False
+    stop.listen()
     while not stop.asked:
         try:
             query = start()
@@ -93,8 +98,8 @@ def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report
             if not started or (isinstance(error, QueryFailed) and error.for_good):
                 raise
             if gone > retry_for.total_seconds():
-                raise JobError(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is lost, "
-                               "the next start goes on from the checkpoint") from None  # fmt: skip
+                raise NotYet(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is "
+                               "lost, the next start goes on from the checkpoint") from None  # fmt: skip
             failures += 1
             pause = min(2.0 ** (failures - 1), MOST_PAUSE_S)
             print(f"stitch: {error}\nstitch: trying again in {pause:.0f} s ({failures})", flush=True)

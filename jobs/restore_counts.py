@@ -7,14 +7,14 @@
 --json        print the report as JSON
 --limit       how many differences to print (all are counted, and repaired)
 
-Exit status: 0 where nothing differs (any more), 2 where something does, 1 where it could not be told.
+Exit status: 0 where nothing differs (any more), 3 where something does, any other where it
+could not be told (README.md).
 A repaired row is written later than anything a streaming job writes for that window, so it is final.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +24,7 @@ from pyspark.sql import functions as F
 
 from jobs.completeness import check_complete
 from jobs.counting import compared_increments
-from jobs.errors import JobError, run
+from jobs.errors import BadOption, run
 from jobs.frames.differences import differing
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected, upsert_by_member
@@ -32,6 +32,7 @@ from jobs.sources.stored import published
 from jobs.spark import session
 from stitch.buckets import micros
 from stitch.cutoff import window_start
+from stitch.errors import ExitStatus
 from stitch.runs import newest
 from stitch.settings import Settings, load_settings
 
@@ -74,7 +75,7 @@ def restore_counts(
 def checked_range(
     settings: Settings, since: datetime | None, until: datetime | None, now: datetime
 ) -> tuple[datetime, datetime]:
-    """The ingest windows to look at. Raises JobError for a range that is not over, cut, or expired."""
+    """The ingest windows to look at. Raises BadOption for a range that is not over, cut, or expired."""
     window = settings.streaming.ingest_window
     oldest = window_start(now - settings.realtime.retention, window) + window
     if since is None:
@@ -84,7 +85,7 @@ def checked_range(
     until = checked_edge(settings, until, now, "--to") if until else passed_edge(settings, now)
     since = checked_edge(settings, since, now, "--from")
     if since < oldest:
-        raise JobError(f"--from {since:%FT%TZ}: increments before {oldest:%FT%TZ} expire (realtime.retention)")
+        raise BadOption(f"--from {since:%FT%TZ}: increments before {oldest:%FT%TZ} expire (realtime.retention)")
     return since, until
 
 
@@ -141,8 +142,8 @@ def main(
     report = restore_counts(load_settings(config), since, until, apply, limit, datetime.now(UTC))
     print(json.dumps(report) if as_json else printed(report), flush=True)
     if report.get("left", report["rows"]):
-        sys.exit(2)
+        raise click.exceptions.Exit(ExitStatus.WRONG)
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

@@ -88,4 +88,4 @@ def main(config: str | None, cutoff: datetime | None) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

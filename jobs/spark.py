@@ -7,13 +7,17 @@ one and writes the other says which by the option `cluster`.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from pyspark.sql import SparkSession
 
+from connections.cassandra import VERIFY_HOSTNAME, connector_options
+from connections.tls import Stores, stores
+from jobs.errors import JobError
 from stitch.sections import CassandraSettings
 from stitch.settings import Settings
 
+SSL = "spark.cassandra.connection.ssl"
 # Options of sources that no plan may show: a client's key and user go to Spark's Kafka source by value.
 _REDACTED = r"(?i)url|secret|password|token|jaas|ssl[.]keystore[.]key"
 _PROPAGATE_EMPTY = "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
@@ -33,21 +37,55 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     # The check forbids a sum behind a deduplication in update mode for the sake of operators that emit rows late; a
     # deduplication emits each first event at once, or drops it.
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", str(not settings.streaming.deduplicate).lower())
-    for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
-        _point(spark, cluster, layer)
     try:
-        yield spark
+        _verify_hostnames(spark, settings)
+        with ExitStack() as stack:
+            for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
+                stack.enter_context(_pointed(spark, cluster, layer))
+            yield spark
     finally:
         if lent is None:
             spark.stop()
 
 
-def _point(spark: SparkSession, cluster: str, layer: CassandraSettings) -> None:
-    connection = {"host": ",".join(layer.hosts), "port": str(layer.port), "localDC": layer.datacenter}
-    for name, value in connection.items():
-        spark.conf.set(f"{cluster}/spark.cassandra.connection.{name}", value)
-    if layer.username:
-        spark.conf.set(f"{cluster}/spark.cassandra.auth.username", layer.username)
-        spark.conf.set(
-            f"{cluster}/spark.cassandra.auth.password", layer.password.get_secret_value() if layer.password else ""
+@contextmanager
+def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Iterator[None]:
+    """The connector's `cluster` is the layer's while this lasts. Set in the running session: no command line shows it."""
+    with ExitStack() as stack:
+        made = stack.enter_context(stores(layer.tls, f"{cluster}.tls")) if layer.tls else None
+        options = connector_options(layer, made)
+        if made and not spark.sparkContext.master.startswith("local"):
+            _tell_of_stores(cluster, made, layer)
+        for name, value in options.items():
+            spark.conf.set(f"{cluster}/{name}", value)
+        try:
+            yield
+        finally:  # a session that was lent goes on
+            for name in options:
+                spark.conf.unset(f"{cluster}/{name}")
+
+
+def _verify_hostnames(spark: SparkSession, settings: Settings) -> None:
+    """Raises JobError where the layers differ in it: the connector takes one for all of a JVM."""
+    said = {layer.tls.verify_hostname for layer in (settings.realtime, settings.batch) if layer.tls}
+    if len(said) > 1:
+        raise JobError(
+            "realtime.tls.verify_hostname and batch.tls.verify_hostname differ, and the Spark connector takes one for "
+            "both: set them alike"
+        )
+    for verify in said:
+        spark._jvm.java.lang.System.setProperty(VERIFY_HOSTNAME, str(verify).lower())
+
+
+def _tell_of_stores(cluster: str, made: Stores, layer: CassandraSettings) -> None:
+    options = [
+        option
+        for option, path in ((f"{SSL}.trustStore.path", made.trust), (f"{SSL}.keyStore.path", made.key))
+        if path and option not in layer.connector
+    ]
+    if options:
+        print(
+            f"stitch: executors on other machines do not have the stores made of [{cluster}.tls]: "
+            f"name some that are on all machines in [{cluster}.connector]: {', '.join(options)}",
+            flush=True,
         )

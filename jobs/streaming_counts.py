@@ -1,7 +1,6 @@
 """Topic → increments: counts every event into Cassandra within seconds, exactly.
 
     stitch submit streaming_counts [--config conf/stitch.toml] [--available-now] [--from-cutoff]
-    spark-submit --properties-file conf/spark-defaults.conf jobs/streaming_counts.py --config conf/stitch.toml
 
 --config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --available-now     stop at the end of the topic (else run until SIGTERM, which lets the running micro-batch end)
@@ -23,6 +22,7 @@ from cassandra.cluster import NoHostAvailable, Session
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
 
+from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.continuity import check_note, check_offsets, noted
 from jobs.errors import run
@@ -63,7 +63,10 @@ def publish_progress(cassandra: Session, progress: dict[str, Any], topic: str) -
     values = (JOB, datetime.fromisoformat(through), end_offsets(progress, topic))
     try:
         cassandra.execute(
-            "INSERT INTO progress (job, realtime_through, offsets) VALUES (%s, %s, %s)", values, timeout=5
+            "INSERT INTO progress (job, realtime_through, offsets) VALUES (%s, %s, %s)",
+            values,
+            timeout=5,
+            execution_profile=WRITE,
         )
     except (DriverException, RequestExecutionException, NoHostAvailable) as error:
         print(f"stitch: progress not published: {error}", flush=True)
@@ -153,4 +156,4 @@ def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data
 
 
 if __name__ == "__main__":
-    run(lambda: main(standalone_mode=False))
+    run(main)

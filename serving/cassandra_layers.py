@@ -14,11 +14,11 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from cassandra import DriverException, RequestExecutionException
-from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
-from cassandra.policies import ConstantReconnectionPolicy, DCAwareRoundRobinPolicy, TokenAwarePolicy
+from cassandra.cluster import NoHostAvailable
 from cassandra.query import tuple_factory
 
+from connections import cassandra
+from connections.cassandra import RETRY_AFTER
 from serving.circuit import Circuit
 from serving.layers import (
     Corrected,
@@ -32,13 +32,13 @@ from serving.layers import (
     TotalsRange,
 )
 from stitch.cutoff import Published
+from stitch.errors import StitchError
 from stitch.merge import Increment, Total
 from stitch.sections import CassandraSettings
 from stitch.settings import Settings
 
 STREAMING_JOB = "streaming_counts"
 IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
-RETRY_AFTER = 1.0
 KEY_SHARDS = 16  # of the table `keys`, as conf/schema/batch.cql says
 
 _BATCH = {
@@ -59,7 +59,7 @@ _REALTIME = {
     "progress": "SELECT realtime_through FROM progress WHERE job = ?",
 }
 _FIRST_WINDOW = datetime(1970, 1, 1, tzinfo=UTC)
-_FAILURES = (DriverException, RequestExecutionException, NoHostAvailable, OSError)
+_FAILURES = (DriverException, RequestExecutionException, NoHostAvailable, StitchError, OSError)
 
 
 class Connection:
@@ -130,28 +130,9 @@ class Connection:
             self._lock.release()
 
     def _connect(self) -> None:
-        settings = self._settings
-        profile = ExecutionProfile(
-            load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(settings.datacenter)),
-            request_timeout=self._timeout,
-            row_factory=tuple_factory,
-        )
-        self._cluster = Cluster(
-            settings.hosts,
-            port=settings.port,
-            auth_provider=PlainTextAuthProvider(
-                settings.username, settings.password.get_secret_value() if settings.password else ""
-            )
-            if settings.username
-            else None,
-            execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-            connect_timeout=self._timeout,
-            control_connection_timeout=self._timeout,
-            reconnection_policy=ConstantReconnectionPolicy(RETRY_AFTER, max_attempts=None),
-            protocol_version=5,
-        )
-        session = self._cluster.connect(settings.keyspace)
-        self._prepared = {name: session.prepare(query) for name, query in self._queries.items()}
+        self._cluster = cassandra.cluster(self._settings, self.layer, timeout=self._timeout, row_factory=tuple_factory)
+        session = cassandra.connect(self._cluster, self._settings, self.layer, self._settings.keyspace)
+        self._prepared = {name: _read(session, query) for name, query in self._queries.items()}
         self._session = session  # last: readers without the lock take it as the sign that all is ready
 
     def _shut(self) -> None:
@@ -215,6 +196,13 @@ class CassandraLayers(Layers):
     def _send_increments(self, table: str, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         sent = self._realtime.send(table, [(r.counter, r.key, r.ingest_date, r.since or _FIRST_WINDOW) for r in reads])
         return lambda: [[Increment(_utc(b), _utc(window), *rest) for b, window, *rest in rows] for rows in sent()]
+
+
+def _read(session: Any, query: str) -> Any:
+    """A prepared read, which may be sent to a second node where the first is slow."""
+    prepared = session.prepare(query)
+    prepared.is_idempotent = True
+    return prepared
 
 
 def _utc(instant: datetime) -> datetime:

@@ -1,32 +1,51 @@
 """The console script: what a person types. Each command is a line or two; the work is in other modules.
 
-Every error that has a name becomes one message on stderr and exit status 1 here, in `Stitch.invoke`, and nowhere else.
+Errors become messages and exit statuses in stitch.exits. A command imports what it needs by itself: the drivers of
+Kafka and Cassandra are not loaded to print a help.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
+import signal
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from stitch.errors import StitchError
-from stitch.local import run, stack
+from stitch import exits
+from stitch.errors import ExitStatus
 from stitch.settings import Settings, load_settings
-from stitch.submit import JOBS, submit
+
+SUBMIT = "JOB [SPARK-SUBMIT'S OPTIONS] [--] [JOB'S OPTIONS]"
 
 
 class Stitch(click.Group):
     """The group whose commands may raise named errors."""
 
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except StitchError as error:
-            click.echo(f"stitch: {error}", err=True)
-            context.exit(1)
+    def main(self, args: Any = None, prog_name: str | None = None, **options: Any) -> Any:  # type: ignore[override]
+        if "_STITCH_COMPLETE" in os.environ:
+            return super().main(args, prog_name, **options)
+        if args is None:
+            signal.signal(signal.SIGTERM, end)
+        sys.exit(exits.run(self, sys.argv[1:] if args is None else args, prog_name or "stitch"))
+
+
+def end(*_: Any) -> None:
+    """What SIGTERM does by default: but the first process of a container is not ended by a default."""
+    sys.exit(ExitStatus.ENDED)
+
+
+class Passing(click.Command):
+    """A command that hands its arguments on as they are, `--` and `--help` included."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.args = list(args)
+        return context.args
 
 
 @click.group(cls=Stitch)
@@ -51,6 +70,8 @@ def local() -> None:
 @click.pass_context
 def up(context: click.Context) -> None:
     """Start both, then make the topic and the tables. Harmless when they are up."""
+    from stitch.local import stack
+
     stack.up(settings_of(context), click.echo)
 
 
@@ -58,6 +79,8 @@ def up(context: click.Context) -> None:
 @click.pass_context
 def down(context: click.Context) -> None:
     """Stop the jobs, the reader, and both; the data stays."""
+    from stitch.local import run, stack
+
     settings = settings_of(context)
     run.stop_all(settings, click.echo)
     stack.down(settings, click.echo)
@@ -67,6 +90,8 @@ def down(context: click.Context) -> None:
 @click.pass_context
 def status(context: click.Context) -> None:
     """Say what is running; exit status 1 unless all of it is."""
+    from stitch.local import stack
+
     rows = stack.status(settings_of(context))
     for row in rows:
         ports = ", ".join(f"{setting}={port}" for setting, port in row.ports.items())
@@ -78,6 +103,8 @@ def status(context: click.Context) -> None:
 @click.pass_context
 def logs(context: click.Context) -> None:
     """Print the paths of the log files."""
+    from stitch.local import stack
+
     for row in stack.status(settings_of(context)):
         click.echo(row.log)
 
@@ -86,6 +113,8 @@ def logs(context: click.Context) -> None:
 @click.pass_context
 def reset(context: click.Context) -> None:
     """Stop all and remove the data, the checkpoints, the event log and the snapshots in local.folder."""
+    from stitch.local import run, stack
+
     settings = settings_of(context)
     run.stop_all(settings, click.echo)
     stack.reset(settings, click.echo)
@@ -103,21 +132,58 @@ def token(name: str, counters: tuple[str, ...]) -> None:
         click.echo(f"counters = {json.dumps(counters)}")
 
 
-@main.command("submit", context_settings={"ignore_unknown_options": True})
-@click.argument("job", type=click.Choice(JOBS))
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@main.command(
+    "submit", cls=Passing, add_help_option=False, options_metavar=SUBMIT, short_help="Run a job by spark-submit."
+)
 @click.pass_context
-def submit_job(context: click.Context, job: str, args: tuple[str, ...]) -> None:
-    """Run JOB by spark-submit with conf/spark-defaults.conf; ARGS go to the job."""
-    context.exit(submit(job, args, context.obj))
+def submit_job(context: click.Context) -> None:
+    """Run JOB by spark-submit, with conf/spark-defaults.conf or, in its place, --properties-file FILE.
+
+    Options that spark-submit knows go there (--master URL, --conf NAME=VALUE, --driver-memory 4g, …), all others to the
+    job. With a -- it is said which: what stands before it goes to spark-submit, what stands behind it to the job.
+    --jars and --packages come beside those of Stitch.
+
+    `stitch submit JOB --help` is the job's help.
+    """
+    from stitch.submit import JOBS
+
+    jobs = f"the jobs are {', '.join(JOBS)}"
+    job, *args = context.args or [""]
+    if job == "--help":
+        click.echo(f"{context.get_help()}\n\n{jobs}")
+    elif job in JOBS:
+        run_job(context, job, args)
+    else:
+        raise click.UsageError(f"{job!r} is no job, and the job comes first: {jobs}" if job else f"name a job: {jobs}")
 
 
-@main.command(context_settings={"ignore_unknown_options": True})
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@main.command(cls=Passing, add_help_option=False, short_help="Are the counts right, and how do you know?")
 @click.pass_context
-def audit(context: click.Context, args: tuple[str, ...]) -> None:
-    """Are the counts right, and how do you know? One page; exit status 2 where something is not. --sample, --json."""
-    context.exit(submit("audit_counts", args, context.obj))
+def audit(context: click.Context) -> None:
+    """The job audit_counts: one page, and exit status 3 where something is not right."""
+    run_job(context, "audit_counts", context.args)
+
+
+def run_job(context: click.Context, job: str, args: Sequence[str]) -> None:
+    """Run it, and end with its exit status; or print its help, for which no Spark is needed."""
+    from stitch.submit import job_command, submit
+    from stitch.submit_args import split
+
+    spark, own = split(args)
+    if "--help" in own:
+        command = job_command(job)
+        click.echo(command.get_help(click.Context(command, info_name=f"stitch submit {job}")))
+        return
+    context.exit(submit(job, own, context.obj, spark))
+
+
+@main.command("spark-conf")
+@click.option("--properties-file", metavar="FILE", help="In place of conf/spark-defaults.conf.")
+def spark_conf(properties_file: str | None) -> None:
+    """Print conf/spark-defaults.conf as jobs get it on this machine, for a spark-submit by hand from any directory."""
+    from stitch.submit import own_properties
+
+    click.echo(own_properties(["--properties-file", properties_file] if properties_file else [])[0], nl=False)
 
 
 @main.command()
@@ -133,6 +199,8 @@ def serve(context: click.Context) -> None:
 @click.pass_context
 def flights(context: click.Context) -> None:
     """Count the flights that left New York in 2013 through every part, and compare with the CSV."""
+    from stitch.local import run
+
     run.flights(context.obj or str(run.FLIGHTS_CONFIG), click.echo)
 
 
@@ -143,6 +211,8 @@ def flights(context: click.Context) -> None:
 @click.pass_context
 def music(context: click.Context, rate: int, seconds: float | None, seed: int) -> None:
     """An endless synthetic music service: skewed popularity, late events, duplicates, unlikes."""
+    from stitch.local import run
+
     run.music(context.obj, rate, seconds, seed, click.echo)
 
 

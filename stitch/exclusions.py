@@ -11,11 +11,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
+from stitch.notes import write_note
 
 
 class ExclusionError(StitchError):
     """A file of exclusions cannot be used; the message lists every bad line, and nothing was changed."""
+
+    exit_status = ExitStatus.USAGE
 
 
 def parse(text: str, fields: Collection[str], name: str) -> dict[str, list[str]]:
@@ -38,25 +41,26 @@ def parse(text: str, fields: Collection[str], name: str) -> dict[str, list[str]]
 
 def read(path: str, fields: Collection[str]) -> dict[str, list[str]]:
     """The exclusions that are in force; none where there is no file."""
-    file = Path(path)
-    return parse(file.read_text("utf-8"), fields, path) if file.exists() else {}
+    return parse(_text(path), fields, path) if Path(path).exists() else {}
 
 
 def keep(new: str, path: str, fields: Collection[str]) -> int:
     """Add the rules of the file `new` to those in force; returns how many were not there yet."""
-    try:
-        text = Path(new).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExclusionError(f"{new} cannot be read: {error}") from None
+    new = str(Path(new).absolute())
+    text = _text(new)
     parse(text, fields, new)
     file = Path(path)
-    kept = file.read_text("utf-8").splitlines() if file.exists() else []
+    kept = _text(path).splitlines() if file.exists() else []
     added = [line for line in dict.fromkeys(text.splitlines()) if line.strip() and line not in kept]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_name(f".{file.name}.half")
-    half.write_text("".join(f"{line}\n" for line in [*kept, *added]), "utf-8")
-    half.replace(file)  # whole or not at all: a run that reads meanwhile sees the one or the other
+    write_note(file, "".join(f"{line}\n" for line in [*kept, *added]))
     return len(added)
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExclusionError(f"{path} cannot be read: {error}") from None
 
 
 def _rule(line: str, fields: Collection[str]) -> tuple[str, str]:

@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 
 from stitch.cutoff import Published, next_run
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
 
 
 class PlanError(StitchError):
     """The run that was asked for cannot be; the message says why and what can."""
+
+    exit_status = ExitStatus.USAGE
 
 
 @dataclass(frozen=True)

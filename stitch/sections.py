@@ -1,6 +1,7 @@
 """The tables of the settings file, each a type: what can be set, its unit and its default. Values only.
 
-A duration is text, `"15m"`; a name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
+A duration is text, `"15m"`; a path is relative to the file's folder, or the URI of another file system.
+A name that a table does not have is a mistake, not a comment. A `SecretStr` comes from the
 environment or a file that it names (stitch.settings), and prints as asterisks.
 """
 
@@ -30,6 +31,13 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
 OptionalDuration = Annotated[
     timedelta, BeforeValidator(lambda text: timedelta(0) if text == "0s" else parse_duration(text))
 ]
+
+
+class PathMark:
+    """Marks a setting that is a path: a relative one is meant from the settings file's folder (stitch.paths)."""
+
+
+LocalPath = Annotated[str, Field(min_length=1), PathMark()]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -59,11 +67,17 @@ class TlsSettings(Section):
     verify_hostname:   whether a server's certificate must name the host that was asked for
     """
 
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
+    ca_file: LocalPath | None = None
+    certificate_file: LocalPath | None = None
+    key_file: LocalPath | None = None
     key_password: SecretStr | None = None
     verify_hostname: bool = True
+
+    @model_validator(mode="after")
+    def a_certificate_has_its_key(self) -> TlsSettings:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file belong together: set both, or neither")
+        return self
 
 
 def flatten(table: Any) -> Any:
@@ -120,8 +134,6 @@ class KafkaSettings(Section):
         wrong = [*self._mistakes_of_sasl(), *self._mistakes_of_tables()]
         if not self.uses_tls and self.tls != TlsSettings():
             wrong.append(f"tls: not used with {self.security_protocol}; set security_protocol to SSL or SASL_SSL")
-        if (self.tls.certificate_file is None) != (self.tls.key_file is None):
-            wrong.append("tls: certificate_file and key_file belong together: set both, or neither")
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -150,15 +162,41 @@ class KafkaSettings(Section):
         ]
 
 
-class CassandraSettings(Section):
-    """One layer's cluster."""
+ConnectorOption = Annotated[str, Field(pattern=r"^spark\.cassandra\.[A-Za-z0-9_.]+$")]
+ReadConsistency = Literal["LOCAL_QUORUM", "QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
+WriteConsistency = Literal["LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
 
-    hosts: list[str] = ["127.0.0.1"]
+
+class CassandraSettings(Section):
+    """One layer's cluster.
+
+    read_consistency:   how many replicas a read asks; with write_consistency, more than there are, or reads miss writes
+    write_consistency:  how many replicas a write waits for
+    bundle:             Astra's secure connect bundle, in place of hosts, port, datacenter and tls
+    connector:          options of the Spark connector, as it names them; they win over Stitch's own
+    """
+
+    hosts: Annotated[list[str], Field(min_length=1)] = ["127.0.0.1"]
     port: Port = 19042
     keyspace: Identifier
     datacenter: str = "datacenter1"
+    read_consistency: ReadConsistency = "LOCAL_QUORUM"
+    write_consistency: WriteConsistency = "LOCAL_QUORUM"
     username: str | None = None
     password: SecretStr | None = None
+    tls: TlsSettings | None = None
+    bundle: LocalPath | None = None
+    connector: Annotated[dict[ConnectorOption, str], BeforeValidator(flatten)] = {}
+
+    @model_validator(mode="after")
+    def a_user_has_a_password(self) -> CassandraSettings:
+        if self.username and not self.password:
+            raise ValueError("username: set its password by the environment (…__PASSWORD, or …__PASSWORD_FILE)")
+        if self.bundle and not self.username:
+            raise ValueError('bundle: set username = "token" and the token as the password, by the environment')
+        if self.bundle and self.tls:
+            raise ValueError("tls: a bundle holds its own certificates; set one of the two")
+        return self
 
 
 class RealtimeSettings(CassandraSettings):
@@ -180,7 +218,7 @@ class StreamingSettings(Section):
     watermark: Duration = timedelta(days=1)
     trigger: Duration = timedelta(seconds=2)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
-    checkpoint: str = ".local/checkpoints/streaming_counts"
+    checkpoint: LocalPath = ".local/checkpoints/streaming_counts"
     deduplicate: bool = False
     retry_for: Duration = timedelta(minutes=10)
 
@@ -196,11 +234,11 @@ class StreamingSettings(Section):
 class LogSettings(Section):
     """The event log. `origin` says who wrote it: this topic's archive, or JSON lines or Parquet of other origin."""
 
-    path: str = ".local/log"
-    snapshots: str = ".local/snapshots"
+    path: LocalPath = ".local/log"
+    snapshots: LocalPath = ".local/snapshots"
     keep_snapshots: int = Field(default=7, ge=1)
-    exclusions: str = ".local/exclusions.jsonl"
-    checkpoint: str = ".local/checkpoints/archive_events"
+    exclusions: LocalPath = ".local/exclusions.jsonl"
+    checkpoint: LocalPath = ".local/checkpoints/archive_events"
     origin: Literal["archive", "json", "parquet"] = "archive"
     ingest_time: str = "column:ingested_at"
     lookback: Duration = timedelta(days=2)
@@ -262,7 +300,7 @@ class ServingSettings(Section):
 class LocalSettings(Section):
     """The Kafka and Cassandra of `stitch local`: their ports, heaps and folder."""
 
-    folder: str = ".local"
+    folder: LocalPath = ".local"
     kafka_port: Port = 19092
     kafka_controller_port: Port = 19093
     kafka_heap: str = "384m"

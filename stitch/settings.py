@@ -3,6 +3,9 @@
 The file holds values only: where things are, what an event looks like, and the counters. Each value can be
 overridden by the environment (`STITCH_REALTIME__PORT=9043`). Secrets are taken from there alone, by value
 (`STITCH_REALTIME__PASSWORD`) or from a file (`STITCH_REALTIME__PASSWORD_FILE`), so that no settings file shows them.
+
+A relative path, wherever it was said, is meant from the settings file's folder (stitch.paths): a job means the same log
+from a shell, from cron and from systemd.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from pydantic_settings import (
 )
 
 from stitch.counters import Counter
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
+from stitch.paths import resolved, with_paths_resolved
 from stitch.sections import (
     BatchSettings,
     EventSettings,
@@ -42,6 +46,8 @@ DEFAULT_CONFIG = Path("conf/stitch.toml")
 
 class SettingsError(StitchError):
     """The settings cannot be used; the message lists every mistake with its path, and nothing was started."""
+
+    exit_status = ExitStatus.USAGE
 
 
 class Settings(BaseSettings):
@@ -129,11 +135,15 @@ def load_settings(path: str | Path | None = None) -> Settings:
 
     Raises SettingsError with one line per mistake.
     """
-    file = Path(path or os.environ.get("STITCH_CONFIG") or DEFAULT_CONFIG)
+    named = path or os.environ.get("STITCH_CONFIG")
+    file = Path(named or DEFAULT_CONFIG).absolute()
     try:
         parsed = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"no settings file at {file}: name one with --config or STITCH_CONFIG") from None
+        here = "" if named else ", which is looked for in the current directory where none is named"
+        raise SettingsError(f"no settings file at {file}{here}: name one with --config or STITCH_CONFIG") from None
+    except OSError as error:
+        raise SettingsError(f"the settings file {file} cannot be read: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file} is not valid TOML: {error}") from None
     in_the_file = [path for path in secret_paths(Settings) if _has(parsed, path)]
@@ -155,11 +165,11 @@ def load_settings(path: str | Path | None = None) -> Settings:
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             source = cast(EnvSettingsSource, env_settings)
-            source.env_vars = _with_secrets_of_files(source.env_vars)
+            source.env_vars = _with_secrets_of_files(source.env_vars, file.parent)
             return source, TomlConfigSettingsSource(settings_cls, toml_file=file)
 
     try:
-        return FromFile()  # type: ignore[call-arg]
+        return with_paths_resolved(FromFile(), file.parent)  # type: ignore[call-arg]
     except ValidationError as error:
         lines = [_one_line(mistake) for mistake in error.errors()]
     except ValueError as error:  # an environment variable that is not the JSON it should be
@@ -187,7 +197,7 @@ def secret_paths(model: type[BaseModel], within: tuple[str, ...] = ()) -> list[t
     return found
 
 
-def _with_secrets_of_files(environment: Mapping[str, str | None]) -> dict[str, str | None]:
+def _with_secrets_of_files(environment: Mapping[str, str | None], folder: Path) -> dict[str, str | None]:
     """The environment (names in lower case) with the secrets that its `…_FILE` variables point at."""
     found = dict(environment)
     for path in secret_paths(Settings):
@@ -195,7 +205,7 @@ def _with_secrets_of_files(environment: Mapping[str, str | None]) -> dict[str, s
         file = found.pop(f"{name}_file", None)
         if file:
             try:
-                found[name] = Path(file).read_text("utf-8").rstrip("\r\n")
+                found[name] = Path(resolved(file, folder)).read_text("utf-8").rstrip("\r\n")
             except (OSError, UnicodeDecodeError) as error:
                 raise SettingsError(f"{_variable(path)}_FILE cannot be read: {error}") from None
     return found

@@ -1,7 +1,9 @@
 """`stitch submit`: a job by spark-submit, with the packages and settings of conf/spark-defaults.conf.
 
 spark-submit is a JVM with the Python driver as its child, and a SIGTERM to the JVM would end Spark in the middle of a
-micro-batch. So this process stays above both and hands the signal to the driver, which stops between two batches.
+micro-batch. So this process stays above both and hands the signal to the driver, which stops between two batches;
+before there is a driver it ends the JVM. The driver in turn watches this process (jobs.parents): when it is killed,
+nothing stays.
 
 The packages are not resolved at each start but given as the jars that set-up fetched: that saves seconds, and Ivy talks on
 the stdout that a job's JSON goes to.
@@ -9,25 +11,41 @@ the stdout that a job's JSON goes to.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import click
 import psutil
 
+from stitch import properties as spark_properties
+from stitch.errors import ExitStatus, StitchError
 from stitch.local.jars import SPARK, JarSet
 from stitch.local.java import java_home
+from stitch.submit_args import taken
 
 ROOT = Path(__file__).resolve().parents[1]
 DEFAULTS = ROOT / "conf/spark-defaults.conf"
+LOG4J = ROOT / "conf/log4j2.properties"
 JOBS = (
     "streaming_counts", "archive_events", "batch_totals", "rollup_increments", "restore_counts", "audit_counts", "erase_key",
 )  # fmt: skip
+SUBMITTER = "STITCH_SUBMITTER"  # pid and birth of the `stitch submit` above a job
+END_WITHIN_S = 10.0
+
+
+class SubmitError(StitchError):
+    """A job cannot be submitted as was asked; the message says why."""
+
+    exit_status = ExitStatus.USAGE
 
 
 def command(job: str, args: Sequence[str], properties: Path, spark_args: Sequence[str] = ()) -> list[str]:
@@ -38,49 +56,122 @@ def command(job: str, args: Sequence[str], properties: Path, spark_args: Sequenc
     ]  # fmt: skip
 
 
-def properties(defaults: str, jars: JarSet) -> str:
-    """The text of conf/spark-defaults.conf as it is to be on this machine: with the fetched jars in place of the packages they
-    were resolved from; where they are not these, or not there, with absolute paths for Ivy."""
-    settings = dict(line.split(maxsplit=1) for line in defaults.splitlines() if line.startswith("spark."))
-    if jars.complete and settings["spark.jars.packages"] == ",".join(jars.packages):
-        settings = {name: value for name, value in settings.items() if not name.startswith("spark.jars.")}
-        settings["spark.jars"] = ",".join(str(jar) for jar in sorted(jars.folder.glob("*.jar")))
-    else:
-        settings |= {
-            "spark.jars.ivy": f"{ROOT}/.cache/ivy",
-            "spark.jars.ivySettings": f"{ROOT}/conf/ivysettings.xml",
-        }
-    return "".join(f"{name} {value}\n" for name, value in settings.items())
+def properties(defaults: str, jars: JarSet, own_jars: Sequence[str] = (), own_packages: Sequence[str] = ()) -> str:
+    """The text of conf/spark-defaults.conf as it is to be on this machine, from any directory: with the fetched jars in
+    place of the packages they were resolved from; where they are not these, or not there, Ivy resolves them.
+
+    own_jars, own_packages: those of the command line, which come beside the file's
+    """
+    settings = spark_properties.parse(defaults)
+    packages = _listed(settings.pop("spark.jars.packages", ""))
+    files = [*_listed(settings.pop("spark.jars", "")), *_listed(",".join(own_jars))]
+    if jars.complete and set(packages) == set(jars.packages):
+        files = [*map(str, sorted(jars.folder.glob("*.jar"))), *files]
+        packages = []
+    packages += _listed(",".join(own_packages))
+    for name, values in (("spark.jars", files), ("spark.jars.packages", packages)):
+        if values:
+            settings[name] = ",".join(values)
+    if packages:  # else Ivy would tell of its settings on stdout all the same
+        settings.setdefault("spark.jars.ivy", f"{ROOT}/.cache/ivy")
+        settings.setdefault("spark.jars.ivySettings", f"{ROOT}/conf/ivysettings.xml")
+    java = settings.get("spark.driver.extraJavaOptions", "")
+    if "log4j2.configurationFile" not in java:
+        settings["spark.driver.extraJavaOptions"] = f'{java} "-Dlog4j2.configurationFile={LOG4J.as_uri()}"'.strip()
+    return spark_properties.written(settings)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def environment(config: str | None) -> dict[str, str]:
     """The environment of spark-submit: this Python, a Java 17, the settings file."""
     env = {**os.environ, "PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java_home())}
     env.pop("SPARK_HOME", None)
-    if config:
-        env["STITCH_CONFIG"] = str(config)
+    if config or env.get("STITCH_CONFIG"):
+        env["STITCH_CONFIG"] = str(Path(config or env["STITCH_CONFIG"]).absolute())
     return env
 
 
 def submit(job: str, args: Sequence[str], config: str | None, spark_args: Sequence[str] = ()) -> int:
     """Run the job to its end and return its exit status; SIGTERM and SIGINT let its running micro-batch end."""
+    text, rest = own_properties(spark_args)
     with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
-        file.write(properties(DEFAULTS.read_text("utf-8"), SPARK))
+        file.write(text)
         file.flush()
-        return _run(job, command(job, args, Path(file.name), spark_args), environment(config))
+        return _run(job, command(job, args, Path(file.name), rest), environment(config))
+
+
+def own_properties(spark_args: Sequence[str]) -> tuple[str, list[str]]:
+    """(the properties for spark-submit, its arguments without those that went into them)."""
+    files, rest = taken(spark_args, "--properties-file")
+    jars, rest = taken(rest, "--jars", "--conf spark.jars")
+    packages, rest = taken(rest, "--packages", "--conf spark.jars.packages")
+    path = Path(files[-1] if files else DEFAULTS).absolute()
+    try:
+        return properties(path.read_text("utf-8"), SPARK, jars, packages), rest
+    except (OSError, UnicodeDecodeError) as error:
+        raise SubmitError(f"--properties-file {path} cannot be read: {error}") from None
+
+
+def job_command(job: str) -> click.Command:
+    """The command line of a job, read from its file: Spark is not started for its help."""
+    found = importlib.import_module(f"jobs.{job}").main
+    assert isinstance(found, click.Command)
+    return found
 
 
 def _run(job: str, command: Sequence[str], env: dict[str, str]) -> int:
-    child = subprocess.Popen(command, env=env, start_new_session=True)
+    """Run it below this process. A signal that comes before there is a process to give it to is not lost."""
+    child: subprocess.Popen[bytes] | None = None
+    asked: list[int] = []
 
-    def hand_on(*_: Any) -> None:
-        for process in psutil.Process(child.pid).children(recursive=True):
-            if "python" in process.name() and any(f"{job}.py" in part for part in process.cmdline()):
-                process.send_signal(signal.SIGTERM)
+    def hand_on(number: int, _: Any) -> None:
+        asked.append(number)
+        if child:
+            _end(job, child, at_once=len(asked) > 1)
 
+    me = psutil.Process()
+    env = {**env, SUBMITTER: f"{me.pid} {me.create_time()}"}
     before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return child.wait()
+        child = subprocess.Popen(command, env=env, start_new_session=True)
+        if asked:
+            _end(job, child, at_once=True)
+        status = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    return 128 - status if status < 0 else status  # as shells say it
+
+
+def _end(job: str, child: subprocess.Popen[bytes], at_once: bool) -> None:
+    """Ask the driver to end; where there is none yet, or a second signal came, end the JVM and all below it."""
+    try:
+        below = psutil.Process(child.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    drivers = [process for process in below if _is_driver(process, job)]
+    if at_once or not drivers:
+        _signal_all(child, signal.SIGTERM)
+        last = threading.Timer(END_WITHIN_S, _signal_all, (child, signal.SIGKILL))
+        last.daemon = True
+        last.start()
+    else:
+        for process in drivers:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
+
+
+def _is_driver(process: psutil.Process, job: str) -> bool:
+    try:
+        return "python" in process.name() and any(part.endswith(f"{job}.py") for part in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _signal_all(child: subprocess.Popen[bytes], number: int) -> None:
+    if child.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, number)  # it began a session: nobody else is in its group

@@ -21,9 +21,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from stitch.settings import Settings, load_settings
+
+hypothesis.settings.register_profile("stitch", deadline=None)  # how long an example takes is the machine's affair
+hypothesis.settings.load_profile("stitch")
 
 BASE_CONFIG = Path(__file__).parents[1] / "conf/stitch.toml"
 
@@ -124,13 +128,16 @@ def needs(program: str) -> str:
 
 @pytest.fixture(scope="session")
 def spark(request: pytest.FixtureRequest) -> Any:
-    """pytest-spark's session with the packages and settings of conf/spark-defaults.conf. One JVM for the whole run, for a
-    job that starts cold spends twenty seconds on warming up."""
+    """pytest-spark's session with the jars and settings that `stitch submit` gives to jobs. One JVM for the whole
+    run, for a job that starts cold spends twenty seconds on warming up."""
     from stitch.local.java import java_home
+    from stitch.submit import own_properties
 
+    properties = request.getfixturevalue("tmp_path_factory").mktemp("spark") / "spark.conf"
+    properties.write_text(own_properties([])[0], "utf-8")
     os.environ["JAVA_HOME"] = str(java_home())
     os.environ["PYSPARK_PYTHON"] = sys.executable
-    os.environ["PYSPARK_SUBMIT_ARGS"] = "--properties-file conf/spark-defaults.conf pyspark-shell"
+    os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} pyspark-shell"
     return request.getfixturevalue("spark_session")
 
 

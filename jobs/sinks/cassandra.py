@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import Cluster, NoHostAvailable, Session
-from cassandra.policies import DCAwareRoundRobinPolicy
+from cassandra.cluster import Session
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from connections import cassandra
+from connections.refusals import NoAnswer, Refused
 from jobs.errors import JobError, Unreachable
 from stitch.sections import CassandraSettings, RealtimeSettings
 
@@ -43,37 +43,22 @@ def forget_connections(spark: SparkSession) -> None:
     spark._jvm.com.datastax.spark.connector.cql.CassandraConnector.evictCache()
 
 
+class NoLayer(JobError):
+    """The layer's cluster refuses, or has not the layer's keyspace: trying again is of no use."""
+
+
 @contextmanager
 def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
-    """A driver session on the layer's cluster. Raises Unreachable, with the way out, where there is none or no schema."""
-    auth = (
-        PlainTextAuthProvider(layer.username, layer.password.get_secret_value() if layer.password else "")
-        if layer.username
-        else None
-    )
-    cluster = Cluster(
-        layer.hosts,
-        port=layer.port,
-        auth_provider=auth,
-        connect_timeout=10,
-        load_balancing_policy=DCAwareRoundRobinPolicy(layer.datacenter),
-        protocol_version=5,
-    )
-    try:
+    """A driver session on the layer's keyspace. Raises Unreachable, NoLayer or JobError, with the way out."""
+    with ExitStack() as stack:
         try:
-            session = cluster.connect()
-        except NoHostAvailable as error:
-            where = ", ".join(f"{host}:{layer.port}" for host in layer.hosts)
-            raise Unreachable(
-                f"no Cassandra at {where} for the {name} layer: start it (`stitch local up`), or set {name}.hosts and "
-                f"{name}.port ({next(iter(error.errors.values()), 'no answer')})"
-            ) from None
-        if layer.keyspace not in cluster.metadata.keyspaces:
-            raise Unreachable(
-                f"the keyspace {layer.keyspace!r} of the {name} layer does not exist: apply conf/schema/{name}.cql "
-                "(`stitch local up` does)"
-            )
-        missing = TABLES[name] - set(cluster.metadata.keyspaces[layer.keyspace].tables)
+            session = stack.enter_context(cassandra.connected(layer, name))
+            cassandra.check_keyspace(session, layer, name)
+        except NoAnswer as error:
+            raise Unreachable(str(error)) from None
+        except Refused as error:
+            raise NoLayer(str(error)) from None
+        missing = TABLES[name] - set(session.cluster.metadata.keyspaces[layer.keyspace].tables)
         if missing:
             raise JobError(
                 f"the keyspace {layer.keyspace!r} of the {name} layer lacks {', '.join(sorted(missing))}: apply "
@@ -81,5 +66,3 @@ def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
             )
         session.set_keyspace(layer.keyspace)
         yield session
-    finally:
-        cluster.shutdown()

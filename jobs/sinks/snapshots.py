@@ -18,8 +18,9 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.errors import JobError
+from jobs.errors import BadOption, NotYet
 from stitch.cutoff import Published
+from stitch.notes import read_note, write_note
 from stitch.runs import HalfLoaded, Run, folder
 
 SCHEMA = (
@@ -27,18 +28,22 @@ SCHEMA = (
 )
 _NAME = re.compile(r"^cutoff=(\d{8}T\d{6}Z)-r(\d+)$")
 _LOADING = "loading.json"
+_UNKNOWN_LOAD = (
+    "What a run that died had loaded is unknown: remove the file, and run `batch_totals --full` (at its default "
+    "cutoff) once, whose rows replace all"
+)
 _MARK = "_PUBLISHED"  # Spark does not read files that begin so
 
 
 @contextmanager
 def only_one(snapshots: str) -> Iterator[None]:
-    """Hold the folder's lock. Raises JobError where another run holds it."""
+    """Hold the folder's lock. Raises NotYet where another run holds it."""
     Path(snapshots).mkdir(parents=True, exist_ok=True)
     with Path(snapshots, ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise JobError(
+            raise NotYet(
                 f"another run works on {snapshots} at this moment: let it end (two that load at once would be exact too, but "
                 "only one can keep the snapshot)"
             ) from None
@@ -102,12 +107,12 @@ def mark_published(snapshots: str, at: Published) -> None:
 
 
 def named(name: str, snapshots: str) -> Published:
-    """The kept snapshot of that name. Raises JobError, naming those there are."""
+    """The kept snapshot of that name. Raises BadOption, naming those there are."""
     match = _NAME.match(name)
     if match and _published(match) in kept(snapshots):
         return _published(match)
     there = ", ".join(folder(snapshots, at).name for at in kept(snapshots)) or "none"
-    raise JobError(f"no snapshot {name!r} in {snapshots}; there are: {there}")
+    raise BadOption(f"no snapshot {name!r} in {snapshots}; there are: {there}")
 
 
 def forget(snapshots: str, keep: int, published: Published) -> None:
@@ -125,15 +130,15 @@ def note_loading(snapshots: str, run: Run) -> None:
     before = half_loaded(snapshots)
     counters = run.recount | (before.recount if before else frozenset())
     note = {"write_time": run.target.write_time, "recount": sorted(counters)}
-    Path(snapshots, _LOADING).write_text(json.dumps(note), "utf-8")
+    write_note(Path(snapshots, _LOADING), json.dumps(note))
 
 
 def half_loaded(snapshots: str) -> HalfLoaded | None:
-    """What a run that died may have loaded in part; None where the last one came to its end."""
+    """What a run that died may have loaded in part; None where the last one came to its end. Raises TornNote."""
     note = Path(snapshots, _LOADING)
     if not note.exists():
         return None
-    said = json.loads(note.read_text("utf-8"))
+    said = read_note(note, ("write_time", "recount"), _UNKNOWN_LOAD)
     return HalfLoaded(said["write_time"], frozenset(said["recount"]))
 
 

@@ -11,7 +11,15 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from stitch.notes import parse_note
+
 NOTE = "stitch.json"
+WITHOUT = "streaming_counts --from-cutoff; for archive_events, move the folder away: its log goes on in a new segment"
+_SPARKS_OWN = "It is a file of Spark's"
+_UNKNOWN_COUNTERS = (
+    "It says what the increments behind the checkpoint were counted by: start once with --from-cutoff, which reads "
+    "again since the published cutoff (twice counts once)"
+)
 
 
 class Checkpoint:
@@ -19,6 +27,7 @@ class Checkpoint:
 
     def __init__(self, spark: SparkSession, path: str, topic: str) -> None:
         self._jvm: Any = spark._jvm
+        self._gateway: Any = spark.sparkContext._gateway
         self.path, self._topic = path, topic
         self._fs = self._at().getFileSystem(spark._jsc.hadoopConfiguration())
 
@@ -33,20 +42,37 @@ class Checkpoint:
         newest = max((batch for batch in committed if batch in planned), default=None)
         if newest is None:
             return {}
-        last_line = self._read(f"offsets/{newest}").strip().splitlines()[-1]
-        return {int(p): offset for p, offset in json.loads(last_line).get(self._topic, {}).items()}
+        name = f"offsets/{newest}"
+        last_line = self._read(name).strip().rpartition("\n")[2]
+        said = parse_note(
+            last_line, (), f"{self.path}/{name}", f"{_SPARKS_OWN}: start without the checkpoint ({WITHOUT})"
+        )
+        return {int(p): offset for p, offset in said.get(self._topic, {}).items()}
 
     def note(self) -> dict[str, Any] | None:
         """What was noted when the query began; None where nothing was."""
-        return json.loads(self._read(NOTE)) if self._fs.exists(self._at(NOTE)) else None
+        if not self._fs.exists(self._at(NOTE)):
+            return None
+        keys = ("topic_id", "ingest_window_seconds", "deduplicate", "counters")
+        return parse_note(self._read(NOTE), keys, f"{self.path}/{NOTE}", _UNKNOWN_COUNTERS)
 
     def write_note(self, note: dict[str, Any]) -> None:
-        """Note what the query counts, for its next start."""
-        out = self._fs.create(self._at(NOTE), True)
+        """Note what the query counts, for its next start: whole or not at all."""
+        half = self._at(f".{NOTE}.half")
+        out = self._fs.create(half, True)
         try:
             out.write(bytearray(json.dumps(note, sort_keys=True).encode()))
+            out.hsync()
         finally:
             out.close()
+        self._replace(half, self._at(NOTE))
+
+    def _replace(self, source: Any, target: Any) -> None:
+        """Rename over what is there, as Spark does with its files: FileSystem.rename would refuse, or not be atomic."""
+        hadoop = self._jvm.org.apache.hadoop.fs
+        how = self._gateway.new_array(getattr(hadoop, "Options$Rename"), 1)
+        how[0] = getattr(hadoop, "Options$Rename").OVERWRITE
+        hadoop.FileContext.getFileContext(self._fs.getUri(), self._fs.getConf()).rename(source, target, how)
 
     def set_aside(self, now: datetime) -> str:
         """Rename the folder, so that the next query starts afresh; returns its new path."""

@@ -15,7 +15,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError
+from jobs.errors import BadOption, JobError
 from jobs.sources.segments import segments
 from stitch.sections import LogSettings
 
@@ -116,7 +116,7 @@ def _within(since: datetime | None, until: datetime) -> Column:
 def _foreign(spark: SparkSession, log: LogSettings) -> DataFrame:
     where, _, name = log.ingest_time.partition(":")
     if where not in ("column", "folder") or not name:
-        raise JobError(f'log.ingest_time={log.ingest_time!r}: write "column:NAME" or "folder:NAME[/NAME]"')
+        raise BadOption(f'log.ingest_time={log.ingest_time!r}: write "column:NAME" or "folder:NAME[/NAME]"')
     if log.origin == "json":
         lines = spark.read.option("recursiveFileLookup", "true").text(log.path).withColumnRenamed("value", "text")
         column = F.get_json_object("text", f"$.{name}")

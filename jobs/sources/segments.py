@@ -14,9 +14,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from stitch.notes import read_lines, read_note, write_note
 from stitch.sections import LogSettings
 
 _NOTE = "topic.json"
+_UNKNOWN_TOPIC = (
+    'It says which topic the segment\'s records come from: write {"topic_id": "…"} there, with the id that '
+    "`kafka-topics.sh --describe` prints, or that of another segment where the topic was the same"
+)
+_LOSS = ("partition", "first", "last", "appended_after", "appended_before")
+_UNKNOWN_LOSS = "It says which records were accepted as lost: complete the line, or remove it and accept the loss again"
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,13 @@ class Segment:
 
 
 def segments(log: LogSettings) -> list[Segment]:
-    """All of them, the oldest first."""
+    """All of them, the oldest first. Raises TornNote."""
     found = []
     for path in Path(log.path).glob("segment=*"):
         note = Path(path, _NOTE)
         if note.exists():
-            found.append(
-                Segment(int(path.name.partition("=")[2]), path, json.loads(note.read_text("utf-8"))["topic_id"])
-            )
+            said = read_note(note, ("topic_id",), _UNKNOWN_TOPIC)
+            found.append(Segment(int(path.name.partition("=")[2]), path, said["topic_id"]))
     return sorted(found, key=lambda segment: segment.number)
 
 
@@ -50,7 +56,7 @@ def begin(log: LogSettings, topic_id: str) -> Segment:
     number = max((segment.number for segment in segments(log)), default=0) + 1
     path = Path(log.path, f"segment={number}")
     path.mkdir(parents=True, exist_ok=True)
-    Path(path, _NOTE).write_text(json.dumps({"topic_id": topic_id}), "utf-8")
+    write_note(Path(path, _NOTE), json.dumps({"topic_id": topic_id}))
     return Segment(number, path, topic_id)
 
 
@@ -67,19 +73,17 @@ def note_loss(
     lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants they were appended
     """
     known = losses(log)
-    with losses_file(log).open("a", encoding="utf-8") as out:
-        for partition, (first, last) in lost.items():
-            loss = {"partition": partition, "first": first, "last": last,
-                    "appended_after": since.isoformat() if since else None,
-                    "appended_before": until.isoformat() if until else None}  # fmt: skip
-            if loss not in known:
-                out.write(json.dumps(loss) + "\n")
+    for partition, (first, last) in lost.items():
+        loss = {"partition": partition, "first": first, "last": last,
+                "appended_after": since.isoformat() if since else None,
+                "appended_before": until.isoformat() if until else None}  # fmt: skip
+        known += [loss] if loss not in known else []
+    write_note(losses_file(log), "".join(json.dumps(loss) + "\n" for loss in known))
 
 
 def losses(log: LogSettings) -> list[dict[str, Any]]:
-    """What was noted as lost, in the order in which it was."""
-    file = losses_file(log)
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    """What was noted as lost, in the order in which it was. Raises TornNote."""
+    return read_lines(losses_file(log), _LOSS, _UNKNOWN_LOSS)
 
 
 def losses_file(log: LogSettings) -> Path:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable
 
+from connections.cassandra import connected
+from stitch.errors import StitchError
 from stitch.local.jars import CASSANDRA, class_path
 from stitch.local.java import java_home
 from stitch.local.process import Service, accepts, local_folder
-from stitch.local.schema import connected
 from stitch.sections import CassandraSettings
 from stitch.settings import Settings
 
@@ -29,9 +31,9 @@ dynamic_snitch: false
 seed_provider:
   - class_name: org.apache.cassandra.locator.SimpleSeedProvider
     parameters:
-      - seeds: "127.0.0.1:{storage_port}"
-listen_address: 127.0.0.1
-rpc_address: 127.0.0.1
+      - seeds: "{seed}:{storage_port}"
+listen_address: {host}
+rpc_address: {host}
 storage_port: {storage_port}
 native_transport_port: {port}
 auto_bootstrap: false
@@ -57,6 +59,7 @@ concurrent_reads: 8
 concurrent_writes: 16
 concurrent_compactors: 1
 batch_size_warn_threshold: 50KiB
+{more}
 """
 
 LOGBACK = """\
@@ -99,27 +102,45 @@ OPENS = (
 )
 
 
-def service(settings: Settings) -> Service:
+@dataclass(frozen=True)
+class Node:
+    """One node: the only one of `stitch local`; in tests one of three, or one with more in its cassandra.yaml.
+
+    asked: how it is asked whether it answers, where that takes more than its address
+    """
+
+    name: str = "cassandra"
+    host: str = "127.0.0.1"
+    seed: str = "127.0.0.1"
+    yaml: str = ""
+    asked: CassandraSettings | None = None
+
+
+def service(settings: Settings, node: Node = Node()) -> Service:
     """The Cassandra of these settings, not started."""
     local = settings.local
-    home = local_folder(settings) / "cassandra"
+    home = local_folder(settings) / node.name
+    asked = node.asked or CassandraSettings(hosts=[node.host], port=local.cassandra_port, keyspace="system")
     return Service(
-        name="cassandra",
+        name=node.name,
         folder=local_folder(settings),
         ports={
             "local.cassandra_port": local.cassandra_port,
             "local.cassandra_storage_port": local.cassandra_storage_port,
         },
-        prepare=lambda: prepare(settings, home),
-        answers=lambda: answers(local.cassandra_port),
+        prepare=lambda: prepare(settings, home, node),
+        answers=lambda: answers(asked),
     )
 
 
-def prepare(settings: Settings, home: Path) -> Sequence[str]:
+def prepare(settings: Settings, home: Path, node: Node) -> Sequence[str]:
     """Write the configuration and answer the command line."""
     (home / "tmp").mkdir(parents=True, exist_ok=True)
     local, heap = settings.local, settings.local.cassandra_heap
-    yaml = YAML.format(home=home, port=local.cassandra_port, storage_port=local.cassandra_storage_port)
+    yaml = YAML.format(
+        home=home, port=local.cassandra_port, storage_port=local.cassandra_storage_port,
+        host=node.host, seed=node.seed, more=node.yaml,
+    )  # fmt: skip
     (home / "cassandra.yaml").write_text(yaml, "utf-8")
     (home / "logback.xml").write_text(LOGBACK, "utf-8")
     classes = class_path(CASSANDRA)
@@ -145,24 +166,25 @@ def prepare(settings: Settings, home: Path) -> Sequence[str]:
         "-Dcassandra-foreground=yes",
         "-Dcassandra.ring_delay_ms=100",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+        "-Dcassandra.superuser_setup_delay_ms=0",
         "-cp",
         classes,
         "org.apache.cassandra.service.CassandraDaemon",
     ]
 
 
-def answers(port: int) -> bool:
+def answers(asked: CassandraSettings) -> bool:
     """Does it take a CQL session?"""
-    if not accepts(port):
+    if not all(accepts(asked.port, host) for host in asked.hosts):
         return False
     driver_log = logging.getLogger("cassandra")
     level = driver_log.level
     driver_log.setLevel(logging.CRITICAL)  # a node that is still starting is no news
     try:
-        with connected(CassandraSettings(port=port, keyspace="system")) as session:
+        with connected(asked, "local") as session:
             session.execute("SELECT release_version FROM system.local")
         return True
-    except (NoHostAvailable, DriverException, OSError):
+    except (StitchError, NoHostAvailable, DriverException, OSError):
         return False
     finally:
         driver_log.setLevel(level)

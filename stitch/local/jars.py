@@ -1,25 +1,44 @@
-"""Fetches the jars of Kafka, Cassandra and Spark's connectors into .cache, with the Ivy that ships inside pyspark.
+"""The class paths of Kafka, Cassandra and Spark's connectors: what each is resolved from, and its jars by jars.lock.
 
-So a machine needs Python alone to set up: no Maven, no Docker. Spark's packages are resolved here too, into the cache
-that `spark.jars.ivy` names, so that the first job does not spend a minute on it. A folder is whole only once its
-marker names these very versions; the marker is written last, so a set-up that was stopped half-way is redone.
+A lock as Python's packages have one: every jar by coordinate, SHA-256 and size. So set-up needs no Java to resolve
+anything, gets the same bytes everywhere, and takes them from any mirror (stitch.local.fetch_jars). A folder is whole only
+once its marker names these very packages and this very lock; it is written last, so a set-up that was stopped goes on.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import subprocess
-import sys
+import hashlib
+import os
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from stitch.local.errors import StackError
-from stitch.local.java import java_home
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
+LOCK = ROOT / "jars.lock"
 MARKER = "complete.txt"
+
+
+@dataclass(frozen=True)
+class Jar:
+    """One file of a repository in Maven's layout, as jars.lock has it."""
+
+    coordinate: str  # group:artifact:version[:classifier]
+    sha256: str
+    size: int
+
+    @property
+    def path(self) -> str:
+        """Where a repository has it, below its URL."""
+        group, artifact, version, *classifier = self.coordinate.split(":")
+        return f"{group.replace('.', '/')}/{artifact}/{version}/{'-'.join((artifact, version, *classifier))}.jar"
+
+    @property
+    def file_name(self) -> str:
+        """Its name in the folder of a set: with the group, as two groups may have an artifact of one name."""
+        return f"{self.coordinate.split(':')[0]}_{self.path.rpartition('/')[2]}"
 
 
 @dataclass(frozen=True)
@@ -34,9 +53,29 @@ class JarSet:
         return CACHE / "jars" / self.name
 
     @property
+    def jars(self) -> tuple[Jar, ...]:
+        """Every jar of the set. Raises StackError where jars.lock is not of these packages."""
+        try:
+            section = tomllib.loads(LOCK.read_text("utf-8")).get(self.name, {})
+        except (OSError, ValueError) as error:
+            raise StackError(f"{LOCK} cannot be read ({error}): restore it, or write it by `make lock`") from None
+        if section.get("packages") != list(self.packages):
+            raise StackError(f"{LOCK} was not resolved from {', '.join(self.packages)}: run `make lock`")
+        return tuple(Jar(coordinate, jar["sha256"], jar["size"]) for coordinate, jar in section["jars"].items())
+
+    @property
     def complete(self) -> bool:
         marker = self.folder / MARKER
-        return marker.exists() and marker.read_text("utf-8").split() == list(self.packages)
+        return marker.exists() and marker.read_text("utf-8") == self._marker_text()
+
+    def mark_complete(self) -> None:
+        """Write the marker, whole or not at all."""
+        (self.folder / f"{MARKER}.new").write_text(self._marker_text(), "utf-8")
+        os.replace(self.folder / f"{MARKER}.new", self.folder / MARKER)
+
+    def _marker_text(self) -> str:
+        locked = "\n".join(f"{jar.coordinate} {jar.sha256}" for jar in self.jars)
+        return "\n".join((*self.packages, f"jars.lock {hashlib.sha256(locked.encode()).hexdigest()}", ""))
 
 
 # Kafka's own jar leaves the choice of a log back end to its distribution: log4j's is the one that it configures.
@@ -59,84 +98,3 @@ def class_path(jars: JarSet) -> str:
     if not jars.complete:
         raise StackError(f"the jars of {jars.name} are not in {jars.folder}: run `make setup`")
     return f"{jars.folder}/*"
-
-
-def ivy_jar() -> Path:
-    spec = importlib.util.find_spec("pyspark")
-    found = sorted(Path(spec.origin).parent.glob("jars/ivy-*.jar")) if spec and spec.origin else []
-    if not found:
-        raise StackError("pyspark, whose Ivy fetches the jars, is not installed: run `make setup`")
-    return found[-1]
-
-
-def ivy_module(jars: JarSet) -> str:
-    """An ivy.xml that asks for the runtime jars of the set: no sources, no optional dependencies."""
-    rows = []
-    for package in jars.packages:
-        org, name, rev = package.split(":")
-        rows.append(f'    <dependency org="{org}" name="{name}" rev="{rev}" conf="default->default"/>')
-    return "\n".join(
-        [
-            '<ivy-module version="2.0">',
-            f'  <info organisation="stitch" module="{jars.name}-jars"/>',
-            '  <configurations><conf name="default"/></configurations>',
-            "  <dependencies>",
-            *rows,
-            "  </dependencies>",
-            "</ivy-module>",
-        ]
-    )
-
-
-def fetch(jars: JarSet) -> None:
-    """Resolve and retrieve the set into an empty folder. Raises StackError with the end of Ivy's log."""
-    shutil.rmtree(jars.folder, ignore_errors=True)
-    jars.folder.mkdir(parents=True)
-    module, log = CACHE / f"jars/{jars.name}.ivy.xml", CACHE / f"jars/{jars.name}.log"
-    module.write_text(ivy_module(jars), "utf-8")
-    pattern = f"{jars.folder}/[organisation]_[artifact]-[revision](-[classifier]).[ext]"
-    with log.open("w", encoding="utf-8") as out:
-        status = subprocess.run(
-            [
-                str(java_home() / "bin/java"),
-                "-jar",
-                str(ivy_jar()),
-                "-settings",
-                str(ROOT / "conf/ivysettings.xml"),
-                "-cache",
-                str(CACHE / "ivy/cache"),
-                "-ivy",
-                str(module),
-                "-confs",
-                "default",
-                "-retrieve",
-                pattern,
-                "-types",
-                "jar",
-                "bundle",
-            ],
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=CACHE,
-        ).returncode
-    if status or not any(jars.folder.glob("*.jar")):
-        last = "\n".join(log.read_text("utf-8", errors="replace").splitlines()[-12:])
-        raise StackError(f"the jars of {jars.name} could not be fetched; the end of {log}:\n{last}")
-    (jars.folder / MARKER).write_text("\n".join(jars.packages) + "\n", "utf-8")
-
-
-def main() -> int:
-    for jars in ALL:
-        if jars.complete:
-            continue
-        print(f"[setup] jars of {jars.name}: {', '.join(jars.packages)}", flush=True)
-        try:
-            fetch(jars)
-        except StackError as error:
-            print(f"stitch: {error}", file=sys.stderr)
-            return 1
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from stitch.notes import write_note
 from stitch.settings import Settings
 
 SIGTERM_SECONDS = 30.0
@@ -42,7 +43,7 @@ class Service:
 
 
 def local_folder(settings: Settings) -> Path:
-    """`local.folder`, seen from the current directory: two checkouts have two folders."""
+    """`local.folder`: two checkouts have two."""
     return Path(settings.local.folder).absolute()
 
 
@@ -80,11 +81,8 @@ def start(service: Service) -> psutil.Process:
 
 
 def write_pid(pid_file: Path, process: psutil.Process) -> None:
-    """Whole or not at all: a reader never sees half a pid file."""
-    pid_file.parent.mkdir(parents=True, exist_ok=True)
-    half = pid_file.with_suffix(".tmp")
-    half.write_text(json.dumps({"pid": process.pid, "created": process.create_time()}), "utf-8")
-    half.replace(pid_file)
+    """Note the pid and the birth of the process."""
+    write_note(pid_file, json.dumps({"pid": process.pid, "created": process.create_time()}))
 
 
 def stop(pid_file: Path, patience: float = SIGTERM_SECONDS) -> str:
@@ -117,10 +115,10 @@ def port_taken(port: int) -> bool:
     return False
 
 
-def accepts(port: int) -> bool:
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
     """Does the port accept a connection? Asked before a client is made, since clients are noisy when refused."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
         return False
     return True

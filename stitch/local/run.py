@@ -20,6 +20,7 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 
 from connections.kafka import consumer
+from stitch.errors import ExitStatus
 from stitch.local import flights as nyc
 from stitch.local import stack
 from stitch.local.errors import StackError
@@ -178,8 +179,11 @@ def total(settings: Settings, config: str, say: Say) -> None:
     wait = (settings.streaming.ingest_window + settings.log.grace).total_seconds()
     for attempt in range(1, 7):
         time.sleep(wait)
-        if submit("batch_totals", [], config) == 0:
+        status = submit("batch_totals", [], config)
+        if status == ExitStatus.DONE:
             return
+        if status != ExitStatus.AGAIN:
+            break
         say(f"  the archive is behind; trying again ({attempt})")
     raise StackError("the batch did not run; its message stands above")
 

@@ -12,13 +12,13 @@ from string import Template
 from typing import Any
 
 from cassandra import DriverException, RequestExecutionException
-from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
-from cassandra.policies import DCAwareRoundRobinPolicy
+from cassandra.cluster import NoHostAvailable
 
+from connections import cassandra
+from stitch.errors import StitchError
 from stitch.local.errors import StackError
 from stitch.local.jars import ROOT
-from stitch.sections import CassandraSettings
+from stitch.sections import CassandraSettings, RealtimeSettings
 from stitch.settings import Settings
 
 # A quoted string is kept as it is; a comment outside of one goes, with any semicolon in it.
@@ -40,25 +40,9 @@ def layer_statements(layer: str, **values: Any) -> list[str]:
 @contextmanager
 def connected(layer: CassandraSettings) -> Iterator[Any]:
     """A driver session on the layer's cluster, closed in the end."""
-    auth = (
-        PlainTextAuthProvider(layer.username, layer.password.get_secret_value() if layer.password else "")
-        if layer.username
-        else None
-    )
-    profile = ExecutionProfile(load_balancing_policy=DCAwareRoundRobinPolicy(layer.datacenter), request_timeout=60)
-    cluster = Cluster(
-        layer.hosts,
-        port=layer.port,
-        auth_provider=auth,
-        protocol_version=5,
-        connect_timeout=10,
-        control_connection_timeout=20,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-    )
-    try:
-        yield cluster.connect()
-    finally:
-        cluster.shutdown()
+    name = "realtime" if isinstance(layer, RealtimeSettings) else "batch"
+    with cassandra.connected(layer, name, timeout=60, connect_timeout=20) as session:
+        yield session
 
 
 def apply_schema(settings: Settings) -> None:
@@ -73,6 +57,6 @@ def apply_schema(settings: Settings) -> None:
             with connected(layer) as session:
                 for statement in layer_statements(name, keyspace=layer.keyspace, **values):
                     session.execute(statement)
-        except (NoHostAvailable, DriverException, RequestExecutionException) as error:
+        except (StitchError, NoHostAvailable, DriverException, RequestExecutionException) as error:
             where = f"{','.join(layer.hosts)}:{layer.port}"
             raise StackError(f"the schema of the {name} layer could not be made on {where}: {error}") from None

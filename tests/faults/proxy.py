@@ -11,9 +11,9 @@ from typing import Any
 class Proxy:
     """Forwards connections to a port of 127.0.0.1; `lose_answers` drops what the server says and then the connections."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = "127.0.0.1") -> None:
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port = self._listener.getsockname()[1]
         self.asked = 0  # bytes from clients
         self.lost = 0  # bytes of answers

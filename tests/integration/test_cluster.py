@@ -1,4 +1,5 @@
-"""Plain spark-submit against a Spark standalone master with a worker in another process, the project shipped as a wheel.
+"""Plain spark-submit, from a user's home, against a Spark standalone master with a worker in another process, the
+project shipped as a wheel.
 
 The job is the batch over a log of other origin (JSON lines in folders by day): no Kafka takes part.
 """
@@ -88,13 +89,18 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
         kafka={"bootstrap_servers": "127.0.0.1:1"},
         log={"path": str(tmp_path / "foreign"), "origin": "json", "ingest_time": "folder:day"},
     )
-    properties = ROOT / "conf/spark-defaults.conf"
+    properties, home = tmp_path / "spark.conf", tmp_path / "home"
+    home.mkdir()
+    by_hand = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(home), "JAVA_HOME": environment(None)["JAVA_HOME"],
+               "PYSPARK_PYTHON": sys.executable}  # fmt: skip
+    with properties.open("wb") as out:
+        subprocess.run([str(BIN / "stitch"), "spark-conf"], env=by_hand, cwd=home, stdout=out, check=True)
     command = [
-        str(BIN / "spark-submit"), "--properties-file", str(properties), "--master", master,
+        "spark-submit", "--properties-file", str(properties), "--master", master,
         "--py-files", str(wheel(tmp_path / "dist")), str(ROOT / "jobs/batch_totals.py"),
         "--config", str(config), "--cutoff", "2024-03-01T00:00:00Z",
     ]  # fmt: skip
-    done = subprocess.run(command, env=environment(None), cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=by_hand, cwd=home, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "records=7 rejected=2 excluded=0 duplicates=1 events=4" in done.stdout
     assert any((tmp_path / "work").glob("app-*/*/stderr")), "no executor ran in the worker's folder"

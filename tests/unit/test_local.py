@@ -18,7 +18,6 @@ from stitch.local import jars, java, process, stack
 from stitch.local.errors import StackError
 from stitch.local.schema import layer_statements, statements
 from stitch.settings import load_settings
-from stitch.submit import DEFAULTS, ROOT, properties
 from tests.conftest import stack_config
 
 
@@ -93,27 +92,6 @@ def test_half_fetched_jars_are_not_complete(tmp_path: Path, monkeypatch: pytest.
         jars.class_path(jars.KAFKA)
 
 
-def test_fetched_jars_take_the_place_of_the_packages_they_were_resolved_from_and_of_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(jars, "CACHE", tmp_path)
-    defaults = DEFAULTS.read_text("utf-8")
-    unfetched = properties(defaults, jars.SPARK)
-    assert "spark.jars.packages com.datastax.spark:" in unfetched and f"spark.jars.ivySettings {ROOT}/conf" in unfetched
-    folder = jars.SPARK.folder
-    folder.mkdir(parents=True)
-    for name in ("b.jar", "a.jar"):
-        (folder / name).touch()
-    (folder / jars.MARKER).write_text("\n".join(jars.SPARK.packages), "utf-8")
-    fetched = properties(defaults, jars.SPARK)
-    assert (
-        f"spark.jars {folder}/a.jar,{folder}/b.jar\n" in fetched and "packages" not in fetched and "ivy" not in fetched
-    )
-    assert "spark.master local[2,4]\n" in fetched and "spark.sql.extensions com.datastax" in fetched
-    more = defaults.replace("spark-sql-kafka-0-10_2.12:3.5.7", "spark-sql-kafka-0-10_2.12:3.5.7,org.example:mine:1")
-    assert "org.example:mine:1" in properties(more, jars.SPARK)
-
-
 def test_a_semicolon_in_a_comment_ends_no_statement_and_quoted_dashes_are_no_comment() -> None:
     cql = "-- a; b\nCREATE x; -- c;\nINSERT '--', 'it''s';"
     assert statements(cql) == ["CREATE x", "INSERT '--', 'it''s'"]
@@ -124,7 +102,7 @@ def test_the_schemas_are_filled_in_whole() -> None:
     assert all(text.startswith("CREATE") and "IF NOT EXISTS k" in text and "$" not in text for text in made)
 
 
-def test_a_named_error_is_one_message_and_exit_status_1(tmp_path: Path) -> None:
+def test_a_mistake_in_the_settings_is_one_message_and_exit_status_2(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--config", str(tmp_path / "none.toml"), "local", "status"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith("stitch: no settings file") and "Traceback" not in result.output

@@ -9,6 +9,7 @@ import pytest
 
 from serving.app import create_app
 from stitch.counters import Counter
+from stitch.local.repository import MIRROR
 from stitch.settings import Settings, load_settings
 from stitch.submit import JOBS
 from tests.fakes import FakeLayers
@@ -30,6 +31,10 @@ def test_every_setting_stands_in_the_readme(section: str) -> None:
 
 def test_every_part_of_a_counter_stands_in_the_readme() -> None:
     assert [name for name in Counter.model_fields if f"`{name}`" not in README] == []
+
+
+def test_every_variable_of_set_up_stands_in_the_readme() -> None:
+    assert [name for name in (MIRROR, "SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY") if f"`{name}`" not in README] == []
 
 
 def test_every_endpoint_stands_in_the_readme() -> None:

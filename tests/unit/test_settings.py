@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
-from stitch.settings import SettingsError, load_settings
+from stitch.paths import is_path, with_paths_resolved
+from stitch.sections import TlsSettings
+from stitch.settings import Settings, SettingsError, load_settings
 
 PLAYS = '[[counters]]\nname = "plays"\nkey = "track_id"\nweights = { play = 1 }\n'
 
@@ -115,6 +120,96 @@ def test_an_environment_value_that_is_not_json_is_a_message(tmp_path: Path, monk
     monkeypatch.setenv("STITCH_REALTIME__HOSTS", "a,b")
     with pytest.raises(SettingsError):
         load_settings(write(tmp_path, PLAYS))
+
+
+def paths_of(settings: BaseModel) -> dict[str, str]:
+    """Every setting that is marked as a path, by its name."""
+    found: dict[str, str] = {}
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            found |= {f"{name}.{inner}": path for inner, path in paths_of(value).items()}
+        elif is_path(field) and value is not None:
+            found[name] = value
+    return found
+
+
+def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc").mkdir()
+    text = '[log]\npath = "../log"\nsnapshots = "s3a://bucket/snapshots"\nexclusions = "/var/lib/exclusions.jsonl"\n'
+    write(tmp_path / "etc", text + PLAYS)
+    monkeypatch.setenv("STITCH_STREAMING__CHECKPOINT", "checkpoints/s")
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("STITCH_LOCAL__FOLDER", "~/stack")
+    monkeypatch.setenv("STITCH_BATCH__PASSWORD_FILE", "password")
+    (tmp_path / "etc/password").write_text("secret", "utf-8")
+    for directory, file in ((tmp_path, "etc/stitch.toml"), (tmp_path / "etc", "stitch.toml"), (Path("/"), None)):
+        monkeypatch.chdir(directory)
+        settings = load_settings(file or tmp_path / "etc/stitch.toml")
+        assert paths_of(settings) == {
+            "log.path": f"{tmp_path}/log",
+            "log.snapshots": "s3a://bucket/snapshots",
+            "log.exclusions": "/var/lib/exclusions.jsonl",
+            "log.checkpoint": f"{tmp_path}/etc/.local/checkpoints/archive_events",
+            "streaming.checkpoint": f"{tmp_path}/etc/checkpoints/s",
+            "local.folder": "/home/me/stack",
+        }
+        assert settings.batch.password == SecretStr("secret")
+
+
+def test_a_settings_file_that_is_a_link_is_meant_where_the_link_is(tmp_path: Path) -> None:
+    (tmp_path / "version-1").mkdir()
+    (tmp_path / "stitch.toml").symlink_to(write(tmp_path / "version-1", PLAYS))
+    assert load_settings(tmp_path / "stitch.toml").log.path == f"{tmp_path}/.local/log"
+
+
+def test_certificates_are_paths_too(tmp_path: Path) -> None:
+    said = TlsSettings(ca_file="ca.pem", certificate_file="own.pem", key_file="/keys/own.pem")
+    tls = with_paths_resolved(said, tmp_path)
+    found = (tls.ca_file, tls.certificate_file, tls.key_file)
+    assert found == (f"{tmp_path}/ca.pem", f"{tmp_path}/own.pem", "/keys/own.pem")
+
+
+def sections(of: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:
+    """Every table of the settings, TlsSettings with or without a table that uses it."""
+    yield from {TlsSettings} if of is Settings else ()
+    yield of
+    for field in of.model_fields.values():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from sections(kind)
+
+
+def test_no_setting_that_sounds_like_a_path_is_forgotten() -> None:
+    sounds = re.compile(
+        r"(^|_)(path|file|folder|directory|checkpoint|snapshots|exclusions|bundle|keytab|truststore|keystore)$"
+    )
+    named = {(section, name): field for section in sections() for name, field in section.model_fields.items()}
+    assert [
+        name
+        for name, field in named.items()
+        if sounds.search(name[1]) and "str" in str(field.annotation) and not is_path(field)
+    ] == []
+    assert sum(is_path(field) for field in named.values()) >= 9
+
+
+def test_the_shipped_files_keep_everything_in_the_projects_own_folder() -> None:
+    root = Path(__file__).parents[2]
+    for file in ("conf/stitch.toml", "conf/flights.toml", "bench/bench.toml"):
+        assert [
+            path for path in paths_of(load_settings(root / file)).values() if not path.startswith(f"{root}/.local")
+        ] == []
+
+
+def test_the_default_file_is_named_by_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=rf"no settings file at {tmp_path}/conf/stitch\.toml, .*current directory"):
+        load_settings()
+    (tmp_path / "conf/stitch.toml").mkdir(parents=True)
+    with pytest.raises(SettingsError, match="cannot be read: Is a directory"):
+        load_settings()
 
 
 def test_fields_hold_every_field_a_counter_reads_with_its_path_and_type(tmp_path: Path) -> None:

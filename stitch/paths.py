@@ -1,0 +1,48 @@
+"""Paths of the settings made absolute: a relative one is meant from the settings file's folder, never the caller's.
+
+A batch from cron, whose directory is $HOME, would otherwise find no exclusions and count spam again, and an archive
+would begin a second log. Links are not followed: a mounted ConfigMap is a link into a folder that the next version
+removes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel
+
+from stitch.sections import PathMark
+
+Model = TypeVar("Model", bound=BaseModel)
+_URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def resolved(path: str, folder: Path) -> str:
+    """The absolute path; a URI (hdfs://…, s3a://…) as it is."""
+    if _URI.match(path):
+        return path
+    return os.path.normpath(folder / os.path.expanduser(path))
+
+
+def with_paths_resolved(model: Model, folder: Path) -> Model:
+    """The settings with every marked path (sections.LocalPath) resolved, those of defaults and environment too."""
+    changed: dict[str, Any] = {}
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            changed[name] = with_paths_resolved(value, folder)
+        elif isinstance(value, str) and is_path(field):
+            changed[name] = resolved(value, folder)
+    return model.model_copy(update=changed)
+
+
+def is_path(field: Any) -> bool:
+    """Whether the setting is marked as a path, as itself or as one of its types (LocalPath | None)."""
+    marks = [
+        *field.metadata,
+        *(mark for kind in get_args(field.annotation) for mark in getattr(kind, "__metadata__", ())),
+    ]
+    return any(isinstance(mark, PathMark) for mark in marks)

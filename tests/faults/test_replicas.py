@@ -1,0 +1,174 @@
+"""Three real nodes, three replicas: one hangs, dies and comes back without what it missed; no answer is wrong.
+
+Hints are off (as in every Cassandra of `stitch local`), so the node that was away is told nothing of what it missed, as
+one that was away for longer than hints are kept.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from connections.cassandra import connected
+from stitch.local import cassandra
+from stitch.local.process import Service, running, start, stop
+from stitch.local.schema import apply_schema
+from stitch.local.stack import wait_until_all_answer
+from stitch.settings import Settings, load_settings
+from tests.conftest import Reader, Stack, run_in, stack_config, write_config
+from tests.faults.conftest import watching
+from tests.faults.oracle import KEYS, Feed
+from tests.steps import wait_for_the_window_to_end
+
+pytestmark = pytest.mark.slow
+
+HOSTS = ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+ASKED = 600
+MEMORY = int(2.5 * 1024**3)
+
+
+@dataclass(frozen=True)
+class Ring:
+    """Three nodes of one cluster."""
+
+    services: list[Service]
+    port: int
+
+    def signal(self, node: int, how: signal.Signals) -> None:
+        process = running(self.services[node - 1].pid_file)
+        assert process
+        process.send_signal(how)
+        if how == signal.SIGKILL:
+            process.wait(30)
+
+    def start(self, node: int) -> None:
+        """Start it, and return when it answers and the others see it."""
+        service = self.services[node - 1]
+        start(service)
+        wait_until_all_answer([service], lambda _: None, patience=300)
+        time.sleep(3)  # two rounds of gossip
+
+    def memory(self) -> int:
+        processes = [running(service.pid_file) for service in self.services]
+        return sum(psutil.Process(process.pid).memory_info().rss for process in processes if process)
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
+    folder = tmp_path_factory.mktemp("ring")
+    config = write_config(folder / "ring.toml", base=stack_config(folder), local={"cassandra_heap": "256m"})
+    settings = load_settings(config)
+    nodes = [cassandra.Node(name=f"cassandra{n}", host=host) for n, host in enumerate(HOSTS, 1)]
+    made = Ring([cassandra.service(settings, node) for node in nodes], settings.local.cassandra_port)
+    try:
+        for node in (1, 2, 3):  # one after the other: each joins a ring that stands
+            made.start(node)
+        yield made
+    finally:
+        for service in made.services:
+            process = running(service.pid_file)
+            if process:
+                process.send_signal(signal.SIGCONT)
+            stop(service.pid_file)
+
+
+@pytest.fixture
+def replicated(fresh: Stack, ring: Ring, tmp_path: Path) -> Iterator[Stack]:
+    """The fresh stack with both layers on the ring, three replicas each."""
+    layer = {"hosts": HOSTS, "port": ring.port}
+    config = write_config(tmp_path / "ring.toml", base=fresh.config_path, realtime=layer, batch=layer)
+    settings = load_settings(config)
+    apply_schema(settings)
+    with connected(settings.batch, "batch") as session:
+        for keyspace in (settings.realtime.keyspace, settings.batch.keyspace):
+            session.execute(
+                f"ALTER KEYSPACE {keyspace} WITH replication = {{'class': 'NetworkTopologyStrategy', 'datacenter1': 3}}"
+            )
+    yield Stack(settings, config)
+    if running(ring.services[2].pid_file) is None:
+        ring.start(3)
+
+
+def test_a_replica_that_hangs_dies_and_comes_back_without_what_it_missed_makes_no_answer_wrong(
+    replicated: Stack, ring: Ring, feed: Feed, reader: Reader, spark: Any
+) -> None:
+    settings = replicated.settings
+    with watching(settings, feed) as eyes:
+        feed.send(300)
+        count_and_total(replicated)
+        eyes.wait_for_the_truth(120)
+
+        ring.signal(3, signal.SIGSTOP)
+        feed.send(300)
+        run_in(settings, "streaming_counts")
+        eyes.wait_for_the_truth(120)
+        ring.signal(3, signal.SIGKILL)
+        feed.send(300)
+        count_and_total(replicated)
+        feed.send(100)
+        run_in(settings, "streaming_counts")
+        eyes.wait_for_the_truth(120)
+
+        ring.start(3)
+        assert ring.memory() <= MEMORY
+        at_one = stale(reader(one(settings)), feed, ASKED)
+        at_quorum = stale(reader(settings), feed, ASKED)
+        eyes.wait_for_the_truth(120)
+    print(f"wrong answers of {ASKED}: {at_one} at LOCAL_ONE, {at_quorum} at LOCAL_QUORUM; {dict(eyes.answers)}")
+    assert eyes.wrong == []
+    assert at_quorum == 0
+    assert at_one > 0, "the fault was none: LOCAL_ONE was right too"
+
+
+def test_a_rollup_after_a_replica_was_away_loses_no_increment(
+    replicated: Stack, ring: Ring, feed: Feed, reader: Reader, spark: Any
+) -> None:
+    settings = replicated.settings
+    feed.send(100)
+    run_in(settings, "streaming_counts")
+    ring.signal(3, signal.SIGKILL)
+    feed.send(300)
+    run_in(settings, "streaming_counts")
+    wait_for_the_window_to_end(replicated)
+    ring.start(3)
+    run_in(settings, "rollup_increments")
+    answer = reader(settings).post("/v1/totals", json={"counters": ["plays", "likes"], "keys": KEYS, "layer": "batch"})
+    counts = {(counter, row["key"]): n for row in answer.json["data"] for counter, n in row["counts"].items()}
+    assert {pair: n for pair, n in counts.items() if n} == {pair: n for pair, n in feed.counts.items() if n}
+
+
+def count_and_total(stack: Stack) -> None:
+    """All that was sent into both layers."""
+    run_in(stack.settings, "streaming_counts")
+    run_in(stack.settings, "archive_events")
+    wait_for_the_window_to_end(stack)
+    run_in(stack.settings, "batch_totals")
+
+
+def one(settings: Settings) -> Settings:
+    """The settings with reads that ask one replica."""
+    layers = {name: getattr(settings, name) for name in ("realtime", "batch")}
+    return settings.model_copy(
+        update={name: layer.model_copy(update={"read_consistency": "LOCAL_ONE"}) for name, layer in layers.items()}
+    )
+
+
+def stale(client: Any, feed: Feed, asked: int) -> int:
+    """How many of so many answers are wrong: the plays of a key, as the sum of its days.
+
+    The watcher asks for totals of all time, which are other rows: it repairs none of these.
+    """
+    wrong = 0
+    for n in range(asked):
+        key = KEYS[n % len(KEYS)]
+        answer = client.get(f"/v1/series?counters=plays&key={key}&granularity=day&start=2024-02-28&end=2024-03-02")
+        assert answer.status_code == 200, answer.text
+        wrong += answer.json["totals"]["plays"] != feed.counts["plays", key]
+    return wrong
