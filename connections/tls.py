@@ -19,12 +19,14 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, load_pem_private_key, pkcs12
 
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
 from stitch.sections import TlsSettings
 
 
 class BadCertificate(StitchError):
     """A file of the TLS settings cannot be used; the message names it."""
+
+    exit_status = ExitStatus.USAGE
 
 
 @dataclass(frozen=True)

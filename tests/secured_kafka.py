@@ -108,9 +108,11 @@ def secured_kafka(folder: Path) -> Iterator[SecuredKafka]:
         service = kafka.service(settings, secured)
         process.start(service)
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 120
             while not service.answers():
-                assert time.monotonic() < deadline and process.running(service.pid_file), service.log.read_text("utf-8")
+                assert time.monotonic() < deadline and process.running(service.pid_file), process.last_lines(
+                    service.log
+                )
                 time.sleep(0.1)
             made = SecuredKafka(settings.kafka, sasl, mtls, authority.ca_file, client, endpoint)
             scram = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)

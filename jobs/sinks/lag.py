@@ -67,9 +67,14 @@ class LagReport:
             self._failed(failed)
 
     def _failed(self, error: KafkaError) -> None:
+        acl = "the user needs the ACL READ on it"
         if error.code() in (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED):
             self._off = True  # no later commit would fare better until the job is started again
-        self._say(str(explained(self._kafka, error)))
+            self._say(f"{acl} ({error.name()})")
+        elif error.code() == KafkaError._WAIT_COORD:  # so says librdkafka too where the brokers deny the group
+            self._say(f"no broker answers for it, or {acl} ({error.name()})")
+        else:
+            self._say(str(explained(self._kafka, error)))
 
     def _say(self, why: str) -> None:
         if self._said:

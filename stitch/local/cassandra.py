@@ -106,6 +106,7 @@ OPENS = (
 class Node:
     """One node: the only one of `stitch local`; in tests one of three, or one with more in its cassandra.yaml.
 
+    ring_delay_ms: how long it listens for others before it joins them; one that is alone has nobody to wait for
     asked: how it is asked whether it answers, where that takes more than its address
     """
 
@@ -113,6 +114,7 @@ class Node:
     host: str = "127.0.0.1"
     seed: str = "127.0.0.1"
     yaml: str = ""
+    ring_delay_ms: int = 100
     asked: CassandraSettings | None = None
 
 
@@ -164,7 +166,7 @@ def prepare(settings: Settings, home: Path, node: Node) -> Sequence[str]:
         f"-Dcassandra.logdir={home}",
         f"-Djava.io.tmpdir={home}/tmp",
         "-Dcassandra-foreground=yes",
-        "-Dcassandra.ring_delay_ms=100",
+        f"-Dcassandra.ring_delay_ms={node.ring_delay_ms}",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
         "-Dcassandra.superuser_setup_delay_ms=0",
         "-cp",

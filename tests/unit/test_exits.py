@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
+from connections.refusals import NoAnswer, Refused
+from connections.tls import BadCertificate
 from jobs.errors import BadOption, JobError, NotYet, Unreachable, may_pass
 from stitch import exits
 from stitch.errors import ExitStatus
@@ -35,6 +37,9 @@ ENDS = {
     "a run that cannot be planned": (PlanError("back"), 2, "stitch: back\n"),
     "what has not come yet": (NotYet("catch up"), 75, "stitch: catch up\n"),
     "a part that is away": (Unreachable("no Kafka"), 75, "stitch: no Kafka\n"),
+    "a cluster that does not answer": (NoAnswer("no Cassandra"), 75, "stitch: no Cassandra\n"),
+    "a cluster that refuses": (Refused("the password"), 1, "stitch: the password\n"),
+    "a certificate": (BadCertificate("ca_file"), 2, "stitch: ca_file\n"),
     "a status of its own": (click.exceptions.Exit(3), 3, ""),
     "an interrupt": (KeyboardInterrupt(), 130, "stitch: interrupted\n"),
     "a disk": (OSError(28, "No space left on device", "/x/y"), 1, "stitch: /x/y: No space left on device\n"),
