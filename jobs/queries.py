@@ -134,14 +134,17 @@ def _stop_between_batches(query: StreamingQuery) -> None:
 
 
 def print_progress(job: str, progress: dict[str, Any]) -> None:
-    """A line for a batch that had records: rate, lag, state and drops."""
+    """A line for a batch that had records: rate, what was not taken, lag, state and drops."""
     if not progress["numInputRows"]:
         return
     lag = sum(int((s.get("metrics") or {}).get("maxOffsetsBehindLatest", 0) or 0) for s in progress["sources"])
     operators = progress.get("stateOperators") or []
+    decoded = (progress.get("observedMetrics") or {}).get("decoded") or {}
     facts = {
         "batch": progress["batchId"],
         "events": progress["numInputRows"],
+        "rejected": decoded.get("rejected", 0),
+        "noted": decoded.get("noted", 0),  # fields that were absent because something was wrong with them
         "events_per_s": round(progress.get("processedRowsPerSecond") or 0),
         "seconds": round(progress["durationMs"].get("triggerExecution", 0) / 1000, 1),
         "max_lag": lag,
