@@ -22,6 +22,11 @@ $(VENV)/.ready: requirements.lock requirements-java.lock jars.lock pyproject.tom
 	@PYTHON="$(PYTHON)" UV_VERSION="$(UV_VERSION)" ./setup.sh
 	@touch $@
 
+# Jars that were removed with .cache are fetched by the next set-up.
+ifneq (4,$(words $(wildcard .cache/jars/*/complete.txt)))
+.PHONY: $(VENV)/.ready
+endif
+
 .PHONY: lock
 lock: setup ## resolve the dependencies into requirements.lock and jars.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header -p 3.11 -o requirements.lock

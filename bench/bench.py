@@ -27,6 +27,7 @@ import psutil
 from cassandra.concurrent import execute_concurrent_with_args
 from confluent_kafka import Consumer
 
+from connections.kafka import librdkafka_consumer
 from stitch.cutoff import window_start
 from stitch.local import stack
 from stitch.local.music import MusicService
@@ -88,8 +89,8 @@ def run_job(job: str, *args: str) -> Measured:
 def counter_updates(settings: Settings, events: int) -> float:
     """Events/s of a consumer that adds each event to its counters, one update per counter, 128 in flight."""
     keyspace = settings.realtime.keyspace
-    consumer = Consumer({"bootstrap.servers": settings.kafka.bootstrap_servers, "group.id": f"bench-{os.getpid()}",
-                         "auto.offset.reset": "earliest"})  # fmt: skip
+    own = {"auto.offset.reset": "earliest", "enable.auto.commit": True}
+    consumer = Consumer(librdkafka_consumer(settings.kafka, f"bench-{os.getpid()}") | own)
     consumer.subscribe([settings.kafka.topic])
     with connected(settings.realtime) as session:
         table = f"{keyspace}.plain_counters"

@@ -2,8 +2,8 @@
 
     stitch submit archive_events [--config conf/stitch.toml] [--available-now] [--accept-data-loss]
 
---accept-data-loss  go on behind records that the broker removed before they were archived, or with a topic that was made
-                    again; what is lost is noted beside the log, and the batch names the hours
+--accept-data-loss  go on behind records that the broker removed before they were archived, or with a topic that was
+                    recreated; what is lost is noted beside the log, and the batch names the hours
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
 go beside the others, in verdict=rejected, with the reason; nothing is thrown away. Without its checkpoint the job goes on
@@ -19,14 +19,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.continuity import check_offsets, made_again
+from jobs.continuity import check_offsets, recreated
 from jobs.errors import run
 from jobs.frames.events import DECODED, DECODER, decode
-from jobs.queries import Stop, keep_running, print_progress
+from jobs.queries import Stop, end_offsets, keep_running, print_progress
+from jobs.sinks.lag import LagReport
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.event_log import archived_offsets, last_appended
+from jobs.sources.readable import first_stamped
 from jobs.sources.segments import Segment, begin, checkpoint_of, note_loss, segments
-from jobs.sources.topic import appended_at, check_topic, edges, read_topic, topic_id
+from jobs.sources.topic import check_topic, edges, read_topic, topic_id
 from jobs.spark import session
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings, load_settings
@@ -61,7 +63,7 @@ def current_segment(spark: SparkSession, settings: Settings, accept_data_loss: b
         print(f"{JOB}: the checkpoint {checkpoint.path} is gone; the log goes on in a new segment", flush=True)
     elif known:
         if not accept_data_loss:
-            raise made_again(JOB, settings, "Start once with --accept-data-loss: the log goes on in a new segment")
+            raise recreated(JOB, settings, "Start once with --accept-data-loss: the log goes on in a new segment")
         ends = archived_offsets(spark, settings.log, known[-1].topic_id)
         note_loss(settings.log, {p: (at, None) for p, at in ends.items()}, last_appended(spark, settings.log), None)
     segment = begin(settings.log, topic)
@@ -74,17 +76,17 @@ def check_continuity(spark: SparkSession, settings: Settings, following: dict[in
     check_offsets(JOB, settings, following, held, accept)
     lost = removed_offsets(following, {partition: low for partition, (low, _) in held.items()})
     for partition, (first, last) in lost.items():
-        until = appended_at(settings.kafka, partition, last)
+        until = first_stamped(settings.kafka, {partition: last}, "read_committed")[partition].appended
         since = last_appended(spark, settings.log, partition)
         note_loss(settings.log, {partition: (first, last - 1)}, since, until)
-        print(f"stitch: lost for good: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
+        print(f"stitch: lost: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
               f"{until}", flush=True)  # fmt: skip
 
 
 def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_data_loss: bool = False) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
     check_topic(settings.kafka)
-    with session(JOB, settings) as spark:
+    with session(JOB, settings) as spark, LagReport(settings.kafka, JOB) as lag:
         trigger: dict[str, Any] = (
             {"availableNow": True} if available_now
             else {"processingTime": f"{settings.log.trigger.total_seconds()} seconds"}
@@ -108,8 +110,12 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_da
                 .start()
             )
 
+        def report(progress: dict[str, Any]) -> None:
+            print_progress(JOB, progress)
+            lag.report(end_offsets(progress, settings.kafka.topic))
+
         print(f"{JOB} writes {settings.kafka.topic} into {settings.log.path}", flush=True)
-        keep_running(start, stop, lambda progress: print_progress(JOB, progress), settings.streaming.retry_for)
+        keep_running(start, stop, report, settings.streaming.retry_for)
 
 
 @click.command()

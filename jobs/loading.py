@@ -19,15 +19,14 @@ from jobs import failpoints
 from jobs.completeness import uncounted_offsets
 from jobs.errors import JobError, Unreachable
 from jobs.frames.corrections import days
-from jobs.sinks.cassandra import upsert, upsert_by_member
+from jobs.sinks.cassandra import NoLayer, upsert, upsert_by_member
 from jobs.sinks.snapshots import forget, mark_published, note_loaded, note_loading, read_snapshot
 from jobs.sources.event_log import first_ingest_day
 from jobs.sources.stored import read_increments
 from stitch.guard import Day, corrected, objections
 from stitch.runs import Run
 from stitch.settings import Settings
-
-KEY_SHARDS = 16  # as conf/schema/batch.cql says
+from stitch.tables import KEY_SHARDS
 
 
 def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> list[Day] | str:
@@ -54,7 +53,7 @@ def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
     try:
         if uncounted_offsets(settings, run.target.cutoff):
             return "streaming_counts has not come to the cutoff yet"
-    except Unreachable as error:
+    except (Unreachable, NoLayer) as error:
         return str(error)
     return None
 

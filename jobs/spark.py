@@ -18,6 +18,8 @@ from stitch.sections import CassandraSettings
 from stitch.settings import Settings
 
 SSL = "spark.cassandra.connection.ssl"
+# Options of sources that no plan may show: a client's key and user go to Spark's Kafka source by value.
+_REDACTED = r"(?i)url|secret|password|token|jaas|ssl[.]keystore[.]key"
 _PROPAGATE_EMPTY = "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
 
 
@@ -29,6 +31,7 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     spark.sparkContext.setLogLevel("ERROR")
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set("spark.sql.ansi.enabled", "false")
+    spark.conf.set("spark.sql.redaction.options.regex", _REDACTED)
     # It would take an empty stage out of the plan together with the figures observed in it, and who asks for them waits for ever.
     spark.conf.set("spark.sql.adaptive.optimizer.excludedRules", _PROPAGATE_EMPTY)
     # The check forbids a sum behind a deduplication in update mode for the sake of operators that emit rows late; a

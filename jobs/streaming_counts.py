@@ -30,6 +30,7 @@ from jobs.frames.events import accepted, decode
 from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.queries import Stop, at_the_end, end_offsets, keep_running, print_progress
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
+from jobs.sinks.lag import LagReport
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.stored import published
 from jobs.sources.topic import check_topic, edges, offsets_at, read_topic, topic_id
@@ -92,7 +93,11 @@ def count_topic(
 ) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
     check_topic(settings.kafka)
-    with connected(settings.realtime, "realtime") as cassandra, session(JOB, settings) as spark:
+    with (
+        connected(settings.realtime, "realtime") as cassandra,
+        session(JOB, settings) as spark,
+        LagReport(settings.kafka, JOB) as lag,
+    ):
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
         starting = published_offsets(settings) if from_cutoff else None
         if from_cutoff and checkpoint.exists():
@@ -121,6 +126,7 @@ def count_topic(
         def report(progress: dict[str, Any]) -> None:
             print_progress(JOB, progress)
             publish_progress(cassandra, progress, settings.kafka.topic)
+            lag.report(end_offsets(progress, settings.kafka.topic))
 
         print(f"{JOB} counts {settings.kafka.topic} into {settings.realtime.keyspace}", flush=True)
         keep_running(start, stop, report, settings.streaming.retry_for)

@@ -36,10 +36,10 @@ from stitch.errors import StitchError
 from stitch.merge import Increment, Total
 from stitch.sections import CassandraSettings
 from stitch.settings import Settings
+from stitch.tables import KEY_SHARDS
 
 STREAMING_JOB = "streaming_counts"
 IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
-KEY_SHARDS = 16  # of the table `keys`, as conf/schema/batch.cql says
 
 _BATCH = {
     "cutoffs": "SELECT counter, cutoff, revision FROM cutoffs",

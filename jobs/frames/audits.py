@@ -12,23 +12,25 @@ from stitch.buckets import granularities_of
 from stitch.counters import Counter
 
 
-def contiguous(offsets: DataFrame) -> DataFrame:
-    """(topic_id, partition, offset) → per partition: records, distinct, missing (offsets), gap_from (the first missing)."""
-    distinct = offsets.groupBy("topic_id", "partition", "offset").agg(F.count(F.lit(1)).alias("times"))
-    before = F.lag("offset").over(Window.partitionBy("topic_id", "partition").orderBy("offset"))
-    stepped = distinct.withColumn("step", F.col("offset") - before)
-    gap = F.min(F.when(F.col("step") > 1, F.col("offset") - F.col("step") + 1))
-    return stepped.groupBy("topic_id", "partition").agg(
-        F.sum("times").alias("records"),
-        F.count(F.lit(1)).alias("distinct"),
-        F.sum(F.coalesce(F.col("step") - 1, F.lit(0))).alias("missing"),
-        gap.alias("gap_from"),
+def stretches(offsets: DataFrame) -> DataFrame:
+    """(topic_id, partition, offset) → per partition: records, distinct, first, last (offsets)."""
+    return (
+        offsets.groupBy("topic_id", "partition", "offset")
+        .agg(F.count(F.lit(1)).alias("times"))
+        .groupBy("topic_id", "partition")
+        .agg(
+            F.sum("times").alias("records"),
+            F.count(F.lit(1)).alias("distinct"),
+            F.min("offset").alias("first"),
+            F.max("offset").alias("last"),
+        )
+        .orderBy("topic_id", "partition")
     )
 
 
 def conserved(judged: DataFrame, ingest_window: timedelta) -> DataFrame:
     """Decoded records with a verdict → per ingest window: appended (by offsets), counted, duplicates, rejected, excluded
-    (by content)."""
+    (by content), first: partition → its first offset."""
     window = floor_to(F.col("timestamp"), int(ingest_window.total_seconds())).alias("ingest_window")
     order = ("timestamp", "partition", "offset")
     same = Window.partitionBy("verdict", "event_id").orderBy(*order)
@@ -38,14 +40,19 @@ def conserved(judged: DataFrame, ingest_window: timedelta) -> DataFrame:
         is_one = F.col("verdict") == verdict
         return F.count(F.when(is_one if first is None else is_one & (F.col("first") == first), 1))
 
+    parts = rows.groupBy("ingest_window", "partition").agg(
+        F.min("offset").alias("first"),
+        F.count_distinct("offset").alias("appended"),
+        of("wanted", True).alias("counted"),
+        of("wanted", False).alias("duplicates"),
+        of("rejected").alias("rejected"),
+        of("excluded").alias("excluded"),
+    )
     return (
-        rows.groupBy("ingest_window")
+        parts.groupBy("ingest_window")
         .agg(
-            F.count_distinct("partition", "offset").alias("appended"),
-            of("wanted", True).alias("counted"),
-            of("wanted", False).alias("duplicates"),
-            of("rejected").alias("rejected"),
-            of("excluded").alias("excluded"),
+            *[F.sum(name).alias(name) for name in ("appended", "counted", "duplicates", "rejected", "excluded")],
+            F.map_from_entries(F.collect_list(F.struct("partition", "first"))).alias("first"),
         )
         .orderBy("ingest_window")
     )
@@ -69,3 +76,10 @@ def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) 
     )
     unequal = (F.col("least") != F.col("most")) | (F.col("levels") != levels[F.col("counter")])
     return of_key.where(unequal & (F.col("newest") <= F.lit(cutoff))).select("counter", "key", "member", "sums")
+
+
+def gaps(offsets: DataFrame) -> DataFrame:
+    """(topic_id, partition, offset) → the stretches between that are not there: (topic_id, partition, first, last)."""
+    before = F.lag("offset").over(Window.partitionBy("topic_id", "partition").orderBy("offset"))
+    stepped = offsets.select("topic_id", "partition", (before + 1).alias("first"), (F.col("offset") - 1).alias("last"))
+    return stepped.where(F.col("first") <= F.col("last"))

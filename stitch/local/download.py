@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import ssl
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -143,17 +144,18 @@ def _is_for_good(error: Exception) -> bool:
     """Whether trying again cannot help: a person must change something first."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code not in (408, 416, 425, 429, 500, 502, 503, 504)
-    return isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error)
+    return isinstance(_innermost(error), ssl.SSLCertVerificationError)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """The error that the others were made of; those repeat its text with addresses of objects."""
+    nested = (getattr(error, "reason", None), *error.args)
+    below = next((inner for inner in nested if isinstance(inner, BaseException)), None)
+    return error if below is None else _innermost(below)
 
 
 def _reason(error: BaseException) -> str:
-    """What the innermost of the nested errors says; the outer ones repeat it with addresses of objects."""
-    inner = error
-    while True:
-        below = getattr(inner, "reason", None) or next((x for x in inner.args if isinstance(x, BaseException)), None)
-        if not isinstance(below, BaseException):
-            break
-        inner = below
+    inner = _innermost(error)
     return str(getattr(inner, "verify_message", "") or inner.__cause__ or inner).strip(".")
 
 

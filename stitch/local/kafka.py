@@ -10,16 +10,19 @@ import base64
 import shutil
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from connections.kafka import librdkafka
 from stitch.local.errors import StackError
 from stitch.local.jars import KAFKA, class_path
 from stitch.local.java import java_home
 from stitch.local.process import Service, accepts, local_folder
+from stitch.sections import KafkaSettings
 from stitch.settings import Settings
 
 PROPERTIES = """\
@@ -28,9 +31,9 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=CONTROLLER://127.0.0.1:{controller_port},{listeners}
+advertised.listeners={listeners}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
@@ -58,7 +61,26 @@ rootLogger.appenderRef.out.ref=out
 """
 
 
-def service(settings: Settings) -> Service:
+@dataclass(frozen=True)
+class Listener:
+    """A port besides the plain one; `protocol` and `properties` as in server.properties (`listener.name.<name>.…`)."""
+
+    name: str
+    port: int
+    protocol: str
+    properties: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Secured:
+    """What makes the broker a secured one: listeners, and properties and flags of the whole."""
+
+    listeners: Sequence[Listener] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    flags: Sequence[str] = ()
+
+
+def service(settings: Settings, secured: Secured = Secured()) -> Service:
     """The Kafka of these settings, not started."""
     local = settings.local
     home = local_folder(settings) / "kafka"
@@ -66,21 +88,27 @@ def service(settings: Settings) -> Service:
         name="kafka",
         folder=local_folder(settings),
         ports={"local.kafka_port": local.kafka_port, "local.kafka_controller_port": local.kafka_controller_port},
-        prepare=lambda: prepare(settings, home),
+        prepare=lambda: prepare(settings, home, secured),
         answers=lambda: answers(local.kafka_port),
     )
 
 
-def prepare(settings: Settings, home: Path) -> Sequence[str]:
+def prepare(settings: Settings, home: Path, secured: Secured) -> Sequence[str]:
     """Write the configuration, format the storage where that is not done, and answer the command line."""
     home.mkdir(parents=True, exist_ok=True)
+    listeners = [Listener("PLAINTEXT", settings.local.kafka_port, "PLAINTEXT"), *secured.listeners]
+    more = dict(secured.properties)
+    for one in listeners:
+        more |= {f"listener.name.{one.name.lower()}.{name}": value for name, value in one.properties.items()}
     properties = home / "server.properties"
     properties.write_text(
         PROPERTIES.format(
-            port=settings.local.kafka_port,
+            listeners=",".join(f"{one.name}://127.0.0.1:{one.port}" for one in listeners),
+            protocols=",".join(f"{one.name}:{one.protocol}" for one in listeners),
             controller_port=settings.local.kafka_controller_port,
             data=home / "data",
-        ),
+        )
+        + "".join(f"{name}={value}\n" for name, value in more.items()),
         "utf-8",
     )
     (home / "log4j2.properties").write_text(LOG4J, "utf-8")
@@ -99,6 +127,7 @@ def prepare(settings: Settings, home: Path) -> Sequence[str]:
         "-XX:+ExitOnOutOfMemoryError",
         "-Djava.awt.headless=true",
         f"-Dkafka.logs.dir={home}",
+        *secured.flags,
     ]
     return [java[0], *flags, *java[1:], "kafka.Kafka", str(properties)]
 
@@ -128,7 +157,7 @@ def answers(port: int) -> bool:
     if not accepts(port):
         return False
     try:
-        admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+        admin = AdminClient(librdkafka(KafkaSettings(bootstrap_servers=f"127.0.0.1:{port}")))
         return bool(admin.list_topics(timeout=5).brokers)
     except KafkaException:
         return False

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from confluent_kafka import Producer
 
+from connections.kafka import librdkafka
 from stitch.errors import StitchError
 from stitch.sections import KafkaSettings
 
@@ -16,8 +17,8 @@ class ProduceError(StitchError):
 
 def produce(kafka: KafkaSettings, values: Iterable[bytes | None], timeout_s: float = 120) -> int:
     """Send every value and wait for its acknowledgement; returns how many. Raises ProduceError."""
-    producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "linger.ms": 50, "acks": "all", "log_level": 0,
-                         "enable.idempotence": True, "message.max.bytes": 2_000_000})  # fmt: skip
+    own = {"linger.ms": 50, "acks": "all", "enable.idempotence": True, "message.max.bytes": 2_000_000}
+    producer = Producer(own | librdkafka(kafka))
     errors: list[str] = []
     sent = 0
     for value in values:

@@ -17,8 +17,9 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 
+from connections.kafka import consumer
 from stitch.errors import ExitStatus
 from stitch.local import flights as nyc
 from stitch.local import stack
@@ -132,12 +133,9 @@ def replay_flights(kafka: KafkaSettings, say: Say) -> None:
 
 def records_on(kafka: KafkaSettings) -> int:
     """How many records the topic ever took."""
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "stitch-offsets"})
-    try:
-        ends = (consumer.get_watermark_offsets(TopicPartition(kafka.topic, p), 10) for p in range(kafka.partitions))
+    with consumer(kafka) as asked:
+        ends = (asked.get_watermark_offsets(TopicPartition(kafka.topic, p), 10) for p in range(kafka.partitions))
         return sum(high for _, high in ends)
-    finally:
-        consumer.close()
 
 
 def wait_for(settings: Settings, expected: Counts, layer: str, say: Say) -> Counts:

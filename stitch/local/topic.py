@@ -9,6 +9,7 @@ from __future__ import annotations
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from connections.kafka import librdkafka
 from stitch.local.errors import StackError
 from stitch.settings import Settings
 
@@ -22,7 +23,7 @@ def create_topic(settings: Settings) -> None:
         replication_factor=1,
         config={"message.timestamp.type": "LogAppendTime", "max.message.bytes": "2097152"},
     )
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+    admin = AdminClient(librdkafka(kafka))
     try:
         admin.create_topics([topic], operation_timeout=30, request_timeout=30)[kafka.topic].result(timeout=60)
     except KafkaException as error:

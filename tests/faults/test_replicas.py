@@ -52,7 +52,7 @@ class Ring:
         """Start it, and return when it answers and the others see it."""
         service = self.services[node - 1]
         start(service)
-        wait_until_all_answer([service], lambda _: None)
+        wait_until_all_answer([service], lambda _: None, patience=300)
         time.sleep(3)  # two rounds of gossip
 
     def memory(self) -> int:
@@ -103,24 +103,24 @@ def test_a_replica_that_hangs_dies_and_comes_back_without_what_it_missed_makes_n
     with watching(settings, feed) as eyes:
         feed.send(300)
         count_and_total(replicated)
-        eyes.wait_for_the_truth(30)
+        eyes.wait_for_the_truth(120)
 
         ring.signal(3, signal.SIGSTOP)
         feed.send(300)
         run_in(settings, "streaming_counts")
-        eyes.wait_for_the_truth(60)
+        eyes.wait_for_the_truth(120)
         ring.signal(3, signal.SIGKILL)
         feed.send(300)
         count_and_total(replicated)
         feed.send(100)
         run_in(settings, "streaming_counts")
-        eyes.wait_for_the_truth(60)
+        eyes.wait_for_the_truth(120)
 
         ring.start(3)
         assert ring.memory() <= MEMORY
         at_one = stale(reader(one(settings)), feed, ASKED)
         at_quorum = stale(reader(settings), feed, ASKED)
-        eyes.wait_for_the_truth(30)
+        eyes.wait_for_the_truth(120)
     print(f"wrong answers of {ASKED}: {at_one} at LOCAL_ONE, {at_quorum} at LOCAL_QUORUM; {dict(eyes.answers)}")
     assert eyes.wrong == []
     assert at_quorum == 0

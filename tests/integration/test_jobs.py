@@ -180,7 +180,7 @@ def test_a_schema_of_an_earlier_version_is_named_with_what_it_lacks(
     fresh: Stack, run_job: Callable[..., None], cassandra: Any
 ) -> None:
     cassandra.execute(f"DROP TABLE {fresh.settings.batch.keyspace}.keys")
-    with pytest.raises(JobError, match=r"lacks keys: apply conf/schema/batch.cql \(`stitch local up` does\)"):
+    with pytest.raises(JobError, match=r"lacks keys: `stitch schema apply` adds what is missing"):
         run_job("batch_totals")
 
 

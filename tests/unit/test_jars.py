@@ -10,7 +10,7 @@ import pytest
 
 from stitch.local import jars
 from stitch.local.errors import StackError
-from stitch.local.jars import ALL, Jar, JarSet
+from stitch.local.jars import ALL, ROOT, Jar, JarSet
 from stitch.local.lock_jars import lock_text, resolved
 from stitch.local.repository import MIRROR, repository
 from stitch.submit import DEFAULTS
@@ -107,6 +107,12 @@ def test_a_folder_is_complete_for_the_lock_that_it_was_fetched_by_alone(
     monkeypatch.setattr(jars, "LOCK", tmp_path / "jars.lock")
     jars.LOCK.write_text(changed, "utf-8")
     assert not jars.KAFKA.complete
+
+
+def test_make_sees_that_the_jars_of_a_set_are_gone() -> None:
+    assert f"ifneq ({len(ALL)},$(words $(wildcard .cache/jars/*/complete.txt)))" in (ROOT / "Makefile").read_text(
+        "utf-8"
+    )
 
 
 def test_without_a_mirror_jars_come_from_where_ivy_takes_them(tmp_path: Path) -> None:

@@ -44,11 +44,11 @@ def test_a_file_of_one_counter_is_enough(tmp_path: Path) -> None:
 
 def test_the_environment_overrides_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STITCH_REALTIME__PORT", "9043")
-    monkeypatch.setenv("STITCH_REALTIME__PASSWORD", "secret")
+    monkeypatch.setenv("STITCH_REALTIME__PASSWORD", "hunter2")
     monkeypatch.setenv("STITCH_STREAMING__INGEST_WINDOW", "1m")
     settings = load_settings(write(tmp_path, "[realtime]\nport = 1\n" + PLAYS))
-    assert (settings.realtime.port, settings.realtime.password) == (9043, SecretStr("secret"))
-    assert "secret" not in str(settings)
+    assert (settings.realtime.port, settings.realtime.password) == (9043, SecretStr("hunter2"))
+    assert "hunter2" not in str(settings)
     assert settings.streaming.ingest_window == timedelta(minutes=1)
 
 
@@ -166,13 +166,10 @@ def test_a_settings_file_that_is_a_link_is_meant_where_the_link_is(tmp_path: Pat
 
 
 def test_certificates_are_paths_too(tmp_path: Path) -> None:
-    files = {"ca_file": "ca.pem", "certificate_file": "../own.pem", "key_file": "/keys/own.pem"}
-    tls = with_paths_resolved(TlsSettings(**files), tmp_path / "etc")
-    assert list(tls.model_dump(include=set(files)).values()) == [
-        f"{tmp_path}/etc/ca.pem",
-        f"{tmp_path}/own.pem",
-        "/keys/own.pem",
-    ]
+    said = TlsSettings(ca_file="ca.pem", certificate_file="own.pem", key_file="/keys/own.pem")
+    tls = with_paths_resolved(said, tmp_path)
+    found = (tls.ca_file, tls.certificate_file, tls.key_file)
+    assert found == (f"{tmp_path}/ca.pem", f"{tmp_path}/own.pem", "/keys/own.pem")
 
 
 def sections(of: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:
@@ -223,3 +220,44 @@ def test_fields_hold_every_field_a_counter_reads_with_its_path_and_type(tmp_path
         "duration_s": ("duration_s", "int"),
         "track_id": ("track_id", "string"),
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "mistake"),
+    [
+        ("{ datacenter1 = 3 }", "realtime.replication.class: Field required"),
+        ('{ class = "LocalStrategy" }', "realtime.replication.class: Input should be 'NetworkTopologyStrategy' or"),
+        (
+            '{ class = "NetworkTopologyStrategy", datacenter1 = 0 }',
+            "realtime.replication.datacenter1: Input should be greater than or equal to 1",
+        ),
+        (
+            '{ class = "NetworkTopologyStrategy", datacenter1 = "3/1" }',
+            "realtime.replication.datacenter1: Input should be a valid integer",
+        ),
+        ('{ class = "NetworkTopologyStrategy" }', "realtime.replication: NetworkTopologyStrategy takes a number of"),
+        (
+            '{ class = "NetworkTopologyStrategy", replication_factor = 3 }',
+            "realtime.replication: NetworkTopologyStrategy takes a number of replicas for each datacenter",
+        ),
+        (
+            '{ class = "SimpleStrategy", datacenter1 = 3 }',
+            "realtime.replication: SimpleStrategy takes replication_factor",
+        ),
+        (
+            '{ class = "NetworkTopologyStrategy", elsewhere = 3 }',
+            "realtime: replication: no replicas in 'datacenter1', the datacenter that is written and read",
+        ),
+    ],
+)
+def test_a_replication_that_cannot_be_is_one_line(tmp_path: Path, said: str, mistake: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        load_settings(write(tmp_path, f"[realtime]\nreplication = {said}\n" + PLAYS))
+    lines = str(told.value).splitlines()
+    assert len(lines) == 2 and lines[1].startswith(f"  {mistake}")
+
+
+def test_a_replication_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STITCH_BATCH__REPLICATION", '{"class": "SimpleStrategy", "replication_factor": 2}')
+    replication = load_settings(write(tmp_path, PLAYS)).batch.replication
+    assert replication and replication.factors == {"replication_factor": 2}
