@@ -21,7 +21,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from jobs.continuity import check_offsets, recreated
 from jobs.errors import run
-from jobs.frames.events import DECODED, DECODER, decode
+from jobs.frames.events import DECODED, decode, observed
 from jobs.queries import Stop, end_offsets, keep_running, print_progress
 from jobs.sinks.lag import LagReport
 from jobs.sources.checkpoint import Checkpoint
@@ -34,6 +34,7 @@ from stitch.cutoff import removed_offsets
 from stitch.settings import Settings, load_settings
 
 JOB = "archive_events"
+RECORD = ["partition", "offset", "timestamp", "timestamp_type", "key", "value"]
 
 
 def log_rows(decoded: DataFrame, decoder: str) -> DataFrame:
@@ -44,6 +45,7 @@ def log_rows(decoded: DataFrame, decoder: str) -> DataFrame:
     """
     return decoded.select(
         *DECODED,
+        "timestamp_type",
         "key",
         "value",
         F.lit(decoder).alias("decoder"),
@@ -100,7 +102,7 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_da
             check_continuity(spark, settings, checkpoint.next_offsets() or starting or {}, accept_data_loss)
             records = read_topic(spark, settings.kafka, settings.streaming, starting, accept_data_loss)
             return (
-                log_rows(decode(records, settings), settings.decoder(DECODER))
+                log_rows(observed(decode(records, settings, RECORD)), settings.decoder)
                 .writeStream.queryName(JOB)
                 .format("parquet")
                 .option("path", str(segment.path))

@@ -159,7 +159,7 @@ def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> Fin
     """Appended = counted + duplicates + rejected + excluded, per ingest window. What was appended is asked of the broker,
     for the last windows, and of the log's offsets; the rest is told by content."""
     records = judged(spark, read_events(spark, settings, None, edge), settings)
-    rows = conserved(records, settings.streaming.ingest_window).collect()
+    rows = conserved(records, settings.streaming.ingest_window, settings.events.identity).collect()
     details, right = [], True
     brokers: dict[datetime, int] = {}
     if settings.log.origin == "archive":

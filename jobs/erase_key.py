@@ -27,7 +27,7 @@ from connections.cassandra import WRITE
 from jobs.errors import BadOption, run
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import only_one, read_snapshot, rewrite_snapshot, written
-from jobs.sources.stored import read_increments, read_totals
+from jobs.sources.stored import published, read_increments, read_totals
 from jobs.spark import session
 from stitch import exclusions
 from stitch.buckets import ALL_END, micros
@@ -46,7 +46,8 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         totals = read_totals(spark, settings).where(named)
         with connected(settings.batch, "batch") as cassandra:
             erased["totals"] = delete(cassandra, "totals", totals.collect(), now)
-            forget_key(cassandra, [counter.name for counter in settings.counters if counter.key == field], value, now)
+            at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(cassandra).values())])
+            forget_key(cassandra, [counter.name for counter in settings.counters if counter.key == field], value, at)
         live = read_increments(spark, settings, None, ALL_END).where(named)
         live = live.withColumn("ingest_date", F.to_date("ingest_window"))
         with connected(settings.realtime, "realtime") as cassandra:
@@ -89,7 +90,7 @@ def erase_from_snapshots(spark: SparkSession, settings: Settings, named: Column)
 def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int:
     """Delete rows of the table and of its twin by member, later than whatever wrote them."""
     columns, with_member = table(name).key, table(f"member_{name}").key
-    stamp = max([micros(now), *(row.write_time + 1 for row in rows if "write_time" in row)])
+    stamp = max([micros(now), *((row.write_time or 0) + 1 for row in rows)])
     of_key = cassandra.prepare(f"DELETE FROM {name} USING TIMESTAMP ? WHERE {_each(columns)}")
     of_member = cassandra.prepare(f"DELETE FROM member_{name} USING TIMESTAMP ? WHERE {_each(with_member)}")
     for row in rows:
@@ -101,12 +102,10 @@ def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int
     return len(rows)
 
 
-def forget_key(cassandra: Session, counters: list[str], key: str, now: datetime) -> None:
-    """Take the key out of the keys that readers list, whichever shard it is in."""
+def forget_key(cassandra: Session, counters: list[str], key: str, stamp: int) -> None:
+    """Take the key out of the keys that readers list, whichever shard it is in; the write timestamp is later than any run's so
+    far, and none writes the key again: it is excluded."""
     statement = cassandra.prepare(f"DELETE FROM keys USING TIMESTAMP ? WHERE {_each(table('keys').key)}")
-    stamp = micros(
-        now + timedelta(days=1)
-    )  # later than any run has written so far; none writes it again: it is excluded
     for counter in counters:
         for shard in range(KEY_SHARDS):
             cassandra.execute(statement, [stamp, counter, shard, key], execution_profile=WRITE)

@@ -21,7 +21,7 @@ class Published(NamedTuple):
 
     @property
     def write_time(self) -> int:
-        """The write timestamp (µs) of this run's totals."""
+        """The write timestamp (µs) of all that this run writes: totals, corrections, keys, the cutoff itself."""
         return micros(self.cutoff) + self.revision
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
+_LONGEST_S = 10_000 * 366 * 86_400
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -24,7 +25,10 @@ def parse_duration(text: Any) -> Any:
     match = _DURATION.match(text)
     if not match or int(match[1]) == 0:
         raise ValueError(f'{text!r} is not a duration: write a number and s, m, h or d, such as "1h"')
-    return timedelta(seconds=int(match[1]) * _UNIT[match[2]])
+    seconds = int(match[1]) * _UNIT[match[2]]
+    if seconds > _LONGEST_S:
+        raise ValueError(f"{text!r} is longer than 10,000 years")
+    return timedelta(seconds=seconds)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -39,6 +43,8 @@ class PathMark:
 
 LocalPath = Annotated[str, Field(min_length=1), PathMark()]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+# The way into a JSON object: names joined by dots, which therefore cannot hold one.
+JsonPath = Annotated[str, Field(pattern=r"^[^.\"\\\x00-\x1f]+([.][^.\"\\\x00-\x1f]+)*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -282,13 +288,26 @@ class LogSettings(Section):
 
 
 class EventSettings(Section):
-    """Where an event's fields are (dotted paths into its JSON), and their types (string unless said)."""
+    """Where an event's fields are (dotted paths into its JSON), their types (string unless said), and their bounds.
 
-    event_id: str = "event_id"
-    type: str = "type"
-    occurred_at: str = "occurred_at"
+    identity:    events that are equal in these fields are one event: the first that was appended counts
+    epoch:       the unit of an `occurred_at` that is a number: by its size ("auto"), or said
+    max_future:  an event further ahead of its broker timestamp is rejected
+    max_past:    an event further behind its broker timestamp is rejected
+    max_text:    bytes (UTF-8) of a text field; a longer one is absent
+    max_amount:  the largest amount, ±, that one event adds to a counter; a field beyond it is absent
+    """
+
+    event_id: JsonPath = "event_id"
+    type: JsonPath = "type"
+    occurred_at: JsonPath = "occurred_at"
+    identity: list[Identifier] = Field(default=["event_id"], min_length=1)
+    epoch: Literal["auto", "s", "ms", "us", "ns"] = "auto"
     max_future: Duration = timedelta(days=1)
-    paths: dict[Identifier, str] = {}
+    max_past: Duration = timedelta(days=9131)
+    max_text: int = Field(default=1024, ge=1, le=32_768)
+    max_amount: int = Field(default=10**12, ge=1, le=10**15)
+    paths: dict[Identifier, JsonPath] = {}
     types: dict[Identifier, Literal["string", "int", "double", "boolean"]] = {}
 
 

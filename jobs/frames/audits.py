@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import floor_to
+from jobs.frames.events import field
+from jobs.frames.sums import saturating_sum
+from stitch.amounts import MOST_SUM
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
 
@@ -28,12 +32,12 @@ def stretches(offsets: DataFrame) -> DataFrame:
     )
 
 
-def conserved(judged: DataFrame, ingest_window: timedelta) -> DataFrame:
+def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[str] = ("event_id",)) -> DataFrame:
     """Decoded records with a verdict → per ingest window: appended (by offsets), counted, duplicates, rejected, excluded
     (by content), first: partition → its first offset."""
     window = floor_to(F.col("timestamp"), int(ingest_window.total_seconds())).alias("ingest_window")
     order = ("timestamp", "partition", "offset")
-    same = Window.partitionBy("verdict", "event_id").orderBy(*order)
+    same = Window.partitionBy("verdict", *[field(name) for name in identity]).orderBy(*order)
     rows = judged.select(window, "partition", "offset", "verdict", (F.row_number().over(same) == 1).alias("first"))
 
     def of(verdict: str, first: bool | None = None) -> Column:
@@ -60,9 +64,9 @@ def conserved(judged: DataFrame, ingest_window: timedelta) -> DataFrame:
 
 def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) -> DataFrame:
     """The keys and members whose sums by granularity disagree: (counter, key, member, sums: map). A key that a running
-    load is writing is left out."""
+    load is writing is left out, and one with a row at the bound of sums, which says no more than that it is there."""
     by_level = totals.groupBy("counter", "key", "member", "granularity").agg(
-        F.sum("count").alias("sum"), F.max("cutoff").alias("newest")
+        saturating_sum("count").alias("sum"), F.max(F.abs("count")).alias("largest"), F.max("cutoff").alias("newest")
     )
     of_key = by_level.groupBy("counter", "key", "member").agg(
         F.map_from_entries(F.collect_list(F.struct("granularity", "sum"))).alias("sums"),
@@ -70,12 +74,16 @@ def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) 
         F.max("sum").alias("most"),
         F.count(F.lit(1)).alias("levels"),
         F.max("newest").alias("newest"),
+        F.max("largest").alias("largest"),
     )
     levels = F.create_map(
         *[F.lit(part) for counter in counters for part in (counter.name, len(granularities_of(counter)))]
     )
-    unequal = (F.col("least") != F.col("most")) | (F.col("levels") != levels[F.col("counter")])
-    return of_key.where(unequal & (F.col("newest") <= F.lit(cutoff))).select("counter", "key", "member", "sums")
+    # A level without rows counts 0, as do rows that a recount found to be nobody's.
+    lacking = (F.col("levels") != levels[F.col("counter")]) & (F.col("most") != 0)
+    unequal = (F.col("least") != F.col("most")) | lacking
+    told = (F.col("newest") <= F.lit(cutoff)) & (F.col("largest") < MOST_SUM)
+    return of_key.where(unequal & told).select("counter", "key", "member", "sums")
 
 
 def gaps(offsets: DataFrame) -> DataFrame:

@@ -23,12 +23,13 @@ FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
 RAW = f"partition int, offset bigint, timestamp timestamp, timestamp_type int, value binary, {FOLDERS}"
 DECODED = (
     "partition int, offset bigint, timestamp timestamp, event_id string, type string, occurred_at timestamp, "
-    f"reject_reason string, fields {{fields_type}}, {FOLDERS}"
+    f"notes array<string>, reject_reason string, fields {{fields_type}}, {FOLDERS}"
 )
 
 
 def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime, decoder: str) -> DataFrame:
-    """Records with `since` ≤ timestamp < `until` that this decoder has not decoded: (partition, offset, timestamp, value)."""
+    """Records with `since` ≤ timestamp < `until` that this decoder has not decoded: (partition, offset, timestamp,
+    timestamp_type, value). The type is null where the log says nothing of it: its timestamps are trusted."""
     _check_there(log)
     try:
         if log.origin == "archive":
@@ -40,7 +41,7 @@ def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, unti
         raise JobError(
             f"the event log {log.path} cannot be read as {log.origin}: {error.getMessage() or error}"
         ) from None
-    return records.select("partition", "offset", "timestamp", "value")
+    return records.select("partition", "offset", "timestamp", "timestamp_type", "value")
 
 
 def read_decoded(
@@ -131,7 +132,8 @@ def _foreign(spark: SparkSession, log: LogSettings) -> DataFrame:
         F.lit(0).alias("partition"),
         F.xxhash64("text").alias("offset"),
         timestamp.alias("timestamp"),
-        F.encode("text", "UTF-8").alias("value"),
+        F.lit(None).cast("int").alias("timestamp_type"),
+        F.col("text").cast("binary").alias("value"),  # as it was read, UTF-8 or not
     )
 
 

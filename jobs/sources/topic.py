@@ -19,6 +19,12 @@ from jobs.errors import JobError, Unreachable
 from stitch.sections import KafkaSettings, StreamingSettings
 
 TIMEOUT_S = 10
+# A fetch brings megabytes and a poll hands them over whole: the consumer's defaults are for few records at once.
+FETCH = {
+    "kafka.max.poll.records": "10000",
+    "kafka.max.partition.fetch.bytes": str(8 * 2**20),
+    "kafka.fetch.max.bytes": str(64 * 2**20),
+}
 
 
 def check_topic(kafka: KafkaSettings) -> None:
@@ -96,7 +102,7 @@ def read_topic(
     starting: Mapping[int, int] | None = None,
     accept_data_loss: bool = False,
 ) -> DataFrame:
-    """The topic as a stream: (partition, offset, timestamp, key: binary, value: binary).
+    """The topic as a stream: (partition, offset, timestamp, timestamp_type, key: binary, value: binary).
 
     starting: partition → first offset, for a query without a checkpoint; partitions not named, from the earliest
 
@@ -112,8 +118,9 @@ def read_topic(
         .option("startingOffsets", first)
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
         .option("maxOffsetsPerTrigger", streaming.max_offsets_per_trigger)
+        .options(**FETCH)
         .load()
-        .select("partition", "offset", "timestamp", "key", "value")
+        .select("partition", "offset", "timestamp", F.col("timestampType").alias("timestamp_type"), "key", "value")
     )
 
 
