@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError
 
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
 from stitch.sections import KafkaSettings
 
 MOST_CHARACTERS = 300  # of what librdkafka says of itself
@@ -24,6 +24,8 @@ class NotConnected(StitchError):
 
 class NoAnswer(NotConnected):
     """No broker answers (yet)."""
+
+    exit_status = ExitStatus.AGAIN
 
 
 class Refused(NotConnected):

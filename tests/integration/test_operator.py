@@ -93,7 +93,8 @@ def test_a_killed_stitch_submit_leaves_no_spark_behind_and_no_count_wrong(
 ) -> None:
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id="t1") for n in range(10)])
     job = submitted("streaming_counts")
-    wait_until(lambda: "streaming_counts batch=" in log.read_text("utf-8"), 300, log.read_text)
+    planned = Path(fresh.settings.streaming.checkpoint, "offsets/0")
+    wait_until(planned.exists, 300, log.read_text)  # in the middle of its first micro-batch
     assert len(processes_of(fresh)) >= 2
     job.kill()
     job.wait(10)
