@@ -98,5 +98,14 @@ bench-serving: setup ## measure the reader beside the raw driver doing the same 
 	@$(BIN)/python -m bench.serving
 
 .PHONY: wheel
-wheel: setup ## the project as a wheel in dist/, for --py-files of a cluster
+wheel: setup ## the project as a wheel in dist/
 	$(BIN)/uv build --quiet --wheel --out-dir dist .
+
+PACKED := dist/environment
+.PHONY: pack
+pack: setup ## what executors of a cluster need in dist/stitch-environment.tar.gz, for --archives (README.md)
+	@rm -rf $(PACKED) && mkdir -p $(PACKED)
+	@$(BIN)/uv pip freeze | grep -E '^(msgspec|pyarrow)==' > dist/environment.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target $(PACKED) -r dist/environment.txt .
+	@tar -czf dist/stitch-environment.tar.gz -C $(PACKED) .
+	@du -h dist/stitch-environment.tar.gz

@@ -41,15 +41,17 @@ CONFIG = Path(__file__).with_name("bench.toml")
 
 @dataclass
 class Measured:
-    """Seconds, and the largest resident memory (bytes) of the processes that this one had started meanwhile."""
+    """Seconds, seconds of CPU, and the largest resident memory (bytes) of the processes started meanwhile."""
 
     seconds: float = 0.0
+    cpu: float = 0.0
     memory: int = 0
 
 
 @contextmanager
 def measured() -> Iterator[Measured]:
     found, over = Measured(), threading.Event()
+    cpu: dict[int, float] = {}  # of each process, the last that was seen: the Python workers come and go
 
     def watch() -> None:
         while not over.wait(0.5):
@@ -57,9 +59,11 @@ def measured() -> Iterator[Measured]:
             for child in psutil.Process().children(recursive=True):
                 try:
                     sizes.append(child.memory_info().rss)
+                    cpu[child.pid] = sum(child.cpu_times()[:2])
                 except psutil.Error:
                     continue
             found.memory = max(found.memory, sum(sizes))
+            found.cpu = sum(cpu.values())
 
     watcher = threading.Thread(target=watch)
     began = time.monotonic()
@@ -118,7 +122,7 @@ def duckdb_seconds(settings: Settings) -> tuple[float, int]:
             selects.append(f"SELECT '{counter.name}' AS counter, {counter.key} AS key, {member or 'NULL'} AS member, hour, "
                            f"sum(CASE type {cases} END) AS n FROM events WHERE type IN ({', '.join(map(repr, counter.weights))}) "
                            "GROUP BY ALL")  # fmt: skip
-    files = f"{settings.log.path}/decoder=*/verdict=accepted/*/*/*.parquet"
+    files = f"{settings.log.path}/segment=*/decoder=*/verdict=accepted/*/*/*.parquet"
     began = time.monotonic()
     con = duckdb.connect()
     con.execute("SET threads = 2; SET TimeZone = 'UTC'")
@@ -162,11 +166,11 @@ def main(events: int, updates: int) -> None:
         ("batch_totals --full, whole process, rows written included", sent / batch.seconds, batch),
     ]
     print(f"\n{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} cores, {sent} events\n")
-    print("| what | events/s | seconds | memory |\n| --- | --- | --- | --- |")
+    print("| what | events/s | seconds | CPU seconds | memory |\n| --- | --- | --- | --- | --- |")
     for name, rate, found in rows:
-        print(f"| {name} | {rate:,.0f} | {found.seconds:.1f} | {found.memory / 1e9:.1f} GB |")
-    print(f"| one counter update per event ({updates} events) | {plain:,.0f} | | |")
-    print(f"| DuckDB, deduplicate and count ({duck_rows:,} rows, none written) | {sent / duck:,.0f} | {duck:.1f} | |")
+        print(f"| {name} | {rate:,.0f} | {found.seconds:.1f} | {found.cpu:.1f} | {found.memory / 1e9:.1f} GB |")
+    print(f"| one counter update per event ({updates} events) | {plain:,.0f} | | | |")
+    print(f"| DuckDB, deduplicate and count ({duck_rows:,} rows, none written) | {sent / duck:,.0f} | {duck:.1f} | | |")
     print(f"\nstreaming / counter updates: {sent / streaming.seconds / plain:.1f}")
     print(f"batch whole process / DuckDB: {batch.seconds / duck:.1f} (see the job's own line for its counting alone)")
 

@@ -116,8 +116,8 @@ def check_keyspace(session: Session, layer: CassandraSettings, name: str) -> Non
     """Raises Refused where the layer's keyspace does not exist."""
     if layer.keyspace not in session.cluster.metadata.keyspaces:
         raise Refused(
-            f"the keyspace {layer.keyspace!r} of the {name} layer does not exist: apply conf/schema/{name}.cql "
-            f"(`stitch local up` does), or set {name}.keyspace"
+            f"the keyspace {layer.keyspace!r} of the {name} layer does not exist: `stitch schema apply` makes it, "
+            f"or set {name}.keyspace"
         )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from cassandra import AuthenticationFailed, Unauthorized
 from cassandra.cluster import NoHostAvailable
 
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
 from stitch.sections import CassandraSettings
 
 
@@ -22,6 +22,8 @@ class NotConnected(StitchError):
 
 class NoAnswer(NotConnected):
     """No host answers (yet)."""
+
+    exit_status = ExitStatus.AGAIN
 
 
 class Refused(NotConnected):

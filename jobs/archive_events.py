@@ -2,8 +2,8 @@
 
     stitch submit archive_events [--config conf/stitch.toml] [--available-now] [--accept-data-loss]
 
---accept-data-loss  go on behind records that the broker removed before they were archived, or with a topic that was made
-                    again; what is lost is noted beside the log, and the batch names the hours
+--accept-data-loss  go on behind records that the broker removed before they were archived, or with a topic that was
+                    recreated; what is lost is noted beside the log, and the batch names the hours
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
 go beside the others, in verdict=rejected, with the reason; nothing is thrown away. Without its checkpoint the job goes on
@@ -19,20 +19,22 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.continuity import check_offsets, made_again
+from jobs.continuity import check_offsets, recreated
 from jobs.errors import run
-from jobs.frames.events import DECODED, DECODER, decode
+from jobs.frames.events import DECODED, decode, observed
 from jobs.queries import Stop, end_offsets, keep_running, print_progress
 from jobs.sinks.lag import LagReport
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.event_log import archived_offsets, last_appended
+from jobs.sources.readable import first_stamped
 from jobs.sources.segments import Segment, begin, checkpoint_of, note_loss, segments
-from jobs.sources.topic import appended_at, check_topic, edges, read_topic, topic_id
+from jobs.sources.topic import check_topic, edges, read_topic, topic_id
 from jobs.spark import session
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings, load_settings
 
 JOB = "archive_events"
+RECORD = ["partition", "offset", "timestamp", "timestamp_type", "key", "value"]
 
 
 def log_rows(decoded: DataFrame, decoder: str) -> DataFrame:
@@ -43,6 +45,7 @@ def log_rows(decoded: DataFrame, decoder: str) -> DataFrame:
     """
     return decoded.select(
         *DECODED,
+        "timestamp_type",
         "key",
         "value",
         F.lit(decoder).alias("decoder"),
@@ -62,7 +65,7 @@ def current_segment(spark: SparkSession, settings: Settings, accept_data_loss: b
         print(f"{JOB}: the checkpoint {checkpoint.path} is gone; the log goes on in a new segment", flush=True)
     elif known:
         if not accept_data_loss:
-            raise made_again(JOB, settings, "Start once with --accept-data-loss: the log goes on in a new segment")
+            raise recreated(JOB, settings, "Start once with --accept-data-loss: the log goes on in a new segment")
         ends = archived_offsets(spark, settings.log, known[-1].topic_id)
         note_loss(settings.log, {p: (at, None) for p, at in ends.items()}, last_appended(spark, settings.log), None)
     segment = begin(settings.log, topic)
@@ -75,10 +78,10 @@ def check_continuity(spark: SparkSession, settings: Settings, following: dict[in
     check_offsets(JOB, settings, following, held, accept)
     lost = removed_offsets(following, {partition: low for partition, (low, _) in held.items()})
     for partition, (first, last) in lost.items():
-        until = appended_at(settings.kafka, partition, last)
+        until = first_stamped(settings.kafka, {partition: last}, "read_committed")[partition].appended
         since = last_appended(spark, settings.log, partition)
         note_loss(settings.log, {partition: (first, last - 1)}, since, until)
-        print(f"stitch: lost for good: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
+        print(f"stitch: lost: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
               f"{until}", flush=True)  # fmt: skip
 
 
@@ -99,7 +102,7 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_da
             check_continuity(spark, settings, checkpoint.next_offsets() or starting or {}, accept_data_loss)
             records = read_topic(spark, settings.kafka, settings.streaming, starting, accept_data_loss)
             return (
-                log_rows(decode(records, settings), settings.decoder(DECODER))
+                log_rows(observed(decode(records, settings, RECORD)), settings.decoder)
                 .writeStream.queryName(JOB)
                 .format("parquet")
                 .option("path", str(segment.path))

@@ -12,34 +12,40 @@ where it could not be told (README.md).
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.completeness import missing_offsets, uncounted_offsets
+from jobs.completeness import behind_increments, behind_log, told
+from jobs.contiguity import find_gaps, read_checked, untold
 from jobs.counting import compared_increments, first_events, judged, read_events
-from jobs.errors import NotYet, run
-from jobs.frames.audits import conserved, contiguous, unequal_zooms
+from jobs.errors import JobError, NotYet, Unreachable, run
+from jobs.frames.audits import conserved, stretches, unequal_zooms
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared, differing
 from jobs.frames.totals import totals
 from jobs.options import passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import read_offsets
+from jobs.sources.readable import stamps
 from jobs.sources.segments import losses
 from jobs.sources.stored import published, read_totals
-from jobs.sources.topic import edges, offsets_at
+from jobs.sources.topic import check_topic, edges, topic_id
 from jobs.spark import session
+from stitch.cutoff import missing_before, window_start
 from stitch.errors import ExitStatus
 from stitch.runs import newest
 from stitch.settings import Settings, load_settings
 
 JOB = "audit_counts"
 SHOWN = 10
+MOST_READ = 1_000_000  # records that the audit reads from the topic to count them
 STEPS_BACK = 24  # ingest windows in which to look for one that is complete
 PATIENCE = timedelta(minutes=10)
 TOTAL = ["counter", "key", "member", "granularity", "bucket"]
@@ -63,7 +69,7 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
         base = newest(names, before)
         cutoff = base.cutoff if base else None
         edge, behind = reached(spark, settings, now)
-        findings = [behind, contiguity(spark, settings), conservation(spark, settings, edge)]
+        findings = [topic_fit(settings), behind, contiguity(spark, settings), conservation(spark, settings, edge)]
         if cutoff:
             at_cutoff = [name for name in names if before.get(name) == base]
             findings += [recount(spark, settings, at_cutoff, cutoff, sample), zooms(spark, settings, cutoff)]
@@ -75,62 +81,100 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
             "right": all(finding.right for finding in findings), "findings": [asdict(one) for one in findings]}  # fmt: skip
 
 
+def topic_fit(settings: Settings) -> Finding:
+    """The topic keeps what it is sent, under the broker's stamps: a setting that changed since the jobs began shows here."""
+    if settings.log.origin != "archive":
+        return Finding("topic", True, "a log of other origin has none")
+    try:
+        check_topic(settings.kafka)
+    except Unreachable:
+        raise
+    except JobError as error:
+        said, *details = str(error).splitlines()
+        return Finding("topic", False, said, details)
+    return Finding("topic", True, f"{settings.kafka.topic}: records stamped by the broker, none compacted away")
+
+
 def reached(spark: SparkSession, settings: Settings, now: datetime) -> tuple[datetime, Finding]:
     """The newest edge of an ingest window that log and increments have both come to: what is looked at ends there."""
     window, newest_edge = settings.streaming.ingest_window, passed_edge(settings, now)
     if settings.log.origin != "archive":
         return newest_edge, Finding("complete", True, "a log of other origin has no offsets")
+    behind = {"log": behind_log(spark, settings), "increments": behind_increments(settings)}
     first_missing: list[str] = []
     for steps in range(STEPS_BACK):
         edge = newest_edge - steps * window
-        missing = {"log": missing_offsets(spark, settings, edge), "increments": uncounted_offsets(settings, edge)}
         details = [
-            f"{part}: partition {p}: {have} of {need} offsets before {edge:%FT%TZ}"
-            for part, partitions in missing.items()
-            for p, (have, need) in partitions.items()
+            f"{part} before {edge:%FT%TZ}: {line.strip()}"
+            for part, partitions in behind.items()
+            for line in told(missing_before(partitions, edge + settings.log.grace)).splitlines()
         ]
         first_missing = first_missing or details
         if not details:
             break
     fresh = not details and now - edge <= max(2 * window, PATIENCE)
-    said = f"log and increments hold every offset that the topic had at {edge:%FT%TZ}"
+    said = f"log and increments hold every record that the topic had at {edge:%FT%TZ}"
     return edge, Finding(
         "complete", fresh, said if not details else f"not even at {edge:%FT%TZ}", [] if fresh else first_missing
     )
 
 
 def contiguity(spark: SparkSession, settings: Settings) -> Finding:
-    """The log's offsets without a gap or a repetition."""
-    rows = contiguous(read_offsets(spark, settings.log)).collect() if settings.log.origin == "archive" else []
-    known = {(loss["partition"], loss["first"]) for loss in losses(settings.log)}
-    gaps = [row for row in rows if row.missing and (row.partition, row.gap_from) not in known]
+    """The log's records without one missing between them, or repeated. Gaps in the offsets are asked of the broker; those
+    that it no longer holds were asked by the batch, when it did."""
+    if settings.log.origin != "archive":
+        return Finding("log: contiguous", True, "a log of other origin has no offsets")
+    offsets, checked = read_offsets(spark, settings.log).persist(), read_checked(settings.log)
+    try:
+        rows = stretches(offsets).collect()
+        found = {}
+        if any(row.distinct != row.last + 1 - row.first for row in rows):
+            found = {
+                (one.topic_id, one.partition): one
+                for one in find_gaps(spark, settings, offsets, topic_id(settings.kafka), checked)
+            }
+    finally:
+        offsets.unpersist()
+    details = []
+    for (topic, partition), one in found.items():
+        where = f"partition {partition}, topic {topic}"
+        if one.lacking:
+            records, first, last = one.lacking
+            details.append(f"{where}: {records} records missing that the topic holds, offsets {first} to {last}")
+        if one.unknown:
+            details.append(f"{where}: {untold(one)}")
+        if one.new and not one.lacking:
+            details.append(f"{where}: {one.new} offsets missing that were in the log when a batch checked it")
     twice = sum(row.records - row.distinct for row in rows)
-    details = [
-        f"partition {row.partition}, topic {row.topic_id}: {row.missing} offsets missing from {row.gap_from}"
-        for row in gaps
-    ]
     details += [f"{twice} records are there more than once"] if twice else []
-    accepted = f", {len(known)} losses accepted" if known else ""
-    records = sum(row.records for row in rows)
-    return Finding(
-        "log: contiguous", not details, f"{records} records of {len(rows)} partitions, by offset{accepted}", details
-    )
+    said = f"{sum(row.records for row in rows)} records of {len(rows)} partitions, by offset"
+    if unreadable := sum(one.unreadable for one in found.values()):
+        said += f", {unreadable} offsets without a record (transactions, or what compaction removed)"
+    if accepted := len(losses(settings.log)):
+        said += f", {accepted} losses accepted"
+    return Finding("log: contiguous", not details, said, details)
 
 
 def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> Finding:
     """Appended = counted + duplicates + rejected + excluded, per ingest window. What was appended is asked of the broker,
-    for the last windows (older ones it may have removed), and of the log's offsets; the rest is told by content."""
+    for the last windows, and of the log's offsets; the rest is told by content."""
     records = judged(spark, read_events(spark, settings, None, edge), settings)
-    rows = conserved(records, settings.streaming.ingest_window).collect()
+    rows = conserved(records, settings.streaming.ingest_window, settings.events.identity).collect()
     details, right = [], True
-    for at, row in enumerate(rows):
+    brokers: dict[datetime, int] = {}
+    if settings.log.origin == "archive":
+        try:
+            brokers = appended_by_window(settings, rows, edge)
+        except Unreachable as error:
+            details.append(f"the log alone was asked what was appended: {error}")
+    for row in rows:
         window = row.ingest_window.replace(tzinfo=UTC)
         found = row.counted + row.duplicates + row.rejected + row.excluded
-        broker = produced(settings, window) if at >= len(rows) - SHOWN and settings.log.origin == "archive" else None
-        fine = row.appended == found and broker in (None, found)
+        appended = brokers.get(window, row.appended)
+        fine = row.appended == found == appended
         right &= fine
         details.append(
-            f"{window:%FT%TZ}: {row.appended if broker is None else broker} appended = {row.counted} counted + {row.duplicates} "
+            f"{window:%FT%TZ}: {appended} appended = {row.counted} counted + {row.duplicates} "
             f"duplicates + {row.rejected} rejected + {row.excluded} excluded" + ("" if fine else "  IS WRONG")
         )
     sums = {
@@ -142,12 +186,27 @@ def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> Fin
     return Finding("conservation", right, f"{said.format(**sums)}, in {len(rows)} ingest windows", details)
 
 
-def produced(settings: Settings, window: datetime) -> int | None:
-    """How many records the broker appended in an ingest window; None where it has removed some since."""
-    first = offsets_at(settings.kafka, window)
-    last = offsets_at(settings.kafka, window + settings.streaming.ingest_window)
-    removed = any(first[p] < low for p, (low, _) in edges(settings.kafka).items() if low)
-    return None if removed else sum(last[p] - first.get(p, 0) for p in last)
+def appended_by_window(settings: Settings, rows: Sequence[Row], edge: datetime) -> dict[datetime, int]:
+    """Ingest window → how many records the topic has of it: by reading them, for offsets count markers too.
+
+    rows: the log's windows (frames.audits.conserved). The last of them are asked that the broker holds whole; at most
+    SHOWN, and MOST_READ records.
+    """
+    earliest = {partition: low for partition, (low, _) in edges(settings.kafka).items()}
+    asked: set[datetime] = set()
+    to_read = 0
+    for row in rows[: -SHOWN - 1 : -1]:
+        to_read += row.appended
+        removed = any(first < earliest.get(partition, first) for partition, first in row.first.items())
+        if to_read > MOST_READ or removed:
+            break
+        asked.add(row.ingest_window.replace(tzinfo=UTC))
+    if not asked:
+        return {}
+    found = Counter(
+        window_start(at, settings.streaming.ingest_window) for at in stamps(settings.kafka, min(asked), edge)
+    )
+    return {window: found[window] for window in asked}
 
 
 def recount(spark: SparkSession, settings: Settings, names: list[str], cutoff: datetime, sample: float) -> Finding:

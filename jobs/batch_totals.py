@@ -4,7 +4,8 @@
 
 --config   the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --cutoff   count every event appended before this instant, an ingest window's edge (default: the last edge that passed)
---full     count the whole log anew in place of adding the new ingest windows to the previous totals
+--full     recount the whole log in place of adding the new ingest windows to the previous totals; it overwrites whatever is
+           stored, rows that were damaged or added by hand too
 --counter  with --full: only this counter (default cutoff: the published one), the others stay as they are
 --exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in history
 --accept   publish even where readers will see counts change by more than batch.max_difference
@@ -24,12 +25,12 @@ from jobs import failpoints
 from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import BadOption, run
-from jobs.frames.totals import replaced
-from jobs.loading import compare, finish, guard, load, load_and_publish, publish
+from jobs.frames.totals import ROW, replaced
+from jobs.loading import compare, finish, guard, load, load_and_publish, publish, stored_totals
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import half_loaded, keep_as, named, note_loading, only_one, read_snapshot, write_snapshot
-from jobs.sources.stored import published
+from jobs.sources.stored import latest_cutoff_write, published
 from jobs.spark import session
 from stitch.exclusions import keep
 from stitch.runs import Run, folder, going_back, loaded, newest, plan, restoring
@@ -69,10 +70,12 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             check_complete(spark, settings, planned.target.cutoff)
             for loss in lost_hours(settings, planned.base.cutoff if planned.base else None, planned.target.cutoff):
                 print(f"stitch: {loss}", flush=True)
-            totals = count_totals(spark, settings, planned)
+            stored, planned = stored_totals(spark, settings, planned)
+            totals = count_totals(spark, settings, planned, stored)
             counting = time.monotonic()
             snapshot = write_snapshot(totals.rows, settings.log.snapshots, planned.target)
             counted = time.monotonic() - counting
+            stored.unpersist()
             failpoints.die("before_load")
             compared = compare(spark, settings, planned, snapshot, now)
             guard(compared, planned, settings, ask.accept)
@@ -99,7 +102,8 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     cutoff = ask.cutoff or (base.cutoff if ask.counter and base else None)
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
     held = base is None or folder(settings.log.snapshots, base).is_dir()
-    return plan(names, known, cutoff, held, ask.full, ask.counter, half_loaded(settings.log.snapshots))
+    died, stored = half_loaded(settings.log.snapshots), latest_cutoff_write(cassandra)
+    return plan(names, known, cutoff, held, ask.full, ask.counter, died, stored)
 
 
 def restore(settings: Settings, cassandra: Session, name: str, now: datetime) -> None:
@@ -109,11 +113,13 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         raise BadOption(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
     names, died = [counter.name for counter in settings.counters], half_loaded(settings.log.snapshots)
     known = {name: at for name, at in published(cassandra).items() if name in names}
-    back = restoring(names, known, kept.cutoff, died)
+    back = restoring(names, known, kept.cutoff, died, latest_cutoff_write(cassandra))
     with session(JOB, settings) as spark:
-        current = read_snapshot(spark, settings.log.snapshots, back.base)
+        stored, back = stored_totals(spark, settings, back)
+        current = read_snapshot(spark, settings.log.snapshots, back.base).select(*ROW).unionByName(stored.select(*ROW))
         rows = replaced(current, read_snapshot(spark, settings.log.snapshots, kept))
         snapshot = write_snapshot(rows, settings.log.snapshots, back.target)
+        stored.unpersist()
         note_loading(settings.log.snapshots, back)
         if first := going_back(known, back.target):
             publish(cassandra, back, first)

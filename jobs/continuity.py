@@ -1,7 +1,7 @@
 """May a streaming job go on from its checkpoint? Asked at every start, before Spark answers with a stack trace.
 
-A topic that was made again, records that the broker removed before the job read them, a counter that is new: each has
-its own message with the way out. What is lost for good is said loudly, with its offsets.
+A topic that was recreated, records that the broker removed before the job read them, a counter that is new: each has
+its own message with the way out. What is lost is told with its offsets.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def check_offsets(job: str, settings: Settings, following: Mapping[int, int], ed
         )
 
 
-def made_again(job: str, settings: Settings, way_out: str) -> JobError:
+def recreated(job: str, settings: Settings, way_out: str) -> JobError:
     """The error for a topic that has another id than the one the checkpoint was reading."""
     return JobError(
-        f"the topic {settings.kafka.topic!r} was deleted and made again since {job} last read it: its offsets begin anew, and "
+        f"the topic {settings.kafka.topic!r} was deleted and recreated since {job} last read it: its offsets begin at 0, and "
         f"what {job} had not read of the old one is gone. {way_out}"
     )
 
@@ -60,7 +60,7 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
     """Raises JobError where the increments would not be right from here on; returns what is worth saying."""
     name = f"streaming_counts ({settings.streaming.checkpoint})"
     if before["topic_id"] != now["topic_id"]:
-        raise made_again(name, settings, "Start once with --from-cutoff")
+        raise recreated(name, settings, "Start once with --from-cutoff")
     if before["ingest_window_seconds"] != now["ingest_window_seconds"]:
         raise JobError(
             f"streaming.ingest_window was {before['ingest_window_seconds']} s when {name} began and is "

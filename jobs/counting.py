@@ -11,14 +11,16 @@ from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared
-from jobs.frames.events import DECODED, DECODER, accepted, decode, fields_type
+from jobs.frames.events import DECODED, accepted, decode, fields_type, noted
+from jobs.frames.events import field as of_event
 from jobs.frames.increments import increments, once_per_window, windowed
-from jobs.frames.totals import added, deduplicated, replaced, totals
+from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
 from jobs.sources.event_log import read_decoded, read_log
 from jobs.sources.stored import read_increments
 from stitch import exclusions
 from stitch.counters import Counter
+from stitch.fields import integral
 from stitch.runs import Run
 from stitch.settings import Settings
 
@@ -34,8 +36,9 @@ class Counted:
     facts: Callable[[], Facts]
 
 
-def count_totals(spark: SparkSession, settings: Settings, run: Run) -> Counted:
-    """The totals at the run's cutoff (snapshots.SCHEMA)."""
+def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: DataFrame) -> Counted:
+    """The totals at the run's cutoff (snapshots.SCHEMA). `stored`: the totals of the recounted counters as the batch layer
+    has them; of these and of the previous snapshot's, rows that the log does not give become 0."""
     anew = [counter for counter in settings.counters if counter.name in run.recount]
     onward = [counter for counter in settings.counters if counter.name not in run.recount]
     previous = read_snapshot(spark, settings.log.snapshots, run.base)
@@ -47,7 +50,8 @@ def count_totals(spark: SparkSession, settings: Settings, run: Run) -> Counted:
         rows.append(added(previous.where(~is_anew), parts[-1].rows))
     if anew:
         parts.append(count_windows(spark, settings, anew, None, run.target.cutoff))
-        rows.append(replaced(previous.where(is_anew), parts[-1].rows))
+        before = previous.where(is_anew).select(*ROW).unionByName(stored.select(*ROW))
+        rows.append(replaced(before, parts[-1].rows))
     whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
     return Counted(whole, parts[-1].facts)  # the figures of what was counted anew, where anything was
 
@@ -66,28 +70,30 @@ def count_windows(
         read,
         F.count(F.when(new, 1)).alias("records"),
         F.count(F.when(new, F.col("reject_reason"))).alias("rejected"),
+        noted(new).alias("noted"),
     )
     wanted = not_excluded(spark, decoded, settings).observe(valid, F.count(F.when(new, 1)).alias("wanted"))
     # The earliest of each event_id: one that came before `since` is counted already.
-    first = deduplicated(wanted).where(new).observe(kept, F.count(F.lit(1)).alias("events"))
+    first = deduplicated(wanted, settings.events.identity).where(new).observe(kept, F.count(F.lit(1)).alias("events"))
 
     def facts() -> Facts:
         records, rejected = read.get["records"], read.get["rejected"]
         wanted, events = valid.get["wanted"], kept.get["events"]
         excluded = records - rejected - wanted
         return {"records": records, "rejected": rejected, "excluded": excluded, "duplicates": wanted - events,
-                "events": events}  # fmt: skip
+                "events": events, "noted": read.get["noted"]}  # fmt: skip
 
     return Counted(totals(contributions(first, counters), counters), facts)
 
 
 def read_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
     """The log decoded (DECODED): as the archive did where the decoder is the same, else anew from the payloads."""
-    decoder = settings.decoder(DECODER)
-    anew = decode(read_log(spark, settings.log, since, until, decoder), settings).select(*DECODED)
+    decoder = settings.decoder
+    records = read_log(spark, settings.log, since, until, decoder)
+    anew = decode(records, settings, ["partition", "offset", "timestamp"])
     if settings.log.origin != "archive":
         return anew
-    known = read_decoded(spark, settings.log, since, until, decoder, fields_type(settings)).select(*DECODED)
+    known = read_decoded(spark, settings.log, since, until, decoder, fields_type(settings.rules)).select(*DECODED)
     return known.unionByName(anew)
 
 
@@ -100,28 +106,43 @@ def judged(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataF
     """Decoded records → the same with a verdict: rejected, excluded or wanted."""
     flagged, named = decoded, F.lit(False)
     for at, (field, values) in enumerate(exclusions.read(settings.log.exclusions, settings.fields).items()):
-        column = F.col("event_id") if field == "event_id" else F.col(f"fields.{field}").cast("string")
-        listed = F.broadcast(spark.createDataFrame([(value,) for value in values], f"_excluded_{at} string"))
-        flagged = flagged.join(listed, column == F.col(f"_excluded_{at}"), how="left")
+        kind = settings.fields[field][1] if field in settings.fields else "string"
+        listed = F.broadcast(
+            spark.createDataFrame([(as_text(value, kind),) for value in values], f"_excluded_{at} string")
+        )
+        as_type = "double" if kind == "double" else "string"  # a double has many texts
+        alike = of_event(field).cast(as_type) == F.col(f"_excluded_{at}").cast(as_type)
+        flagged = flagged.join(listed, alike, how="left")
         named = named | F.col(f"_excluded_{at}").isNotNull()
     rejected = F.col("reject_reason").isNotNull()
     verdict = F.when(rejected, "rejected").when(named, "excluded").otherwise("wanted")
     return flagged.select(*decoded.columns, verdict.alias("verdict"))
 
 
+def as_text(value: str, kind: str) -> str:
+    """An excluded value as Spark writes a field of that type: of an int field 30.0 is 30 too."""
+    number = integral(value) if kind == "int" else None
+    return value if number is None else str(number)
+
+
 def first_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
     """The events that count: valid, not excluded, the first of each event_id in the range."""
-    return deduplicated(not_excluded(spark, read_events(spark, settings, since, until), settings))
+    wanted = not_excluded(spark, read_events(spark, settings, since, until), settings)
+    return deduplicated(wanted, settings.events.identity)
 
 
 def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
     """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes them."""
     events = accepted(not_excluded(spark, read_events(spark, settings, since, until), settings))
     placed = windowed(events, settings.streaming.ingest_window)
-    return increments(once_per_window(placed) if settings.streaming.deduplicate else placed, settings.counters)
+    return increments(
+        once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed,
+        settings.counters,
+    )
 
 
 def compared_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
-    """Increments of the ingest windows in [since, until) beside what the log says: (INCREMENT…, stored, expected, write_time)."""
+    """Increments of the ingest windows in [since, until) beside what the log says: (INCREMENT…, stored, expected,
+    write_time: the later of what is stored and of what a writer that has read the whole window writes)."""
     stored = read_increments(spark, settings, since, until)
     return compared(stored, expected_increments(spark, settings, since, until), INCREMENT, "write_time")

@@ -25,18 +25,16 @@ from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
 from jobs.errors import BadOption, run
-from jobs.loading import KEY_SHARDS
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import only_one, read_snapshot, rewrite_snapshot, written
-from jobs.sources.stored import read_increments, read_totals
+from jobs.sources.stored import published, read_increments, read_totals
 from jobs.spark import session
 from stitch import exclusions
 from stitch.buckets import ALL_END, micros
 from stitch.settings import Settings, load_settings
+from stitch.tables import KEY_SHARDS, table
 
 JOB = "erase_key"
-TOTALS = ("counter", "key", "granularity", "bucket")
-INCREMENTS = ("counter", "key", "ingest_date", "ingest_window", "bucket")
 
 
 def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict[str, int]:
@@ -47,12 +45,13 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
         totals = read_totals(spark, settings).where(named)
         with connected(settings.batch, "batch") as cassandra:
-            erased["totals"] = delete(cassandra, "totals", TOTALS, totals.collect(), now)
-            forget_key(cassandra, [counter.name for counter in settings.counters if counter.key == field], value, now)
+            erased["totals"] = delete(cassandra, "totals", totals.collect(), now)
+            at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(cassandra).values())])
+            forget_key(cassandra, [counter.name for counter in settings.counters if counter.key == field], value, at)
         live = read_increments(spark, settings, None, ALL_END).where(named)
         live = live.withColumn("ingest_date", F.to_date("ingest_window"))
         with connected(settings.realtime, "realtime") as cassandra:
-            erased["increments"] = delete(cassandra, "increments", INCREMENTS, live.collect(), now)
+            erased["increments"] = delete(cassandra, "increments", live.collect(), now)
     return erased
 
 
@@ -88,30 +87,32 @@ def erase_from_snapshots(spark: SparkSession, settings: Settings, named: Column)
     return gone
 
 
-def delete(cassandra: Session, table: str, columns: Iterable[str], rows: list[Any], now: datetime) -> int:
+def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int:
     """Delete rows of the table and of its twin by member, later than whatever wrote them."""
-    where = " AND ".join(f"{column} = ?" for column in columns)
-    stamp = max([micros(now), *(row.write_time + 1 for row in rows if "write_time" in row)])
-    of_key = cassandra.prepare(f"DELETE FROM {table} USING TIMESTAMP ? WHERE {where}")
-    of_member = cassandra.prepare(f"DELETE FROM member_{table} USING TIMESTAMP ? WHERE {where} AND member = ?")
+    columns, with_member = table(name).key, table(f"member_{name}").key
+    stamp = max([micros(now), *((row.write_time or 0) + 1 for row in rows)])
+    of_key = cassandra.prepare(f"DELETE FROM {name} USING TIMESTAMP ? WHERE {_each(columns)}")
+    of_member = cassandra.prepare(f"DELETE FROM member_{name} USING TIMESTAMP ? WHERE {_each(with_member)}")
     for row in rows:
-        values = [_utc(row[column]) for column in columns]
         if row.member is None:
-            cassandra.execute(of_key, [stamp, *values], execution_profile=WRITE)
+            cassandra.execute(of_key, [stamp, *(_utc(row[column]) for column in columns)], execution_profile=WRITE)
         else:
-            cassandra.execute(of_member, [stamp, *values, row.member], execution_profile=WRITE)
+            values = [stamp, *(_utc(row[column]) for column in with_member)]
+            cassandra.execute(of_member, values, execution_profile=WRITE)
     return len(rows)
 
 
-def forget_key(cassandra: Session, counters: list[str], key: str, now: datetime) -> None:
-    """Take the key out of the keys that readers list, whichever shard it is in."""
-    statement = cassandra.prepare("DELETE FROM keys USING TIMESTAMP ? WHERE counter = ? AND shard = ? AND key = ?")
-    stamp = micros(
-        now + timedelta(days=1)
-    )  # later than any run has written so far; none writes it again: it is excluded
+def forget_key(cassandra: Session, counters: list[str], key: str, stamp: int) -> None:
+    """Take the key out of the keys that readers list, whichever shard it is in; the write timestamp is later than any run's so
+    far, and none writes the key again: it is excluded."""
+    statement = cassandra.prepare(f"DELETE FROM keys USING TIMESTAMP ? WHERE {_each(table('keys').key)}")
     for counter in counters:
         for shard in range(KEY_SHARDS):
             cassandra.execute(statement, [stamp, counter, shard, key], execution_profile=WRITE)
+
+
+def _each(columns: Iterable[str]) -> str:
+    return " AND ".join(f"{column} = ?" for column in columns)
 
 
 def _utc(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from jobs.causes import cause_of, may_pass
 from stitch import exits
 from stitch.errors import ExitStatus, StitchError
 
@@ -41,22 +42,3 @@ def run(main: click.Command) -> None:
         os.execv(sys.executable, [sys.executable, "-m", "stitch.cli", "submit", job, *args])
     with parents.watched():
         sys.exit(exits.run(main, args, f"stitch submit {job}", cause_of, may_pass))
-
-
-def cause_of(error: BaseException) -> str:
-    """What happened, for an error without a name: one of Spark, of a driver, or a fault of ours."""
-    return exits.first_line(error)
-
-
-# Servers that are away, overloaded or slow, as the drivers of Python and of the JVM call it.
-_PASSING = (
-    "NoHostAvailable", "OperationTimedOut", "ReadTimeout", "WriteTimeout", "Unavailable", "AllNodesFailedException",
-    "DriverTimeoutException", "BusyPoolException", "NoNodeAvailableException", "_TRANSPORT", "_TIMED_OUT",
-    "_ALL_BROKERS_DOWN", "org.apache.kafka.common.errors.TimeoutException",
-)  # fmt: skip
-
-
-def may_pass(error: BaseException) -> bool:
-    """Whether the same command later may be enough: a server was away, and nothing is wrong with what it was asked."""
-    said = f"{type(error).__name__}: {error}"
-    return any(sign in said for sign in _PASSING)

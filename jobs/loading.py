@@ -22,12 +22,24 @@ from jobs.frames.corrections import days
 from jobs.sinks.cassandra import NoLayer, upsert, upsert_by_member
 from jobs.sinks.snapshots import forget, mark_published, note_loaded, note_loading, read_snapshot
 from jobs.sources.event_log import first_ingest_day
-from jobs.sources.stored import read_increments
+from jobs.sources.stored import read_increments, read_totals
 from stitch.guard import Day, corrected, objections
-from stitch.runs import Run
+from stitch.runs import Run, overwriting
 from stitch.settings import Settings
+from stitch.tables import KEY_SHARDS
 
-KEY_SHARDS = 16  # as conf/schema/batch.cql says
+
+def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[DataFrame, Run]:
+    """What the batch layer holds of the counters that the run recounts, and the run with a revision that overwrites it.
+
+    A scan, for only that finds rows damaged or added by hand, at whatever time they were written; persisted, to be read once.
+    """
+    recounted = read_totals(spark, settings).where(F.col("counter").isin(sorted(run.recount)))
+    if not run.recount:
+        return recounted, run
+    recounted = recounted.persist()
+    latest = recounted.agg(F.max("write_time")).collect()[0][0]
+    return recounted, overwriting(run, latest, "totals (or member_totals)")
 
 
 def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> list[Day] | str:
@@ -101,11 +113,9 @@ def keys(changed: DataFrame) -> DataFrame:
 def publish(cassandra: Session, run: Run, counters: Iterable[str]) -> None:
     """Publish the cutoff of the counters, all or none: from now on readers need no increment of an earlier window."""
     batch = BatchStatement()
+    insert = "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s) USING TIMESTAMP %s"
     for counter in counters:
-        batch.add(
-            "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s)",
-            (counter, run.target.cutoff, run.target.revision),
-        )
+        batch.add(insert, (counter, run.target.cutoff, run.target.revision, run.target.write_time))
     cassandra.execute(batch, timeout=60, execution_profile=WRITE)
 
 

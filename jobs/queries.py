@@ -19,28 +19,22 @@ from typing import Any
 from pyspark.errors.exceptions.captured import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
 
+from jobs.causes import cause_of, for_good
 from jobs.errors import JobError, NotYet, Unreachable
 
 POLL_S = 0.2
 STOP_WITHIN_S = 120
 MOST_PAUSE_S = 30.0
-MOST_CHARACTERS = 300  # of a line about a failure
-# What trying again does not mend: data that is gone, tables or topics that are not there, a plan that cannot be.
-_FOR_GOOD = (
-    "may have been lost", "offset was changed", "some data may have been missed", "AnalysisException",
-    "UnknownTopicOrPartition", "InvalidQueryException", "Couldn't find", "TopicAuthorization", "AuthenticationException",
-)  # fmt: skip
 
 Report = Callable[[dict[str, Any]], None]
 
 
 class QueryFailed(JobError):
-    """A streaming query ended by itself."""
+    """A streaming query ended by itself; `for_good`: trying again would end the same way."""
 
-    @property
-    def for_good(self) -> bool:
-        """Whether trying again would end the same way."""
-        return any(sign in str(self) for sign in _FOR_GOOD)
+    def __init__(self, message: str, for_good: bool) -> None:
+        super().__init__(message)
+        self.for_good = for_good
 
 
 @dataclass
@@ -118,7 +112,7 @@ def watch(query: StreamingQuery, stop: Stop, report: Report) -> None:
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
-        raise QueryFailed(f"{query.name} stopped: {_cause(error)}") from None
+        raise QueryFailed(f"{query.name} stopped: {cause_of(error)}", for_good(error)) from None
 
 
 def _report_new(query: StreamingQuery, reported: str, report: Report) -> str:
@@ -140,14 +134,17 @@ def _stop_between_batches(query: StreamingQuery) -> None:
 
 
 def print_progress(job: str, progress: dict[str, Any]) -> None:
-    """A line for a batch that had records: rate, lag, state and drops."""
+    """A line for a batch that had records: rate, what was not taken, lag, state and drops."""
     if not progress["numInputRows"]:
         return
     lag = sum(int((s.get("metrics") or {}).get("maxOffsetsBehindLatest", 0) or 0) for s in progress["sources"])
     operators = progress.get("stateOperators") or []
+    decoded = (progress.get("observedMetrics") or {}).get("decoded") or {}
     facts = {
         "batch": progress["batchId"],
         "events": progress["numInputRows"],
+        "rejected": decoded.get("rejected", 0),
+        "noted": decoded.get("noted", 0),  # fields that were absent because something was wrong with them
         "events_per_s": round(progress.get("processedRowsPerSecond") or 0),
         "seconds": round(progress["durationMs"].get("triggerExecution", 0) / 1000, 1),
         "max_lag": lag,
@@ -173,11 +170,3 @@ def end_offsets(progress: dict[str, Any], topic: str) -> dict[int, int]:
 
 def _offsets(text: Any) -> Any:
     return json.loads(text) if isinstance(text, str) else text
-
-
-def _cause(error: StreamingQueryException) -> str:
-    """What happened, in a few lines: a failure inside foreachBatch comes as a Python trace around Java's."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    signs = ("Caused by", "org.apache", "java.", "com.datastax", "py4j.protocol", "cassandra.", "jobs.errors")
-    causes = [line for line in lines if line.startswith(signs) and " at " not in line[:4]]
-    return "\n  ".join(line[:MOST_CHARACTERS] for line in dict.fromkeys([lines[0], *causes[-3:]]))

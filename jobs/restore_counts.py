@@ -9,7 +9,7 @@
 
 Exit status: 0 where nothing differs (any more), 3 where something does, any other where it
 could not be told (README.md).
-A repaired row is written later than anything a streaming job writes for that window, so it is final.
+A repaired row is written later than what is stored and than anything a streaming job writes for that window: it is final.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from stitch.cutoff import window_start
 from stitch.errors import ExitStatus
 from stitch.runs import newest
 from stitch.settings import Settings, load_settings
+from stitch.write_time import LATEST
 
 JOB = "restore_counts"
 
@@ -46,7 +47,8 @@ def differences(spark: SparkSession, settings: Settings, since: datetime, until:
 
 def repaired(differences: DataFrame, now: datetime) -> DataFrame:
     """Differences → the rows to write (stitch.write_time.of_repair); one that should not be there counts 0."""
-    later = F.greatest(F.lit(micros(now)), F.coalesce(F.col("write_time"), F.lit(0)) + 1)
+    beaten = F.least(F.coalesce(F.col("write_time"), F.lit(0)), F.lit(LATEST - 1))
+    later = F.greatest(F.lit(micros(now)), beaten + 1)
     return differences.select(
         "counter", "key", "member", F.to_date("ingest_window").alias("ingest_date"), "ingest_window", "bucket",
         F.coalesce("expected", F.lit(0)).alias("count"), later.alias("write_time"),

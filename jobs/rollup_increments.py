@@ -26,7 +26,7 @@ from jobs.loading import load_and_publish
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import half_loaded, only_one, read_snapshot, write_snapshot
-from jobs.sources.stored import published, read_increments
+from jobs.sources.stored import latest_cutoff_write, published, read_increments
 from jobs.spark import session
 from stitch.runs import Run, folder, newest, plan
 from stitch.settings import Settings, load_settings
@@ -48,7 +48,8 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
             f"increments since the published cutoff {base.cutoff:%FT%TZ} have expired (realtime.retention="
             f"{settings.realtime.retention}): totals would lack them. Run the rollup more often, or keep increments longer"
         )
-    return plan(names, known, cutoff, True, died=half_loaded(settings.log.snapshots))
+    died, stored = half_loaded(settings.log.snapshots), latest_cutoff_write(cassandra)
+    return plan(names, known, cutoff, True, died=died, stored=stored)
 
 
 def folded(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:

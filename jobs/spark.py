@@ -32,6 +32,11 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     spark.conf.set("spark.sql.session.timeZone", "UTC")
     spark.conf.set("spark.sql.ansi.enabled", "false")
     spark.conf.set("spark.sql.redaction.options.regex", _REDACTED)
+    # Instants before 1900 are written as they are and not refused: what a record says must not end the archive.
+    spark.conf.set("spark.sql.parquet.int96RebaseModeInWrite", "CORRECTED")
+    spark.conf.set("spark.sql.parquet.int96RebaseModeInRead", "CORRECTED")
+    spark.conf.set("spark.sql.parquet.datetimeRebaseModeInWrite", "CORRECTED")
+    spark.conf.set("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED")
     # It would take an empty stage out of the plan together with the figures observed in it, and who asks for them waits for ever.
     spark.conf.set("spark.sql.adaptive.optimizer.excludedRules", _PROPAGATE_EMPTY)
     # The check forbids a sum behind a deduplication in update mode for the sake of operators that emit rows late; a

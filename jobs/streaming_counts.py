@@ -26,7 +26,7 @@ from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.continuity import check_note, check_offsets, noted
 from jobs.errors import run
-from jobs.frames.events import accepted, decode
+from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.queries import Stop, at_the_end, end_offsets, keep_running, print_progress
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
@@ -81,10 +81,11 @@ def published_offsets(settings: Settings) -> dict[int, int] | None:
 
 def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
     """Records → increments: one row per ingest window and bucket."""
-    events = accepted(decode(records, settings))  # timestamp, event_id, type, occurred_at, fields…
+    decoded = observed(decode(records, settings, ["timestamp"]))
+    events = accepted(decoded)  # timestamp, event_id, type, occurred_at, fields
     timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
-    placed = windowed(timed, settings.streaming.ingest_window)  # ingest_window, event_id, type, occurred_at, fields…
-    once = once_per_window(placed) if settings.streaming.deduplicate else placed
+    placed = windowed(timed, settings.streaming.ingest_window)  # ingest_window, event_id, type, occurred_at, fields
+    once = once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed
     return increments(once, settings.counters)  # counter, key, member, ingest_window, bucket, count, write_time
 
 

@@ -36,10 +36,10 @@ from stitch.errors import StitchError
 from stitch.merge import Increment, Total
 from stitch.sections import CassandraSettings
 from stitch.settings import Settings
+from stitch.tables import KEY_SHARDS
 
 STREAMING_JOB = "streaming_counts"
 IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
-KEY_SHARDS = 16  # of the table `keys`, as conf/schema/batch.cql says
 
 _BATCH = {
     "cutoffs": "SELECT counter, cutoff, revision FROM cutoffs",
@@ -157,12 +157,12 @@ class CassandraLayers(Layers):
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
         sent = self._batch.send("totals", [(r.counter, r.key, r.granularity, r.first, r.last) for r in reads])
-        return lambda: [{_utc(bucket): Total(count, _utc(cutoff)) for bucket, count, cutoff in rows} for rows in sent()]
+        return lambda: [{_utc(bucket): total for bucket, total in _whole(rows)} for rows in sent()]
 
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         values = [(r.counter, r.key, r.bucket.granularity, r.bucket.start) for r in reads]
         sent = self._batch.send("member_totals", values)
-        return lambda: [{member: Total(count, _utc(cutoff)) for member, count, cutoff in rows} for rows in sent()]
+        return lambda: [dict(_whole(rows)) for rows in sent()]
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._send_increments("increments", reads)
@@ -196,6 +196,11 @@ class CassandraLayers(Layers):
     def _send_increments(self, table: str, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         sent = self._realtime.send(table, [(r.counter, r.key, r.ingest_date, r.since or _FIRST_WINDOW) for r in reads])
         return lambda: [[Increment(_utc(b), _utc(window), *rest) for b, window, *rest in rows] for rows in sent()]
+
+
+def _whole(rows: list[tuple[Any, ...]]) -> list[tuple[Any, Total]]:
+    """(bucket or member, its total); a row that somebody wrote by hand, without count or cutoff, is none."""
+    return [(name, Total(count, _utc(cutoff))) for name, count, cutoff in rows if count is not None and cutoff]
 
 
 def _read(session: Any, query: str) -> Any:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
-from serving.parameters import FILLS, FORMATS, LAYERS, MAX_KEY_BYTES, MAX_LIMIT, series_granularities
+from serving.parameters import FILLS, FORMATS, LAYERS, MAX_CURSOR_BYTES, MAX_LIMIT, series_granularities
 from stitch.buckets import GRANULARITIES, Range, ceil, finest_of, floor
 from stitch.counters import Counter
 from stitch.merge import Layer
@@ -110,10 +110,18 @@ class Form:
         return int(text)
 
     def text(self, parameter: str) -> str | None:
-        """Any text; None where it is not given or empty."""
+        """A key or the beginning of one; None where it is not given or empty."""
         text = self.single(parameter)
         if text:
             self._check_text(parameter, text)
+        return text or None
+
+    def cursor(self, parameter: str) -> str | None:
+        """An opaque text; None where it is not given or empty."""
+        text = self.single(parameter)
+        if text and len(text) > MAX_CURSOR_BYTES:
+            self.wrong(parameter, "is not the `next` of another page")
+            return None
         return text or None
 
     # What is counted
@@ -166,8 +174,9 @@ class Form:
         except UnicodeEncodeError:
             self.wrong(parameter, "is not valid Unicode text")
             return
-        if size > MAX_KEY_BYTES:
-            self.wrong(parameter, f"{size} bytes; at most {MAX_KEY_BYTES}")
+        most = self.settings.events.max_text
+        if size > most:
+            self.wrong(parameter, f"{size} bytes; no event is counted under more than {most} (events.max_text)")
 
     # When
 

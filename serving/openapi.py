@@ -15,7 +15,7 @@ from flask import Flask
 from pydantic import TypeAdapter
 
 from serving.answers import Problem
-from serving.parameters import MAX_KEY_BYTES, MAX_LIMIT, PARAMETERS, TOTALS_BODY, Parameter
+from serving.parameters import MAX_LIMIT, PARAMETERS, TOTALS_BODY, Parameter
 from stitch.settings import Settings
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -100,7 +100,7 @@ def _limits(settings: Settings) -> str:
     rate = f", {serving.rate_limit.replace('/', ' requests a ')}" if serving.rate_limit else ""
     return (
         f"\n\nLimits: {serving.max_keys:,} keys in a request, {serving.max_points:,} counts in an answer (points × counters, keys × "
-        f"counters), {MAX_LIMIT:,} rows of a list, keys of {MAX_KEY_BYTES:,} bytes{rate}."
+        f"counters), {MAX_LIMIT:,} rows of a list, keys of {settings.events.max_text:,} bytes{rate}."
     )
 
 

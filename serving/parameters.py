@@ -16,7 +16,7 @@ from stitch.settings import Settings
 
 Schema = dict[str, Any]
 
-MAX_KEY_BYTES = 60_000  # Cassandra: a partition key, counter and granularity with it, is at most 64 KB
+MAX_CURSOR_BYTES = 60_000  # of an opaque `after`: a member of many escapes, in base64
 MAX_LIMIT = 1000
 LAYERS = get_args(Layer)
 FILLS = ("zero", "null", "none")

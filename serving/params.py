@@ -201,7 +201,7 @@ def cursor(count: int, member: str) -> str:
 
 
 def _cursor(form: Form) -> tuple[int, str] | None:
-    text = form.text("after")
+    text = form.cursor("after")
     if text is None:
         return None
     try:
@@ -209,7 +209,7 @@ def _cursor(form: Form) -> tuple[int, str] | None:
         if type(count) is not int or not isinstance(member, str):
             raise ValueError
         return count, member
-    except (ValueError, TypeError, binascii.Error):
+    except (ValueError, TypeError, RecursionError, binascii.Error):
         form.wrong("after", "is not the `next` of another page")
         return None
 

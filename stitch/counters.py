@@ -6,20 +6,15 @@ perhaps which field names the member that the count is broken down by.
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from stitch.conditions import condition_fields, objection
+
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'")
-_NAME = re.compile(r"\b[A-Za-z_][A-Za-z0-9_]*\b(?!\s*\()")  # a word that is not a function's
-_SQL_WORDS = {
-    "and", "or", "not", "in", "is", "null", "like", "rlike", "between", "true", "false", "case", "when",
-    "then", "else", "end", "escape",
-}  # fmt: skip
 RESOLUTIONS = {"1h": timedelta(hours=1), "15m": timedelta(minutes=15), "1m": timedelta(minutes=1)}
 
 
@@ -49,6 +44,13 @@ class Counter(BaseModel):
             raise ValueError("member: is the key itself; a breakdown needs another field")
         return self
 
+    @model_validator(mode="after")
+    def condition_is_about_the_event_alone(self) -> Counter:
+        wrong = objection(self.where) if self.where else None
+        if wrong:
+            raise ValueError(f"where: {wrong}")
+        return self
+
     @property
     def finest(self) -> timedelta:
         """The length of the finest bucket kept."""
@@ -68,9 +70,3 @@ class Counter(BaseModel):
         if self.where:
             names |= condition_fields(self.where)
         return sorted(names - {"event_id", "type", "occurred_at"})
-
-
-def condition_fields(condition: str) -> set[str]:
-    """The field names in a SQL condition: its words, less literals, functions and SQL's own."""
-    names = set(_NAME.findall(_LITERAL.sub(" ", condition)))
-    return {name for name in names if name.lower() not in _SQL_WORDS}

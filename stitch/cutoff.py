@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from stitch.buckets import EPOCH, micros, utc
 
@@ -21,7 +21,7 @@ class Published(NamedTuple):
 
     @property
     def write_time(self) -> int:
-        """The write timestamp (µs) of this run's totals."""
+        """The write timestamp (µs) of all that this run writes: totals, corrections, keys, the cutoff itself."""
         return micros(self.cutoff) + self.revision
 
 
@@ -47,17 +47,68 @@ def ingest_dates(since: datetime, until: datetime) -> list[date]:
     return [first + timedelta(days=n) for n in range((last - first).days + 1)]
 
 
-def incomplete_partitions(
-    topic_offsets_at_end: Mapping[int, int], log_offsets: Mapping[int, int]
-) -> dict[int, tuple[int, int]]:
-    """The partitions of the topic that the log does not yet hold up to a cutoff: partition → (have, need).
+class Reached(NamedTuple):
+    """Where reading from a position ended: at the first record that the broker stamped, or at the partition's end.
 
-    topic_offsets_at_end[p]: the first offset appended at or after the cutoff: the log must hold every one below it.
-    log_offsets[p]: the highest offset archived without a gap, plus one; a partition not archived at all has 0.
-    Empty means complete: proven by offsets, since a quiet partition and a lagging archive look alike in time.
+    Neither: time was up among records stamped by producers, which are skipped.
     """
-    have = {partition: log_offsets.get(partition, 0) for partition in topic_offsets_at_end}
-    return {p: (have[p], need) for p, need in sorted(topic_offsets_at_end.items()) if have[p] < need}
+
+    offset: int
+    appended: datetime | None
+    at_end: bool = False
+
+
+class Behind(NamedTuple):
+    """What the topic holds at and behind a position, everything before which is held elsewhere.
+
+    low, high:  the broker holds offsets in [low, high)
+    committed:  what a reader of committed records reaches; None where the position is not in [low, high]
+    undecided:  what stands where that reader had to stop: the first record of a transaction that is open
+    """
+
+    have: int
+    low: int
+    high: int
+    committed: Reached | None = None
+    undecided: Reached | None = None
+
+
+class Missing(NamedTuple):
+    """Why a partition is not complete before a bound: from the offset `first` on, records may be missing."""
+
+    have: int
+    first: int
+    why: Literal["unread", "open", "removed", "ahead"]
+    since: datetime | None = None
+
+
+def missing_before(behind: Mapping[int, Behind], bound: datetime) -> dict[int, Missing]:
+    """The partitions that hold, or may yet hold, committed records stamped before the bound behind their position.
+
+    Offsets that hold no record (markers of transactions, aborted records) are nothing that could be missing, so it is the
+    next readable record that is asked, not the distance of two offsets. Only stamps of the broker count: in a partition
+    they do not go back, but for what `log.grace` grants, which the bound includes. A record stamped by its producer says
+    nothing of those behind it. Empty means complete.
+    """
+    found = {partition: _missing(one, bound) for partition, one in sorted(behind.items())}
+    return {partition: missing for partition, missing in found.items() if missing}
+
+
+def _missing(behind: Behind, bound: datetime) -> Missing | None:
+    have, committed, undecided = behind.have, behind.committed, behind.undecided
+    if have < behind.low:
+        return Missing(have, have, "removed")
+    if have > behind.high:
+        return Missing(have, behind.high, "ahead")
+    if committed is None or _before(committed, bound):
+        return Missing(have, committed.offset if committed else have, "unread", committed and committed.appended)
+    if committed.at_end and undecided is not None and _before(undecided, bound):
+        return Missing(have, undecided.offset, "open", undecided.appended)
+    return None
+
+
+def _before(reached: Reached, bound: datetime) -> bool:
+    return not reached.at_end and (reached.appended is None or reached.appended < bound)
 
 
 def removed_offsets(following: Mapping[int, int], earliest: Mapping[int, int]) -> dict[int, tuple[int, int]]:

@@ -65,7 +65,7 @@ def _text(path: str) -> str:
 
 def _rule(line: str, fields: Collection[str]) -> tuple[str, str]:
     try:
-        rule: Any = json.loads(line)
+        rule: Any = json.loads(line, parse_int=_Number, parse_float=_Number, parse_constant=_refuse)
     except ValueError:
         raise ValueError(f"not JSON: {line[:80]}") from None
     if not isinstance(rule, dict):
@@ -76,6 +76,14 @@ def _rule(line: str, fields: Collection[str]) -> tuple[str, str]:
     ((field, value),) = named.items()
     if field != "event_id" and field not in fields:
         raise ValueError(f"no event has a field {field!r}; known are event_id, {', '.join(sorted(fields))}")
-    if not isinstance(value, str | int) or isinstance(value, bool):
-        raise ValueError(f"the value of {field} must be a string or an integer")
+    if not isinstance(value, str):
+        raise ValueError(f"the value of {field} must be a string or a number")
     return field, str(value)
+
+
+class _Number(str):
+    """A number as it is written, for so events' numbers are compared: 12345678.0 is not 12345678."""
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)

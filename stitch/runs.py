@@ -1,7 +1,11 @@
 """Which run of the batch is due: what it starts from, what it counts anew, and what it will publish.
 
 A run takes every counter to one cutoff. A counter that the published totals hold is counted on from them; one that they
-do not hold (it is new, or somebody asks for it) is counted anew from the whole log, in the same run.
+do not hold (it is new, or somebody asks for it) is recounted from the whole log, in the same run.
+
+All that a run writes has one write timestamp, cutoff + revision. The revision is raised above whatever the run must
+overwrite: what was published, what a run that died has loaded, and, for counters that are recounted or restored, whatever
+is stored, be it written by hand, by a clock that is ahead, or by an earlier version. Every later run exceeds that one.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ from pathlib import Path
 
 from stitch.cutoff import Published, next_run
 from stitch.errors import ExitStatus, StitchError
+from stitch.write_time import LATEST
+
+ROOM = 10**6  # of runs that can follow one whose revision was raised
 
 
 class PlanError(StitchError):
@@ -56,6 +63,7 @@ def plan(
     full: bool = False,
     only: str | None = None,
     died: HalfLoaded | None = None,
+    stored: int | None = None,
 ) -> Run | None:
     """The run to `cutoff`, or None where nothing is left to do.
 
@@ -64,6 +72,7 @@ def plan(
     full:  count anew from the whole log: every counter, or that of `only`
     died:  the run before, where it did not come to publish; what it counted anew must be counted anew, or some of its
            rows would stay, and what it wrote must be overwritten
+    stored: the latest write timestamp in the table of cutoffs, whoever wrote it: a publication must overwrite it
     """
     base = newest(counters, known)
     if base and cutoff < base.cutoff:
@@ -80,15 +89,36 @@ def plan(
     if base and base.cutoff == cutoff and not fresh:
         return None
     kind = "full" if fresh == frozenset(counters) else "incremental"
-    return Run(base, next_run(cutoff, _to_overwrite(base, died)), fresh, kind)
+    return overwriting(Run(base, next_run(cutoff, _to_overwrite(base, died)), fresh, kind), stored, "cutoffs")
 
 
 def restoring(
-    counters: Collection[str], known: Mapping[str, Published], cutoff: datetime, died: HalfLoaded | None = None
+    counters: Collection[str],
+    known: Mapping[str, Published],
+    cutoff: datetime,
+    died: HalfLoaded | None = None,
+    stored: int | None = None,
 ) -> Run:
-    """The run that brings the totals of a kept snapshot back; its rows must win over those of every later run."""
+    """The run that restores the totals of a kept snapshot; its rows must win over those of every later run."""
     base = newest(counters, known)
-    return Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore")
+    run = Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore")
+    return overwriting(run, stored, "cutoffs")
+
+
+def overwriting(run: Run, stored: int | None, table: str) -> Run:
+    """The run with a revision that overwrites what was found in the table: the latest write timestamp there, or None.
+
+    Raises PlanError where no later one can be written.
+    """
+    if stored is None or stored < run.target.write_time:
+        return run
+    if stored > LATEST - ROOM:
+        raise PlanError(
+            f"a row of the table {table} has the write timestamp {stored} (µs), and no later one can be written: nothing that "
+            f"Stitch writes does that. Find it (SELECT …, WRITETIME(…) FROM {table}), TRUNCATE {table}, and run "
+            "`batch_totals --full`, which writes all of it from the log"
+        )
+    return replace(run, target=next_run(run.target.cutoff, stored))
 
 
 def going_back(known: Mapping[str, Published], target: Published) -> frozenset[str]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
+_LONGEST_S = 10_000 * 366 * 86_400
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -24,7 +25,10 @@ def parse_duration(text: Any) -> Any:
     match = _DURATION.match(text)
     if not match or int(match[1]) == 0:
         raise ValueError(f'{text!r} is not a duration: write a number and s, m, h or d, such as "1h"')
-    return timedelta(seconds=int(match[1]) * _UNIT[match[2]])
+    seconds = int(match[1]) * _UNIT[match[2]]
+    if seconds > _LONGEST_S:
+        raise ValueError(f"{text!r} is longer than 10,000 years")
+    return timedelta(seconds=seconds)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
@@ -39,6 +43,8 @@ class PathMark:
 
 LocalPath = Annotated[str, Field(min_length=1), PathMark()]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+# The way into a JSON object: names joined by dots, which therefore cannot hold one.
+JsonPath = Annotated[str, Field(pattern=r"^[^.\"\\\x00-\x1f]+([.][^.\"\\\x00-\x1f]+)*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -162,6 +168,28 @@ class KafkaSettings(Section):
         ]
 
 
+class ReplicationSettings(BaseModel):
+    """How a keyspace is replicated, as CQL says it: `{ class = "NetworkTopologyStrategy", datacenter1 = 3 }`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Annotated[int, Field(ge=1, strict=True)]] = Field(init=False)
+
+    strategy: Literal["NetworkTopologyStrategy", "SimpleStrategy"] = Field(alias="class")
+
+    @property
+    def factors(self) -> dict[str, int]:
+        """Replicas by datacenter; of SimpleStrategy, under the name `replication_factor`."""
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="after")
+    def has_the_factors_of_its_class(self) -> ReplicationSettings:
+        if self.strategy == "SimpleStrategy" and set(self.factors) != {"replication_factor"}:
+            raise ValueError("SimpleStrategy takes replication_factor and nothing else")
+        if self.strategy == "NetworkTopologyStrategy" and (not self.factors or "replication_factor" in self.factors):
+            raise ValueError("NetworkTopologyStrategy takes a number of replicas for each datacenter: datacenter1 = 3")
+        return self
+
+
 ConnectorOption = Annotated[str, Field(pattern=r"^spark\.cassandra\.[A-Za-z0-9_.]+$")]
 ReadConsistency = Literal["LOCAL_QUORUM", "QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
 WriteConsistency = Literal["LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL", "LOCAL_ONE", "ONE", "TWO", "THREE"]
@@ -170,6 +198,8 @@ WriteConsistency = Literal["LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL", "LOCA
 class CassandraSettings(Section):
     """One layer's cluster.
 
+    replication:        what its keyspace is to have; unless said, a keyspace keeps what it has, and a new one gets one
+                        replica in `datacenter`
     read_consistency:   how many replicas a read asks; with write_consistency, more than there are, or reads miss writes
     write_consistency:  how many replicas a write waits for
     bundle:             Astra's secure connect bundle, in place of hosts, port, datacenter and tls
@@ -180,6 +210,7 @@ class CassandraSettings(Section):
     port: Port = 19042
     keyspace: Identifier
     datacenter: str = "datacenter1"
+    replication: ReplicationSettings | None = None
     read_consistency: ReadConsistency = "LOCAL_QUORUM"
     write_consistency: WriteConsistency = "LOCAL_QUORUM"
     username: str | None = None
@@ -198,10 +229,20 @@ class CassandraSettings(Section):
             raise ValueError("tls: a bundle holds its own certificates; set one of the two")
         return self
 
+    @model_validator(mode="after")
+    def replicas_are_where_it_is_read(self) -> CassandraSettings:
+        said = self.replication
+        by_datacenter = said and said.strategy == "NetworkTopologyStrategy" and not self.bundle
+        if said and by_datacenter and self.datacenter not in said.factors:
+            raise ValueError(
+                f"replication: no replicas in {self.datacenter!r}, the datacenter that is written and read"
+            )
+        return self
+
 
 class RealtimeSettings(CassandraSettings):
     keyspace: Identifier = "stitch_realtime"
-    retention: Duration = timedelta(days=14)
+    retention: Duration = Field(default=timedelta(days=14), le=timedelta(days=20 * 365))  # Cassandra's longest TTL
 
 
 class BatchSettings(CassandraSettings):
@@ -247,13 +288,26 @@ class LogSettings(Section):
 
 
 class EventSettings(Section):
-    """Where an event's fields are (dotted paths into its JSON), and their types (string unless said)."""
+    """Where an event's fields are (dotted paths into its JSON), their types (string unless said), and their bounds.
 
-    event_id: str = "event_id"
-    type: str = "type"
-    occurred_at: str = "occurred_at"
+    identity:    events that are equal in these fields are one event: the first that was appended counts
+    epoch:       the unit of an `occurred_at` that is a number: by its size ("auto"), or said
+    max_future:  an event further ahead of its broker timestamp is rejected
+    max_past:    an event further behind its broker timestamp is rejected
+    max_text:    bytes (UTF-8) of a text field; a longer one is absent
+    max_amount:  the largest amount, ±, that one event adds to a counter; a field beyond it is absent
+    """
+
+    event_id: JsonPath = "event_id"
+    type: JsonPath = "type"
+    occurred_at: JsonPath = "occurred_at"
+    identity: list[Identifier] = Field(default=["event_id"], min_length=1)
+    epoch: Literal["auto", "s", "ms", "us", "ns"] = "auto"
     max_future: Duration = timedelta(days=1)
-    paths: dict[Identifier, str] = {}
+    max_past: Duration = timedelta(days=9131)
+    max_text: int = Field(default=1024, ge=1, le=32_768)
+    max_amount: int = Field(default=10**12, ge=1, le=10**15)
+    paths: dict[Identifier, JsonPath] = {}
     types: dict[Identifier, Literal["string", "int", "double", "boolean"]] = {}
 
 

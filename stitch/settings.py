@@ -15,6 +15,8 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -28,7 +30,9 @@ from pydantic_settings import (
 )
 
 from stitch.counters import Counter
+from stitch.decoding import OWN, VERSION, Rules
 from stitch.errors import ExitStatus, StitchError
+from stitch.fields import Field as RuleOfField
 from stitch.paths import resolved, with_paths_resolved
 from stitch.sections import (
     BatchSettings,
@@ -100,6 +104,36 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def names_of_fields_are_told_apart(self) -> Settings:
+        own = {name for names in (self.events.paths, self.events.types) for name in names if name in OWN}
+        wrong = [
+            f"events: {name!r} is an event's own, a text (occurred_at an instant), and events.{name} is its path"
+            for name in sorted(own)
+        ]
+        names = sorted({*self.fields, *OWN}, key=lambda name: (name.lower(), name))
+        wrong += [
+            f"counters, events: the fields {one!r} and {other!r} differ by case only: SQL takes them for one"
+            for one, other in pairwise(names)
+            if one.lower() == other.lower()
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def weights_are_bounded(self) -> Settings:
+        most = self.events.max_amount
+        wrong = [
+            f"counters.{counter.name}.weights: {weight} is beyond ±events.max_amount ({most})"
+            for counter in self.counters
+            for weight in counter.weights.values()
+            if isinstance(weight, int) and abs(weight) > most
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
     def weights_are_numbers(self) -> Settings:
         wrong = [
             f"counters.{counter.name}.weights: the field {field!r} is summed, so events.types must say it is an int"
@@ -119,15 +153,35 @@ class Settings(BaseSettings):
     def fields(self) -> dict[str, tuple[str, str]]:
         """name → (dotted path, type) of every field that a counter reads or the file declares."""
         names = {name for counter in self.counters for name in counter.fields}
-        names |= set(self.events.paths) | set(self.events.types)
+        names |= set(self.events.paths) | set(self.events.types) | (set(self.events.identity) - set(OWN))
         return {
             name: (self.events.paths.get(name, name), self.events.types.get(name, "string")) for name in sorted(names)
         }
 
-    def decoder(self, version: int) -> str:
-        """A name for how records are decoded: the events' settings and the version of the code that follows them."""
-        said = self.events.model_dump(mode="json") | {"fields": self.fields, "version": version}
-        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    @property
+    def rules(self) -> Rules:
+        """What decides how a record is decoded."""
+        events = self.events
+        amounts = {name for counter in self.counters for name in counter.weight_fields}
+
+        def most(name: str, kind: str) -> int | None:
+            return events.max_text if kind == "string" else events.max_amount if name in amounts else None
+
+        return Rules(
+            events.event_id,
+            events.type,
+            events.occurred_at,
+            tuple(events.identity),
+            events.epoch,
+            events.max_past // timedelta(microseconds=1),
+            events.max_future // timedelta(microseconds=1),
+            tuple(RuleOfField(name, path, kind, most(name, kind)) for name, (path, kind) in self.fields.items()),
+        )
+
+    @property
+    def decoder(self) -> str:
+        """A name for how records are decoded: the rules, and the version of the code that follows them."""
+        return hashlib.sha256(json.dumps([VERSION, self.rules]).encode()).hexdigest()[:12]
 
 
 def load_settings(path: str | Path | None = None) -> Settings:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from jobs.frames.sums import saturating_sum
+
 
 def days(previous: DataFrame, live: DataFrame, new: DataFrame) -> DataFrame:
     """Totals, increments, totals → (counter, day: date, previous, live, after), one row per counter and day."""
@@ -24,7 +26,7 @@ def days(previous: DataFrame, live: DataFrame, new: DataFrame) -> DataFrame:
             _day_totals(new).select("counter", "day", nothing.alias("previous"), nothing.alias("live"), F.col("count").alias("after"))
         )
     )  # fmt: skip
-    sums = [F.sum(name).alias(name) for name in ("previous", "live", "after")]
+    sums = [saturating_sum(name).alias(name) for name in ("previous", "live", "after")]
     return rows.groupBy("counter", "day").agg(*sums).select("counter", "day", "previous", "live", "after")
 
 

@@ -11,12 +11,15 @@ from pyspark.sql import functions as F
 
 
 def compared(stored: DataFrame, expected: DataFrame, row: list[str], stamp: str) -> DataFrame:
-    """(row…, count, stamp), (row…, count) → (row…, stored, expected, stamp), null where a side has no such row."""
+    """(row…, count, stamp), (row…, count[, stamp]) → (row…, stored, expected, stamp), null where a side has no such row;
+    of two stamps the later."""
+    none = F.lit(None).cast(stored.schema[stamp].dataType)
     both = stored.select(*row, F.col("count").alias("stored"), _none("expected"), F.col(stamp)).unionByName(
-        expected.select(*row, _none("stored"), F.col("count").alias("expected")).withColumn(
-            stamp, F.lit(None).cast(stored.schema[stamp].dataType)
+        expected.select(
+            *row, _none("stored"), F.col("count").alias("expected"),
+            (F.col(stamp) if stamp in expected.columns else none).alias(stamp),
         )
-    )
+    )  # fmt: skip
     return both.groupBy(*row).agg(
         F.sum("stored").alias("stored"), F.sum("expected").alias("expected"), F.max(stamp).alias(stamp)
     )

@@ -7,14 +7,17 @@ A replay, a second driver or a lost checkpoint therefore converges on the same r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
+from jobs.frames.events import field
+from jobs.frames.sums import saturating_sum
+from stitch.amounts import MOST_SUM
 from stitch.counters import Counter
-from stitch.write_time import MOST_MOVEMENT
 
 
 def windowed(events: DataFrame, ingest_window: timedelta) -> DataFrame:
@@ -23,20 +26,22 @@ def windowed(events: DataFrame, ingest_window: timedelta) -> DataFrame:
     return events.select(window, *[name for name in events.columns if name != "timestamp"])
 
 
-def once_per_window(windowed: DataFrame) -> DataFrame:
-    """Events less those whose event_id was in the same ingest window before.
+def once_per_window(windowed: DataFrame, identity: Sequence[str] = ("event_id",)) -> DataFrame:
+    """Events less those whose identity was in the same ingest window before.
 
     Within one window and not across, so that the result depends on the window's records alone: a replay that starts
     at any window's edge decides alike, and the rows converge as they do without.
     """
-    return windowed.dropDuplicates(["event_id", "ingest_window"])
+    named = windowed.select("*", *[field(name).alias(f"key_{name}") for name in identity])
+    keys = [f"key_{name}" for name in identity]
+    return named.dropDuplicates([*keys, "ingest_window"]).drop(*keys)
 
 
 def increments(windowed: DataFrame, counters: list[Counter]) -> DataFrame:
     """Events with their ingest window → one row per ingest window and bucket (see the select)."""
     weighed = contributions(windowed, counters, "ingest_window")
     summed = weighed.groupBy("ingest_window", "counter", "key", "member", "bucket").agg(
-        F.sum("amount").alias("count"), F.sum(F.abs("amount")).alias("movement")
+        saturating_sum("amount").alias("count"), saturating_sum(F.abs("amount")).alias("movement")
     )
     start = F.col("ingest_window.start")
     return summed.select(
@@ -47,5 +52,5 @@ def increments(windowed: DataFrame, counters: list[Counter]) -> DataFrame:
         start.alias("ingest_window"),
         "bucket",
         "count",
-        (F.unix_micros(start) + F.least("movement", F.lit(MOST_MOVEMENT))).alias("write_time"),
+        (F.unix_micros(start) + F.least("movement", F.lit(MOST_SUM))).alias("write_time"),
     )

@@ -6,31 +6,37 @@ plus it. `changed` marks the rows that the run touched: only these are written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import floor_to
+from jobs.frames.events import field
+from jobs.frames.sums import saturating_sum
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
+from stitch.decoding import OWN
 
 ROW = ["counter", "key", "member", "granularity", "bucket"]
 
 
-def deduplicated(decoded: DataFrame) -> DataFrame:
-    """Decoded records, the first of each event_id (by broker timestamp, partition, offset) kept, rejected ones dropped."""
+def deduplicated(decoded: DataFrame, identity: Sequence[str] = ("event_id",)) -> DataFrame:
+    """Decoded records → events, of each identity the first (by broker timestamp, partition, offset)."""
     valid = decoded.where(F.col("reject_reason").isNull())
-    first = F.min(F.struct("timestamp", "partition", "offset", "type", "occurred_at", "fields")).alias("e")
-    return (
-        valid.groupBy("event_id").agg(first).select("e.timestamp", "event_id", "e.type", "e.occurred_at", "e.fields.*")
-    )
+    rest = [name for name in OWN if name not in identity]
+    first = F.min(F.struct("timestamp", "partition", "offset", *rest, "fields")).alias("e")
+    grouped = valid.groupBy(*[field(name).alias(f"key_{name}") for name in identity]).agg(first)
+    own = [F.col(f"key_{name}" if name in identity else f"e.{name}").alias(name) for name in OWN]
+    return grouped.select("e.timestamp", *own, "e.fields")
 
 
 def totals(contributions: DataFrame, counters: list[Counter]) -> DataFrame:
     """(counter, key, member, bucket, amount) → (counter, key, member, granularity, bucket, count)."""
-    finest = contributions.groupBy("counter", "key", "member", "bucket").agg(F.sum("amount").alias("count"))
+    finest = contributions.groupBy("counter", "key", "member", "bucket").agg(saturating_sum("amount").alias("count"))
     rolled = finest.withColumn("g", F.explode(_buckets(counters)))
     keys = ["counter", "key", "member", F.col("g.granularity").alias("granularity"), F.col("g.start").alias("bucket")]
-    return rolled.groupBy(*keys).agg(F.sum("count").alias("count")).select(*ROW, "count")
+    return rolled.groupBy(*keys).agg(saturating_sum("count").alias("count")).select(*ROW, "count")
 
 
 def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
@@ -40,13 +46,13 @@ def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
     )
     return (
         both.groupBy(*ROW)
-        .agg(F.sum("count").alias("count"), F.max("changed").alias("changed"))
+        .agg(saturating_sum("count").alias("count"), F.max("changed").alias("changed"))
         .select(*ROW, "count", "changed")
     )
 
 
 def replaced(previous: DataFrame, recounted: DataFrame) -> DataFrame:
-    """A full recount in place of the previous totals: every row is written, and a row that vanished becomes 0."""
+    """A full recount in place of the previous rows (ROW): every row is written, and a row that vanished becomes 0."""
     gone = previous.select(*ROW, F.lit(0).cast("bigint").alias("count"))
     return added(gone, recounted).withColumn("changed", F.lit(True))
 

@@ -13,12 +13,9 @@ from connections import cassandra
 from connections.refusals import NoAnswer, Refused
 from jobs.errors import JobError, Unreachable
 from stitch.sections import CassandraSettings, RealtimeSettings
+from stitch.tables import LayerName, lacking
 
 WRITE_TIME = "write_time"
-TABLES = {
-    "batch": {"totals", "member_totals", "cutoffs", "corrections", "keys"},
-    "realtime": {"increments", "member_increments", "progress"},
-}
 
 
 def upsert(rows: DataFrame, layer: CassandraSettings, table: str) -> None:
@@ -48,7 +45,7 @@ class NoLayer(JobError):
 
 
 @contextmanager
-def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
+def connected(layer: CassandraSettings, name: LayerName) -> Iterator[Session]:
     """A driver session on the layer's keyspace. Raises Unreachable, NoLayer or JobError, with the way out."""
     with ExitStack() as stack:
         try:
@@ -58,11 +55,12 @@ def connected(layer: CassandraSettings, name: str) -> Iterator[Session]:
             raise Unreachable(str(error)) from None
         except Refused as error:
             raise NoLayer(str(error)) from None
-        missing = TABLES[name] - set(session.cluster.metadata.keyspaces[layer.keyspace].tables)
+        tables = session.cluster.metadata.keyspaces[layer.keyspace].tables
+        missing = lacking(name, {table: set(found.columns) for table, found in tables.items()})
         if missing:
             raise JobError(
-                f"the keyspace {layer.keyspace!r} of the {name} layer lacks {', '.join(sorted(missing))}: apply "
-                f"conf/schema/{name}.cql (`stitch local up` does)"
+                f"the keyspace {layer.keyspace!r} of the {name} layer lacks {', '.join(missing)}: "
+                "`stitch schema apply` adds what is missing"
             )
         session.set_keyspace(layer.keyspace)
         yield session

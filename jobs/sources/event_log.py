@@ -20,15 +20,16 @@ from jobs.sources.segments import segments
 from stitch.sections import LogSettings
 
 FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
-RAW = f"partition int, offset bigint, timestamp timestamp, value binary, {FOLDERS}"
+RAW = f"partition int, offset bigint, timestamp timestamp, timestamp_type int, value binary, {FOLDERS}"
 DECODED = (
     "partition int, offset bigint, timestamp timestamp, event_id string, type string, occurred_at timestamp, "
-    f"reject_reason string, fields {{fields_type}}, {FOLDERS}"
+    f"notes array<string>, reject_reason string, fields {{fields_type}}, {FOLDERS}"
 )
 
 
 def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime, decoder: str) -> DataFrame:
-    """Records with `since` ≤ timestamp < `until` that this decoder has not decoded: (partition, offset, timestamp, value)."""
+    """Records with `since` ≤ timestamp < `until` that this decoder has not decoded: (partition, offset, timestamp,
+    timestamp_type, value). The type is null where the log says nothing of it: its timestamps are trusted."""
     _check_there(log)
     try:
         if log.origin == "archive":
@@ -40,7 +41,7 @@ def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, unti
         raise JobError(
             f"the event log {log.path} cannot be read as {log.origin}: {error.getMessage() or error}"
         ) from None
-    return records.select("partition", "offset", "timestamp", "value")
+    return records.select("partition", "offset", "timestamp", "timestamp_type", "value")
 
 
 def read_decoded(
@@ -58,11 +59,12 @@ def archived_offsets(spark: SparkSession, log: LogSettings, topic_id: str) -> di
     return {row["partition"]: row["last"] + 1 for row in last.collect()}
 
 
-def read_offsets(spark: SparkSession, log: LogSettings) -> DataFrame:
-    """(topic_id, partition, offset) of every archived record."""
+def read_offsets(spark: SparkSession, log: LogSettings, only: str | None = None) -> DataFrame:
+    """(topic_id, partition, offset) of every archived record (of the topic with the id `only`)."""
     parts = [
         _archive(spark, log, RAW, topic_id).select(F.lit(topic_id).alias("topic_id"), "partition", "offset")
         for topic_id in sorted({segment.topic_id for segment in segments(log)})
+        if only in (None, topic_id)
     ]
     return (
         reduce(DataFrame.unionByName, parts)
@@ -72,8 +74,8 @@ def read_offsets(spark: SparkSession, log: LogSettings) -> DataFrame:
 
 
 def last_appended(spark: SparkSession, log: LogSettings, partition: int | None = None) -> datetime | None:
-    """When the newest archived record (of the partition) was appended."""
-    rows = _archive(spark, log, RAW)
+    """When the newest archived record (of the partition) was appended: by the broker's stamps, not by producers'."""
+    rows = _archive(spark, log, RAW).where(F.coalesce("timestamp_type", F.lit(1)) == 1)
     if partition is not None:
         rows = rows.where(F.col("partition") == partition)
     seconds = rows.agg(F.max("timestamp").cast("double")).first()
@@ -92,8 +94,9 @@ def _archive(spark: SparkSession, log: LogSettings, schema: str, topic_id: str |
 
 
 def first_ingest_day(log: LogSettings) -> datetime:
-    """The earliest ingest date of an archived log, by its folders; now where there is none."""
-    days = [path.name.partition("=")[2] for path in Path(log.path).glob("segment=*/decoder=*/verdict=*/ingest_date=*")]
+    """The earliest ingest date of an archived log's events, by its folders; now where there is none."""
+    folders = Path(log.path).glob("segment=*/decoder=*/verdict=accepted/ingest_date=*")
+    days = [path.name.partition("=")[2] for path in folders]
     return datetime.fromisoformat(min(days)).replace(tzinfo=UTC) if days else datetime.now(UTC)
 
 
@@ -129,7 +132,8 @@ def _foreign(spark: SparkSession, log: LogSettings) -> DataFrame:
         F.lit(0).alias("partition"),
         F.xxhash64("text").alias("offset"),
         timestamp.alias("timestamp"),
-        F.encode("text", "UTF-8").alias("value"),
+        F.lit(None).cast("int").alias("timestamp_type"),
+        F.col("text").cast("binary").alias("value"),  # as it was read, UTF-8 or not
     )
 
 

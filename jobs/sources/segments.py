@@ -1,8 +1,8 @@
 """The segments of an archived log: one for each checkpoint that wrote on it, numbered folders below `log.path`.
 
 Spark's file sink knows which files count by its own record in the folder, which belongs to one checkpoint. So a log
-whose checkpoint was lost goes on in a new segment, at the offsets behind the old one; a topic that was made again, whose
-offsets begin anew, gets a new one too. A log is the union of its segments.
+whose checkpoint was lost goes on in a new segment, at the offsets behind the old one; a topic that was recreated, whose
+offsets begin at 0 again, gets a new one too. A log is the union of its segments.
 """
 
 from __future__ import annotations

@@ -26,6 +26,12 @@ def published(cassandra: Session) -> dict[str, Published]:
     return {row.counter: Published(row.cutoff.replace(tzinfo=UTC), row.revision) for row in rows}
 
 
+def latest_cutoff_write(cassandra: Session) -> int | None:
+    """The latest write timestamp (µs) in the table of cutoffs, whoever wrote it; None where it is empty."""
+    rows = cassandra.execute("SELECT WRITETIME(cutoff) AS cutoff, WRITETIME(revision) AS revision FROM cutoffs")
+    return max((stamp for row in rows for stamp in (row.cutoff, row.revision) if stamp is not None), default=None)
+
+
 def read_progress(cassandra: Session, job: str) -> Progress | None:
     """The streaming job's progress; None before its first micro-batch."""
     row = cassandra.execute("SELECT realtime_through, offsets FROM progress WHERE job = %s", (job,)).one()
@@ -50,8 +56,10 @@ def read_increments(spark: SparkSession, settings: Settings, since: datetime | N
 
 
 def read_totals(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The totals: (counter, key, member, granularity, bucket, count, cutoff)."""
-    columns = ["counter", "key", "granularity", "bucket", "count", "cutoff"]
+    """The totals: (counter, key, member, granularity, bucket, count, cutoff, write_time); a row written by hand may lack count or
+    cutoff."""
+    written = F.greatest(F.expr("writetime(count)"), F.expr("writetime(cutoff)"))  # of the two that is not null
+    columns = ["counter", "key", "granularity", "bucket", "count", "cutoff", written.alias("write_time")]
     keys = _table(spark, "batch", settings.batch.keyspace, "totals").select(
         *columns, F.lit(None).cast("string").alias("member")
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AclOperation, ConfigResource
+from confluent_kafka.admin import AclOperation, AdminClient, ConfigResource
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from connections import kafka as connections
 from connections.kafka_refusals import NoAnswer, Refused
@@ -18,10 +19,17 @@ from jobs.errors import JobError, Unreachable
 from stitch.sections import KafkaSettings, StreamingSettings
 
 TIMEOUT_S = 10
+# A fetch brings megabytes and a poll hands them over whole: the consumer's defaults are for few records at once.
+FETCH = {
+    "kafka.max.poll.records": "10000",
+    "kafka.max.partition.fetch.bytes": str(8 * 2**20),
+    "kafka.fetch.max.bytes": str(64 * 2**20),
+}
 
 
 def check_topic(kafka: KafkaSettings) -> None:
-    """Raises JobError, with the way out, where the topic cannot be counted: no broker, no topic, producers' timestamps."""
+    """Raises JobError, with the way out, where the topic cannot be counted: no broker, no topic, producers'
+    timestamps, compaction, no right to look."""
     with asking(connections.admin(kafka)) as admin:
         described = admin.describe_topics(
             TopicCollection([kafka.topic]), include_authorized_operations=True, request_timeout=TIMEOUT_S
@@ -36,15 +44,35 @@ def check_topic(kafka: KafkaSettings) -> None:
                 f"message.timestamp.type=LogAppendTime (`stitch local up` does), or set kafka.topic"
             ) from None
         check_rights(kafka, operations)
-        resource = ConfigResource(ConfigResource.Type.TOPIC, kafka.topic)
-        config = admin.describe_configs([resource])[resource].result(timeout=TIMEOUT_S)
-    kind = config["message.timestamp.type"].value
+        check_config(kafka, topic_config(admin, kafka))
+
+
+def topic_config(admin: AdminClient, kafka: KafkaSettings) -> dict[str, str]:
+    """The topic's settings, those of the broker where it has none of its own."""
+    resource = ConfigResource(ConfigResource.Type.TOPIC, kafka.topic)
+    found = admin.describe_configs([resource])[resource].result(timeout=TIMEOUT_S)
+    return {name: entry.value for name, entry in found.items()}
+
+
+def check_config(kafka: KafkaSettings, config: Mapping[str, str]) -> None:
+    """Raises JobError, with the command that changes it, for settings under which a topic cannot be counted."""
+    change = (
+        f"kafka-configs.sh --bootstrap-server {kafka.bootstrap_servers} --alter --entity-type topics "
+        f"--entity-name {kafka.topic} --add-config "
+    )
+    kind = config["message.timestamp.type"]
     if kind != "LogAppendTime":
         raise JobError(
             f"the topic {kafka.topic!r} has message.timestamp.type={kind}: its timestamps are the producers' clocks, "
-            "and counts by ingest window need the broker's. Change it with\n  kafka-configs.sh --bootstrap-server "
-            f"{kafka.bootstrap_servers} --alter --entity-type topics --entity-name {kafka.topic} "
-            "--add-config message.timestamp.type=LogAppendTime"
+            f"and counts by ingest window need the broker's. Change it with\n  {change}message.timestamp.type=LogAppendTime\n"
+            "Records that were produced before the change keep their producers' stamps: they are kept in the log with that "
+            "reason and not counted. Produce them again to count them"
+        )
+    if "compact" in config["cleanup.policy"].split(","):
+        raise JobError(
+            f"the topic {kafka.topic!r} has cleanup.policy={config['cleanup.policy']}: of the records with one key the "
+            f"broker keeps the last alone, so events go before they are counted. Change it with\n  {change}"
+            "cleanup.policy=delete\nRecords that compaction has removed are lost; those that are left count"
         )
 
 
@@ -61,7 +89,7 @@ def check_rights(kafka: KafkaSettings, operations: Collection[AclOperation] | No
 
 
 def topic_id(kafka: KafkaSettings) -> str:
-    """The id that a topic gets when it is made: one made again under the same name has another."""
+    """The id that a topic gets when it is created: one recreated under the same name has another."""
     with asking(connections.admin(kafka)) as admin:
         described = admin.describe_topics(TopicCollection([kafka.topic]), request_timeout=TIMEOUT_S)
         return str(described[kafka.topic].result(timeout=TIMEOUT_S).topic_id)
@@ -74,9 +102,11 @@ def read_topic(
     starting: Mapping[int, int] | None = None,
     accept_data_loss: bool = False,
 ) -> DataFrame:
-    """The topic as a stream: (partition, offset, timestamp, key: binary, value: binary).
+    """The topic as a stream: (partition, offset, timestamp, timestamp_type, key: binary, value: binary).
 
     starting: partition → first offset, for a query without a checkpoint; partitions not named, from the earliest
+
+    Committed records alone: the ends that Spark plans up to are the last stable offsets, in front of open transactions.
     """
     held = edges(kafka) if starting else {}
     at = {str(p): max(starting.get(p, low), low) for p, (low, _) in held.items()} if starting else {}
@@ -88,34 +118,46 @@ def read_topic(
         .option("startingOffsets", first)
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
         .option("maxOffsetsPerTrigger", streaming.max_offsets_per_trigger)
+        .options(**FETCH)
         .load()
-        .select("partition", "offset", "timestamp", "key", "value")
+        .select("partition", "offset", "timestamp", F.col("timestampType").alias("timestamp_type"), "key", "value")
+    )
+
+
+def read_range(spark: SparkSession, kafka: KafkaSettings, ranges: Mapping[int, tuple[int, int]]) -> DataFrame:
+    """The committed records of the topic in half-open ranges of offsets: (partition, offset, timestamp_type: 0 where its
+    producer stamped it, 1 where the broker did)."""
+    return (
+        spark.read.format("kafka")
+        .options(**connections.jvm(kafka))
+        .option("assign", json.dumps({kafka.topic: sorted(ranges)}))
+        .option("startingOffsets", json.dumps({kafka.topic: {p: first for p, (first, _) in ranges.items()}}))
+        .option("endingOffsets", json.dumps({kafka.topic: {p: end for p, (_, end) in ranges.items()}}))
+        .load()
+        .select("partition", "offset", F.col("timestampType").alias("timestamp_type"))
     )
 
 
 def offsets_at(kafka: KafkaSettings, instant: datetime) -> dict[int, int]:
-    """partition → the first offset appended at or after the instant (the end of the partition where there is none)."""
+    """partition → where to start reading, so that no record stamped at or after the instant is left out.
+
+    Every record in front of that offset is stamped before the instant, whoever stamped it: a broker answers with the
+    first that is not. A stamp from the future makes the start earlier than need be, never later. So it is good to
+    start at, and proves nothing about what is behind it. The ends are asked first: a record that is appended meanwhile
+    must not fall in front of the start.
+    """
     at = int(instant.timestamp() * 1000)
     with consumer(kafka) as client:
-        wanted = [TopicPartition(kafka.topic, p, at) for p in _partitions(client, kafka)]
-        found = client.offsets_for_times(wanted, timeout=TIMEOUT_S)
-        return {tp.partition: tp.offset if tp.offset >= 0 else _edges(client, kafka, tp.partition)[1] for tp in found}
+        partitions = _partitions(client, kafka)
+        ends = {p: _edges(client, kafka, p)[1] for p in partitions}
+        found = client.offsets_for_times([TopicPartition(kafka.topic, p, at) for p in partitions], timeout=TIMEOUT_S)
+        return {tp.partition: tp.offset if tp.offset >= 0 else ends[tp.partition] for tp in found}
 
 
 def edges(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
     """partition → (the earliest offset that the broker still holds, the offset that the next record will get)."""
-    with consumer(kafka) as client:
+    with consumer(kafka, "read_uncommitted") as client:
         return {p: _edges(client, kafka, p) for p in _partitions(client, kafka)}
-
-
-def appended_at(kafka: KafkaSettings, partition: int, offset: int) -> datetime | None:
-    """When the record at the offset was appended; None where there is none (yet)."""
-    with consumer(kafka) as client:
-        client.assign([TopicPartition(kafka.topic, partition, offset)])
-        message = client.poll(TIMEOUT_S)
-        if message is None or message.error():
-            return None
-        return datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A topic that changes under the jobs: more partitions, records removed, made again, nothing but garbage."""
+"""A topic that changes under the jobs: more partitions, records removed, recreated, nothing but garbage."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_records_that_the_broker_removed_unread_are_told_with_their_offsets_and_
     both(run_job)  # and on as before
 
 
-def test_a_topic_that_was_made_again_is_refused_and_then_counted_on_top(
+def test_a_topic_that_was_recreated_is_refused_and_then_counted_on_top(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, admin: AdminClient
 ) -> None:
     kafka = fresh.settings.kafka
@@ -96,9 +96,9 @@ def test_a_topic_that_was_made_again_is_refused_and_then_counted_on_top(
     create_topic(fresh.settings)
     wait_for_another_id(fresh, old)
     feed.send(100)
-    with pytest.raises(JobError, match=r"was deleted and made again .* Start once with --from-cutoff"):
+    with pytest.raises(JobError, match=r"was deleted and recreated .* Start once with --from-cutoff"):
         run_job("streaming_counts")
-    with pytest.raises(JobError, match=r"was deleted and made again .* Start once with --accept-data-loss"):
+    with pytest.raises(JobError, match=r"was deleted and recreated .* Start once with --accept-data-loss"):
         run_job("archive_events")
     run_job("streaming_counts", from_cutoff=True)
     run_job("archive_events", accept_data_loss=True)
@@ -109,7 +109,7 @@ def test_a_topic_that_was_made_again_is_refused_and_then_counted_on_top(
 
 
 def wait_for_another_id(stack: Stack, old: str) -> None:
-    """A broker may not know a new topic for a moment after it was made."""
+    """A broker may not know a new topic for a moment after it was created."""
     deadline = time.monotonic() + 30
     while True:
         try:

@@ -1,5 +1,5 @@
 """Plain spark-submit, from a user's home, against a Spark standalone master with a worker in another process, the
-project shipped as a wheel.
+project shipped as `make pack` packs it.
 
 The job is the batch over a log of other origin (JSON lines in folders by day): no Kafka takes part.
 """
@@ -24,6 +24,7 @@ from stitch.submit import ROOT, environment
 from tests.conftest import Reader, Stack, free_ports, run_in, write_config
 
 BIN = Path(sys.executable).parent
+BARE_PYTHON = Path(sys.base_prefix, "bin/python3.11")  # what a worker may have: nothing of ours is installed there
 
 
 @pytest.fixture
@@ -59,9 +60,10 @@ def wait_for_port(port: int) -> None:
         time.sleep(0.2)
 
 
-def wheel(folder: Path) -> Path:
-    subprocess.run([str(BIN / "uv"), "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)], check=True)
-    return next(folder.glob("stitch-*.whl"))
+def packed() -> Path:
+    """What `make pack` makes; set-up is done."""
+    subprocess.run(["make", "--silent", "-o", "setup", "pack"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return ROOT / "dist/stitch-environment.tar.gz"
 
 
 def json_log(folder: Path) -> None:
@@ -97,8 +99,9 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
         subprocess.run([str(BIN / "stitch"), "spark-conf"], env=by_hand, cwd=home, stdout=out, check=True)
     command = [
         "spark-submit", "--properties-file", str(properties), "--master", master,
-        "--py-files", str(wheel(tmp_path / "dist")), str(ROOT / "jobs/batch_totals.py"),
-        "--config", str(config), "--cutoff", "2024-03-01T00:00:00Z",
+        "--archives", f"{packed()}#environment", "--conf", "spark.executorEnv.PYTHONPATH=environment",
+        "--conf", f"spark.pyspark.python={BARE_PYTHON}", "--conf", f"spark.pyspark.driver.python={sys.executable}",
+        str(ROOT / "jobs/batch_totals.py"), "--config", str(config), "--cutoff", "2024-03-01T00:00:00Z",
     ]  # fmt: skip
     done = subprocess.run(command, env=by_hand, cwd=home, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -40,7 +40,7 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
             event("e2", "like", track_id="t/1 🎵", creator_id="c1"),  # a duplicate: the batch removes it
             event("e3", "unlike", track_id="t2"),
             event("e4", "play", track_id="t2", creator_id="c1", duration_s=31),
-            event("e5", "play", track_id="t3", creator_id="c1", duration_s="long"),  # mistyped
+            event("e5", "play", track_id="t3", creator_id="c1", duration_s="long"),  # a play, of no length
             b"{broken",
             None,
             event("e6", "never_heard_of"),
@@ -48,12 +48,17 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
     )
     run_job("streaming_counts")
     run_job("archive_events")
+    said = [line for line in capfd.readouterr().out.splitlines() if "batch=" in line]
+    assert [("rejected=2 noted=1" in line, line.split()[0]) for line in said] == [
+        (True, "streaming_counts"),
+        (True, "archive_events"),
+    ]
     assert (count(client, "likes", "t/1 🎵"), count(client, "likes", "t2")) == (3, -1)
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals")
-    assert "records=9 rejected=3 excluded=0 duplicates=1 events=5" in capfd.readouterr().out
+    assert "records=9 rejected=2 excluded=0 duplicates=1 events=6 noted=1" in capfd.readouterr().out
     assert (count(client, "likes", "t/1 🎵"), count(client, "likes", "t2")) == (2, -1)
-    assert (count(client, "listened_seconds", "t2"), count(client, "plays", "t3")) == (31, 0)
+    assert (count(client, "listened_seconds", "t2"), count(client, "plays", "t3")) == (31, 1)
 
     produce(
         fresh.settings.kafka,
@@ -71,7 +76,7 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
     before = table(fresh)
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals", full=True)
-    assert "run=full records=11 rejected=3 excluded=0 duplicates=2 events=6" in capfd.readouterr().out
+    assert "run=full records=11 rejected=2 excluded=0 duplicates=2 events=7 noted=1" in capfd.readouterr().out
     assert table(fresh) == before
 
 
@@ -180,7 +185,7 @@ def test_a_schema_of_an_earlier_version_is_named_with_what_it_lacks(
     fresh: Stack, run_job: Callable[..., None], cassandra: Any
 ) -> None:
     cassandra.execute(f"DROP TABLE {fresh.settings.batch.keyspace}.keys")
-    with pytest.raises(JobError, match=r"lacks keys: apply conf/schema/batch.cql \(`stitch local up` does\)"):
+    with pytest.raises(JobError, match=r"lacks keys: `stitch schema apply` adds what is missing"):
         run_job("batch_totals")
 
 

@@ -12,7 +12,9 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs.errors import JobError
 from jobs.frames.contributions import contributions
 from jobs.frames.increments import increments, windowed
+from jobs.frames.sums import saturating_sum
 from jobs.frames.totals import added, deduplicated, replaced, totals
+from stitch.amounts import MOST_SUM
 from stitch.counters import Counter
 from stitch.write_time import of_increment
 
@@ -21,7 +23,10 @@ CREATOR_PLAYS = Counter(name="creator_plays", key="creator_id", member="track_id
 SECONDS = Counter(name="seconds", key="track_id", weights={"play": "duration_s"}, resolution="15m")
 GERMAN = Counter(name="german", key="track_id", weights={"play": 1}, where="country = 'DE' and duration_s >= 30")
 
-EVENT = "timestamp timestamp, type string, occurred_at timestamp, track_id string, creator_id string, country string, duration_s bigint"
+EVENT = (
+    "timestamp timestamp, event_id string, type string, occurred_at timestamp, "
+    "fields struct<track_id: string, creator_id: string, country: string, duration_s: bigint>"
+)
 
 
 def at(day: int, hour: int, minute: int = 0) -> datetime:
@@ -29,7 +34,7 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
 
 
 def events(spark: SparkSession, *rows: tuple[Any, ...]) -> DataFrame:
-    return spark.createDataFrame([(at(29, 23), *row) for row in rows], EVENT)
+    return spark.createDataFrame([(at(29, 23), "e1", *row[:2], row[2:]) for row in rows], EVENT)
 
 
 def weighed(spark: SparkSession, counter: Counter, *rows: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -77,7 +82,9 @@ def test_a_condition_and_a_missing_key_leave_an_event_out(spark: SparkSession) -
     ("where", "message"),
     [
         ("country = ", "counters.odd.where is not a SQL condition: 'country = '"),
-        ("country + 1", "does not fit the types of its fields"),
+        ("country + 1", "counters.odd.where does not fit the types of its fields"),
+        ("no_such_function(country)", "counters.odd.where does not fit the types of its fields"),
+        ("percentile(duration_s, 0.5) > 1", "counters.odd.where does not fit the types of its fields"),
     ],
 )
 def test_a_condition_that_spark_cannot_use_is_told(spark: SparkSession, where: str, message: str) -> None:
@@ -117,7 +124,7 @@ def test_of_two_records_with_one_event_id_the_first_appended_counts(spark: Spark
         ],
         schema,
     )
-    assert sorted(row.track_id for row in deduplicated(decoded).collect()) == ["first", "other"]
+    assert sorted(row.fields.track_id for row in deduplicated(decoded).collect()) == ["first", "other"]
 
 
 def totals_frame(spark: SparkSession, *rows: tuple[str, int]) -> DataFrame:
@@ -144,3 +151,36 @@ def test_an_increment_holds_its_whole_window_and_its_write_time_is_the_movement_
     frame = increments(windowed(events(spark, *rows), timedelta(hours=1)), [LIKES])
     (row,) = frame.selectExpr("*", "cast(ingest_window as string) as w").collect()
     assert (row["count"], row.w, row.write_time) == (2, "2024-02-29 23:00:00", of_increment(at(29, 23), 4))
+
+
+HUGE = 999_999_999_999_999_999
+SUMS = [
+    ([HUGE] * 10, MOST_SUM),
+    ([-HUGE] * 10, -MOST_SUM),
+    ([HUGE] * 10 + [-HUGE] * 9, HUGE),  # exact until it is put together: no order matters
+    ([MOST_SUM - 1, 1], MOST_SUM),
+    ([MOST_SUM, -1], MOST_SUM - 1),
+    ([-MOST_SUM, 1], 1 - MOST_SUM),
+    ([-MOST_SUM, -1], -MOST_SUM),
+    ([2**63 - 1, 2**63 - 1], MOST_SUM),
+    ([-(2**63), 2**63 - 1], -1),
+    ([-1, -2**32, 2**32, 5], 4),
+    ([None, 3], 3),
+    ([None], None),
+]  # fmt: skip
+
+
+def test_a_sum_beyond_what_is_kept_is_the_bound_and_never_wraps(spark: SparkSession) -> None:
+    rows = [(n, amount) for n, (amounts, _) in enumerate(SUMS) for amount in amounts]
+    frame = spark.createDataFrame(rows, "n int, amount bigint").groupBy("n").agg(saturating_sum("amount").alias("sum"))
+    assert [row["sum"] for row in frame.orderBy("n").collect()] == [expected for _, expected in SUMS]
+
+
+def test_both_layers_keep_a_sum_of_huge_amounts_at_the_bound(spark: SparkSession) -> None:
+    rows = [("play", at(29, 10), "t1", None, None, HUGE)] * 10
+    (increment,) = increments(windowed(events(spark, *rows), timedelta(hours=1)), [SECONDS]).collect()
+    found = totals(contributions(events(spark, *rows), [SECONDS]), [SECONDS]).collect()
+    assert increment["count"] == MOST_SUM and {row["count"] for row in found} == {MOST_SUM}
+    assert increment.write_time == int(at(29, 23).timestamp()) * 10**6 + MOST_SUM < 2**63
+    previous = totals_frame(spark, ("t1", MOST_SUM), ("t2", -MOST_SUM))
+    assert table(added(previous, previous)) == {"t1": (MOST_SUM, True), "t2": (-MOST_SUM, True)}

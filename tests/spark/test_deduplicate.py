@@ -15,7 +15,7 @@ from jobs.frames.increments import increments, once_per_window, windowed
 from stitch.counters import Counter
 
 LIKES = Counter(name="likes", key="track_id", weights={"like": 1})
-SCHEMA = "timestamp timestamp, event_id string, type string, occurred_at timestamp, track_id string"
+SCHEMA = "timestamp timestamp, event_id string, type string, occurred_at timestamp, fields struct<track_id: string>"
 HOUR = timedelta(hours=1)
 NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 
@@ -26,7 +26,7 @@ def counted(rows: DataFrame) -> list[tuple[str, int]]:
 
 
 def records(*appended: tuple[str, int]) -> list[tuple[Any, ...]]:
-    return [(NOON + timedelta(minutes=minute), event_id, "like", NOON, "t1") for event_id, minute in appended]
+    return [(NOON + timedelta(minutes=minute), event_id, "like", NOON, ("t1",)) for event_id, minute in appended]
 
 
 def test_an_event_sent_twice_within_an_ingest_window_counts_once_and_in_the_next_again(spark: SparkSession) -> None:

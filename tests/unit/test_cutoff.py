@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from stitch.cutoff import aligned, incomplete_partitions, ingest_dates, window_start
+from stitch.cutoff import Behind, Missing, Reached, aligned, ingest_dates, missing_before, window_start
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 HOUR, TEN_SECONDS = timedelta(hours=1), timedelta(seconds=10)
@@ -30,21 +30,37 @@ def test_the_increments_of_both_days_are_read_around_midnight() -> None:
     assert ingest_dates(NOON, NOON - 24 * HOUR) == []
 
 
-COMPLETE = {
-    "an empty topic": ({}, {}, {}),
-    "every offset archived": ({0: 10, 1: 5}, {0: 10, 1: 5}, {}),
-    "more archived than needed": ({0: 10}, {0: 12}, {}),
-    "a partition that never had a record": ({0: 0}, {}, {}),
-    "one offset short": ({0: 10, 1: 5}, {0: 9, 1: 5}, {0: (9, 10)}),
-    "a partition not archived at all": ({0: 10, 1: 5}, {0: 10}, {1: (0, 5)}),
+SOON = NOON + timedelta(seconds=1)
+BEFORE = NOON - timedelta(seconds=1)
+END = Reached(20, None, at_end=True)
+SKIPPING = Reached(15, None)
+COMPLETE = {  # what is behind the position 10 of a partition that the broker holds from 5 to 20; why it is not complete
+    "nothing readable up to the end": (Behind(10, 5, 20, END, END), None),
+    "a record stamped at the bound": (Behind(10, 5, 20, Reached(12, NOON)), None),
+    "a record stamped behind the bound": (Behind(10, 5, 20, Reached(12, SOON)), None),
+    "a record stamped before the bound": (Behind(10, 5, 20, Reached(12, BEFORE)), Missing(10, 12, "unread", BEFORE)),
+    "only producers' stamps so far": (Behind(10, 5, 20, SKIPPING), Missing(10, 15, "unread")),
+    "nobody looked": (Behind(10, 5, 20), Missing(10, 10, "unread")),
+    "an open transaction from before the bound": (
+        Behind(10, 5, 20, END, Reached(20, BEFORE)),
+        Missing(10, 20, "open", BEFORE),
+    ),
+    "an open transaction from behind the bound": (Behind(10, 5, 20, END, Reached(20, SOON)), None),
+    "a record behind the bound in front of an open transaction": (
+        Behind(10, 5, 20, Reached(12, SOON), Reached(20, BEFORE)),
+        None,
+    ),
+    "removed by the broker": (Behind(4, 5, 20), Missing(4, 4, "removed")),
+    "removed up to the position": (Behind(5, 5, 5, END, END), None),
+    "the partition ends before the position": (Behind(21, 5, 20), Missing(21, 20, "ahead")),
 }
 
 
-@pytest.mark.parametrize(("need", "have", "missing"), COMPLETE.values(), ids=COMPLETE.keys())
-def test_the_log_is_complete_when_it_holds_every_offset_before_the_cutoff(
-    need: dict[int, int], have: dict[int, int], missing: dict[int, tuple[int, int]]
+@pytest.mark.parametrize(("behind", "missing"), COMPLETE.values(), ids=COMPLETE.keys())
+def test_a_position_is_complete_before_a_bound_where_no_record_behind_it_may_be_stamped_earlier(
+    behind: Behind, missing: Missing | None
 ) -> None:
-    assert incomplete_partitions(need, have) == missing
+    assert missing_before({0: behind, 1: Behind(0, 0, 0, END, END)}, NOON) == ({0: missing} if missing else {})
 
 
 def test_an_instant_without_a_zone_has_no_ingest_window() -> None:

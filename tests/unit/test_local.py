@@ -1,4 +1,4 @@
-"""What the local stack decides before and without any JVM: pid files, preflight, statements."""
+"""What the local stack decides before and without any JVM: pid files, preflight."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from click.testing import CliRunner
 from stitch.cli import main
 from stitch.local import jars, java, process, stack
 from stitch.local.errors import StackError
-from stitch.local.schema import layer_statements, statements
 from stitch.settings import load_settings
 from tests.conftest import stack_config
 
@@ -90,16 +89,6 @@ def test_half_fetched_jars_are_not_complete(tmp_path: Path, monkeypatch: pytest.
     (jars.KAFKA.folder / "some.jar").touch()
     with pytest.raises(StackError, match="make setup"):
         jars.class_path(jars.KAFKA)
-
-
-def test_a_semicolon_in_a_comment_ends_no_statement_and_quoted_dashes_are_no_comment() -> None:
-    cql = "-- a; b\nCREATE x; -- c;\nINSERT '--', 'it''s';"
-    assert statements(cql) == ["CREATE x", "INSERT '--', 'it''s'"]
-
-
-def test_the_schemas_are_filled_in_whole() -> None:
-    made = layer_statements("realtime", keyspace="k", ttl_seconds=60) + layer_statements("batch", keyspace="k")
-    assert all(text.startswith("CREATE") and "IF NOT EXISTS k" in text and "$" not in text for text in made)
 
 
 def test_a_mistake_in_the_settings_is_one_message_and_exit_status_2(tmp_path: Path) -> None:

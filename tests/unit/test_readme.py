@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.app import create_app
+from stitch.cli import schema
 from stitch.counters import Counter
 from stitch.local.repository import MIRROR
 from stitch.settings import Settings, load_settings
@@ -47,6 +48,10 @@ def test_every_job_and_make_target_stands_in_the_readme() -> None:
     targets = re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert [job for job in JOBS if job not in README] == []
     assert [name for name in targets if f"make {name}" not in README and name not in ("help", "setup")] == []
+
+
+def test_every_command_of_the_tables_stands_in_the_readme() -> None:
+    assert [name for name in schema.commands if f"stitch schema {name}" not in README] == []
 
 
 def test_a_bad_link_in_the_documentation_is_found() -> None:

@@ -249,7 +249,16 @@ MISTAKES = {
     f"{T}&start=0001-01-01T00:00:00%2B10:00&end=2024-01-02": [("start", "is not an ISO-8601 instant")],
     f"{T}&layer=speed": [("layer", "'speed' cannot be used; one of merged, batch, realtime")],
     f"{T}&keys=a,b,c": [("keys", "4 keys; at most 3")],
-    f"/v1/totals?counters=plays&key={'x' * 60001}": [("keys", "60001 bytes; at most 60000")],
+    f"/v1/totals?counters=plays&key={'x' * 1025}": [
+        ("keys", "1025 bytes; no event is counted under more than 1024 (events.max_text)")
+    ],
+    f"/v1/series?counters=plays&granularity=day&key={'ü' * 513}": [
+        ("key", "1026 bytes; no event is counted under more than 1024 (events.max_text)")
+    ],
+    f"/v1/keys?counter=plays&prefix={'x' * 1025}": [
+        ("prefix", "1025 bytes; no event is counted under more than 1024 (events.max_text)")
+    ],
+    f"/v1/top?counter=creator_plays&key=c1&after={'x' * 60001}": [("after", "is not the `next` of another page")],
     "/v1/series?counters=plays": [("key", "missing"), ("granularity", "missing; one of hour, day, week, month")],
     "/v1/series?counters=plays&key=t1&granularity=minute": [("granularity", "'minute' cannot be used; one of hour")],
     f"{S}&key=t2": [("key", "given more than once")],

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stitch.buckets import micros
 from stitch.cutoff import Published, next_run
-from stitch.runs import HalfLoaded, PlanError, Run, going_back, loaded, plan, restoring
+from stitch.runs import HalfLoaded, PlanError, Run, going_back, loaded, overwriting, plan, restoring
+from stitch.write_time import LATEST
 
 MIDNIGHT = datetime(2024, 5, 1, tzinfo=UTC)
 NIGHT = timedelta(days=1)
@@ -82,3 +84,55 @@ def test_a_restore_is_published_under_another_revision_when_its_rows_are_there_a
     assert done.cutoff == MIDNIGHT and done.write_time == back.target.write_time + 1
     again = plan(NAMES, {"plays": done, "likes": done}, NEXT.cutoff, held=True)
     assert again and again.target.write_time > done.write_time
+
+
+NOON = micros(MIDNIGHT) + 12 * 3600 * 10**6  # of the day behind the first cutoff
+STORED = {
+    "nothing": (None, 0),
+    "older than the run": (micros(MIDNIGHT) - 1, 0),
+    "as old as the run": (micros(MIDNIGHT), 1),
+    "by hand, at noon": (NOON, 12 * 3600 * 10**6 + 1),
+    "in ns, by a client that takes them for µs": (NOON * 1000, NOON * 1000 + 1 - micros(MIDNIGHT)),
+}
+
+
+@pytest.mark.parametrize(("stored", "revision"), STORED.values(), ids=STORED.keys())
+def test_a_run_is_given_a_revision_above_what_it_must_overwrite(stored: int | None, revision: int) -> None:
+    run = overwriting(Run(None, FIRST, ALL, "full"), stored, "totals")
+    assert run.target == Published(MIDNIGHT, revision) and run.target.write_time > (stored or 0)
+
+
+@pytest.mark.parametrize("stored", [NOON, NOON * 1000], ids=["by hand", "far in the future"])
+def test_after_a_run_that_overwrote_a_foreign_row_every_later_run_and_restore_overwrites_it_too(stored: int) -> None:
+    full = overwriting(Run(FIRST, next_run(MIDNIGHT, FIRST.write_time), ALL, "full"), stored, "totals").target
+    nights = [full]
+    for night in range(1, 4):
+        run = plan(NAMES, dict.fromkeys(NAMES, nights[-1]), MIDNIGHT + night * NIGHT, held=True)
+        assert run and run.kind == "incremental"
+        nights.append(run.target)
+    back = loaded(restoring(NAMES, dict.fromkeys(NAMES, nights[-1]), MIDNIGHT)).target
+    written = [stored, *(at.write_time for at in (*nights, back))]
+    assert written == sorted(set(written))
+
+
+def test_a_cutoff_written_by_a_clock_that_is_ahead_is_overwritten_by_the_next_publication() -> None:
+    """Versions before this one wrote cutoffs by the client's clock: the same cutoff again, under a revision, must win."""
+    again = plan(NAMES, BOTH, MIDNIGHT, held=True, full=True, stored=NOON)
+    back = restoring(NAMES, {"plays": NEXT, "likes": NEXT}, MIDNIGHT, stored=NEXT.write_time + NOON)
+    assert again and again.target.write_time == NOON + 1
+    assert back.target.write_time == NEXT.write_time + NOON + 1
+
+
+def test_a_row_that_nothing_can_overwrite_is_told_with_the_way_out() -> None:
+    with pytest.raises(
+        PlanError, match=r"a row of the table totals has the write timestamp 9223372036854775807 .* TRUNCATE"
+    ):
+        overwriting(Run(None, FIRST, ALL, "full"), LATEST, "totals")
+
+
+def test_a_restore_back_publishes_its_cutoffs_later_than_those_that_it_takes_back() -> None:
+    """Cutoffs are written with the run's write timestamp: one that goes back must exceed all that were published."""
+    known = {"plays": NEXT, "likes": Published(NEXT.cutoff, 7)}
+    back = restoring(NAMES, known, MIDNIGHT)
+    assert going_back(known, back.target) == ALL
+    assert loaded(back).target.write_time > back.target.write_time > max(at.write_time for at in known.values())

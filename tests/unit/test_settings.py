@@ -99,6 +99,18 @@ MISTAKES = {
         + PLAYS.replace('key = "track_id"', 'key = "track_id"\nmember = "label"'),
         "'track.label' lies within 'track'",
     ),
+    "a type for what is the event's own": ('[events]\ntypes = { type = "int" }\n' + PLAYS, "'type' is an event's own"),
+    "fields that differ by case only": (
+        PLAYS + "where = \"Track_ID = 't1'\"\n",
+        "'Track_ID' and 'track_id' differ by case only",
+    ),
+    "an own field in another case": (PLAYS + "where = \"TYPE = 'play'\"\n", "'TYPE' and 'type' differ by case only"),
+    "a path that is none": ('[events]\npaths = { track_id = "a..b" }\n' + PLAYS, "events.paths.track_id:"),
+    "a weight beyond what an event may add": (PLAYS.replace("1", "2000000000000"), "is beyond ±events.max_amount"),
+    "an identity of nothing": ("[events]\nidentity = []\n" + PLAYS, "events.identity:"),
+    "an unknown unit": ('[events]\nepoch = "minutes"\n' + PLAYS, "events.epoch:"),
+    "a duration of ages": ('[events]\nmax_past = "99999999999999d"\n' + PLAYS, "is longer than 10,000 years"),
+    "a condition of chance": (PLAYS + 'where = "rand() < 0.1"\n', "where: rand answers otherwise on each replay"),
     "a keyspace that is no identifier": ('[batch]\nkeyspace = "x; DROP"\n' + PLAYS, "batch.keyspace:"),
     "not TOML": ("[", "is not valid TOML"),
 }
@@ -220,3 +232,60 @@ def test_fields_hold_every_field_a_counter_reads_with_its_path_and_type(tmp_path
         "duration_s": ("duration_s", "int"),
         "track_id": ("track_id", "string"),
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "mistake"),
+    [
+        ("{ datacenter1 = 3 }", "realtime.replication.class: Field required"),
+        ('{ class = "LocalStrategy" }', "realtime.replication.class: Input should be 'NetworkTopologyStrategy' or"),
+        (
+            '{ class = "NetworkTopologyStrategy", datacenter1 = 0 }',
+            "realtime.replication.datacenter1: Input should be greater than or equal to 1",
+        ),
+        (
+            '{ class = "NetworkTopologyStrategy", datacenter1 = "3/1" }',
+            "realtime.replication.datacenter1: Input should be a valid integer",
+        ),
+        ('{ class = "NetworkTopologyStrategy" }', "realtime.replication: NetworkTopologyStrategy takes a number of"),
+        (
+            '{ class = "NetworkTopologyStrategy", replication_factor = 3 }',
+            "realtime.replication: NetworkTopologyStrategy takes a number of replicas for each datacenter",
+        ),
+        (
+            '{ class = "SimpleStrategy", datacenter1 = 3 }',
+            "realtime.replication: SimpleStrategy takes replication_factor",
+        ),
+        (
+            '{ class = "NetworkTopologyStrategy", elsewhere = 3 }',
+            "realtime: replication: no replicas in 'datacenter1', the datacenter that is written and read",
+        ),
+    ],
+)
+def test_a_replication_that_cannot_be_is_one_line(tmp_path: Path, said: str, mistake: str) -> None:
+    with pytest.raises(SettingsError) as told:
+        load_settings(write(tmp_path, f"[realtime]\nreplication = {said}\n" + PLAYS))
+    lines = str(told.value).splitlines()
+    assert len(lines) == 2 and lines[1].startswith(f"  {mistake}")
+
+
+def test_a_replication_may_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STITCH_BATCH__REPLICATION", '{"class": "SimpleStrategy", "replication_factor": 2}')
+    replication = load_settings(write(tmp_path, PLAYS)).batch.replication
+    assert replication and replication.factors == {"replication_factor": 2}
+
+
+def test_fields_may_be_named_like_columns_and_lie_at_paths_that_differ_by_case(tmp_path: Path) -> None:
+    text = (
+        '[events]\noccurred_at = "timestamp"\nidentity = ["order_id", "type"]\n'
+        'types = { timestamp = "int" }\npaths = { a = "Track", b = "track" }\n'
+    )
+    settings = load_settings(write(tmp_path, text + PLAYS.replace("track_id", "ingest_window")))
+    assert sorted(settings.fields) == ["a", "b", "ingest_window", "order_id", "timestamp"]
+
+
+def test_the_decoder_has_another_name_as_soon_as_anything_is_decoded_otherwise(tmp_path: Path) -> None:
+    changes = ["", 'identity = ["type"]', 'epoch = "ms"', 'max_past = "1d"', 'max_future = "2d"', "max_text = 9",
+               'types = { x = "int" }', 'paths = { track_id = "t" }', 'event_id = "id"']  # fmt: skip
+    names = {load_settings(write(tmp_path, f"[events]\n{change}\n" + PLAYS)).decoder for change in changes}
+    assert len(names) == len(changes)

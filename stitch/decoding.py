@@ -1,0 +1,191 @@
+"""A record decoded into an event, or into the reason why it is none: one definition for every job and every replay.
+
+Whether a record is an event depends on the record alone: its bytes, its broker timestamp and that timestamp's type. It
+is rejected only for what all counters need: strict JSON (RFC 8259, one object), identity, type and instant. Anything
+else that is wrong costs the one field, which is then absent, and is noted.
+
+Ids, keys and members are texts: a string as it reads, a number or a boolean exactly as it was written. So a payload
+is not decoded into numbers but into the bytes of each value (msgspec's Raw), which its field's type then reads.
+Nothing but the standard library and msgspec is needed, for this runs in Spark's workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from stitch.fields import LEAST, MOST, READERS, SHOWN, Field, Wrong, as_string, as_text
+from stitch.instants import NUMBER, hint, instant_of_number, instant_of_text
+from stitch.leaves import raw_leaves, typed_leaves
+from stitch.payloads import DEEPEST, SHALLOW, misread, too_deep
+
+VERSION = 2  # raise it with every change of what a record is decoded into: logs of another are decoded again
+OWN = ("event_id", "type", "occurred_at")
+CREATE_TIME, NO_TIME = 0, -1  # Kafka's types of timestamps; LogAppendTime is 1
+_BOM = b"\xef\xbb\xbf"
+_new = tuple.__new__  # a named tuple in half the time
+
+
+class Rules(NamedTuple):
+    """What the settings say about events, as plain data for workers."""
+
+    event_id: str
+    type: str
+    occurred_at: str
+    identity: tuple[str, ...]
+    epoch: str
+    max_past: int  # µs
+    max_future: int  # µs
+    fields: tuple[Field, ...]
+
+
+class Decoded(NamedTuple):
+    """An event, or why it is none: then all but `reject_reason` is empty."""
+
+    event_id: str | None
+    type: str | None
+    occurred_at: int | None  # µs since 1970
+    fields: Sequence[Any]
+    notes: list[str] | None  # what was wrong with fields that are absent therefore
+    reject_reason: str | None
+
+
+class Rejected(Exception):
+    """A record is no event; the message says why."""
+
+
+class Decoder:
+    """Decodes records by the rules. Made once for many."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        paths = (rules.event_id, rules.type, rules.occurred_at, *(field.path for field in rules.fields))
+        self._raw = raw_leaves(paths)
+        self._readers = tuple((field, READERS[field.kind]) for field in rules.fields)
+        self._nothing = (None,) * len(rules.fields)
+        places = {field.name: at for at, field in enumerate(rules.fields)}
+        self._identity = tuple(places[name] for name in rules.identity if name not in OWN)
+        # A path that two fields read each in its own way has no one type; identity by fields is judged one by one.
+        plain = len(set(paths)) == len(paths) and not self._identity
+        self._typed = typed_leaves(_types(rules)) if plain else None
+
+    def decode(self, value: bytes | None, appended: int | None, timestamp_type: int | None = None) -> Decoded:
+        """`appended`: the broker timestamp in µs; its type as Kafka says it, None where nobody did."""
+        try:
+            return self._usual(value, appended, timestamp_type) or self._event(value, appended, timestamp_type)
+        except Rejected as reason:
+            return Decoded(None, None, None, self._nothing, None, str(reason))
+
+    def _usual(self, value: bytes | None, appended: int | None, timestamp_type: int | None) -> Decoded | None:
+        """An event of which everything is as it nearly always is; else None, and `_event` says what it is.
+
+        It decides nothing: what it returns is what `_event` would, several times faster.
+        """
+        if self._typed is None or value is None or appended is None or timestamp_type in (CREATE_TIME, NO_TIME):
+            return None
+        try:
+            if not value.isascii():
+                value.decode()
+            if len(value) > SHALLOW and too_deep(value):
+                return None
+            event_id, kind, instant, *values = self._typed(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        if not event_id or not kind or not instant or event_id.isspace() or kind.isspace():
+            return None
+        at = instant_of_text(instant, self.rules.epoch)
+        if at is None or not appended - self.rules.max_past <= at <= appended + self.rules.max_future:
+            return None
+        return _new(Decoded, (event_id, kind, at, values, None, None))
+
+    def _event(self, value: bytes | None, appended: int | None, timestamp_type: int | None) -> Decoded:
+        if appended is None or timestamp_type == NO_TIME:
+            raise Rejected("no ingest time")
+        if timestamp_type == CREATE_TIME:
+            raise Rejected("stamped by its producer (CreateTime), not by the broker")
+        if value is None:
+            raise Rejected("no value (a tombstone)")
+        event_id, kind, instant, *values = self._parsed(value)
+        read: list[Any] = []
+        notes: list[str] = []
+        for (field, reader), raw in zip(self._readers, values, strict=True):
+            try:
+                read.append(reader(raw, field))
+            except Wrong as wrong:
+                read.append(None)
+                notes.append(f"{field.path} {wrong}")
+        for at in self._identity:
+            if read[at] is None or (isinstance(read[at], str) and not read[at].strip()):
+                raise Rejected(f"{self.rules.fields[at].path} is missing")
+        return Decoded(
+            _own_text(event_id, self.rules.event_id, "event_id" in self.rules.identity),
+            _own_text(kind, self.rules.type, True),
+            self._instant(instant, appended),
+            read,
+            notes or None,
+            None,
+        )
+
+    def _parsed(self, value: bytes) -> list[bytes]:
+        if value.startswith(_BOM):
+            value = value[len(_BOM) :]
+        try:
+            value.decode()  # the parser does not look at the texts that it skips
+            if too_deep(value):
+                raise Rejected(f"nested deeper than {DEEPEST} levels")
+            return self._raw(value)
+        except msgspec.ValidationError:
+            raise Rejected("not a JSON object") from None
+        except (UnicodeDecodeError, msgspec.DecodeError) as error:
+            raise Rejected(misread(value, str(error)) if value.strip() else "not a JSON object") from None
+        except RecursionError:
+            raise Rejected(f"nested deeper than {DEEPEST} levels") from None
+
+    def _instant(self, raw: bytes, appended: int) -> int:
+        path, epoch = self.rules.occurred_at, self.rules.epoch
+        said = as_string(raw) if raw.startswith(b'"') else raw.decode()
+        if not said.strip() or raw == b"null":
+            raise Rejected(f"{path} is missing")
+        if raw.startswith(b'"'):
+            at = instant_of_text(said, epoch)
+        else:
+            at = instant_of_number(said, epoch) if NUMBER.fullmatch(said) else None
+        if at is None:
+            raise Rejected(f"{path} is not an instant: {said[:SHOWN]}{hint(said)}")
+        if at > appended + self.rules.max_future:
+            raise Rejected(f"{path} is too far in the future: {said}")
+        if at < appended - self.rules.max_past:
+            raise Rejected(f"{path} is too far in the past: {said}")
+        return at
+
+
+def _types(rules: Rules) -> dict[str, Any]:
+    """The type that the value of each path nearly always has."""
+    types: dict[str, Any] = {rules.event_id: str | None, rules.type: str | None, rules.occurred_at: str | None}
+    for field in rules.fields:
+        if field.kind == "string":  # no character takes more than four bytes
+            longest = msgspec.Meta(max_length=(field.most or 4) // 4)
+            types[field.path] = (Annotated[str, longest] if field.most else str) | None
+        elif field.kind == "int":
+            least, most = (-field.most, field.most) if field.most else (LEAST, MOST)
+            types[field.path] = Annotated[int, msgspec.Meta(ge=least, le=most)] | None
+        else:
+            types[field.path] = {"double": float, "boolean": bool}[field.kind] | None
+    return types
+
+
+def _own_text(raw: bytes, path: str, needed: bool) -> str | None:
+    """Identity and type: what is blank or empty is missing."""
+    try:
+        text = as_text(raw)
+    except Wrong as wrong:
+        if needed and raw[1:-1].strip():
+            raise Rejected(f"{path} {wrong}") from None
+        text = None
+    if text is not None and text.strip():
+        return text
+    if needed:
+        raise Rejected(f"{path} is missing")
+    return None

@@ -1,0 +1,236 @@
+"""Every table of Cassandra in one literal: what it answers, its columns and key, and how a row of it comes to be.
+
+The CQL of `stitch schema show` and conf/schema, what `stitch schema apply` makes and compares, what jobs look for when
+they start, and the keys by which rows are erased are taken from here, so that none of them can say something else.
+
+To add a column: a line in its table, and a line in CHANGES that adds it to tables that exist. A test then names the
+command that writes conf/schema.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Literal, NamedTuple
+
+LayerName = Literal["realtime", "batch"]
+
+KEY_SHARDS = 16  # of the table `keys`; another number would hide the keys that are there already
+
+
+class Column(NamedTuple):
+    name: str
+    type: str
+    word: str
+
+
+class Table(NamedTuple):
+    """
+    question:    what a read of it answers
+    row:         what one row holds, and how rows add up
+    write_time:  the Cassandra write timestamp of a row, by which the better-informed writer wins
+    expires:     whether rows go after realtime.retention, and are compacted by the time they were written
+    """
+
+    name: str
+    question: str
+    row: str
+    write_time: str
+    columns: tuple[Column, ...]
+    partition_key: tuple[str, ...]
+    clustering: tuple[str, ...] = ()
+    expires: bool = False
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The columns that name a row: partition key, then clustering."""
+        return (*self.partition_key, *self.clustering)
+
+
+class Change(NamedTuple):
+    """What a keyspace that is there already needs to come to the tables below, once; kept in `schema_changes`.
+
+    name:   its day and what it does: `2026-11-25 tables carry their question as comment`
+    alter:  statements with `{keyspace}`; each must change nothing where it ran before, or where the table is new
+            (that a column is there already is no failure)
+    """
+
+    name: str
+    layer: LayerName
+    alter: tuple[str, ...]
+
+
+_OF_INCREMENTS = "the start of the ingest window (µs) + the movement behind the count (stitch/write_time.py)"
+_OF_TOTALS = "the cutoff (µs) + the revision of the run"
+
+TABLES: dict[LayerName, tuple[Table, ...]] = {
+    "realtime": (
+        Table(
+            "increments",
+            "How much did the key gain, per bucket, in the ingest windows since the cutoff?",
+            "the whole contribution of one ingest window, never a delta; a bucket is the sum of its windows",
+            _OF_INCREMENTS,
+            (
+                Column("counter", "text", "its name in the settings"),
+                Column("key", "text", "what is counted"),
+                Column("ingest_date", "date", "of the ingest window (UTC): expiry follows the order of writing"),
+                Column("ingest_window", "timestamp", "its start"),
+                Column("bucket", "timestamp", "its start, at the counter's resolution"),
+                Column("count", "bigint", "of the ingest window so far"),
+            ),
+            partition_key=("counter", "key", "ingest_date"),
+            clustering=("ingest_window", "bucket"),
+            expires=True,
+        ),
+        Table(
+            "member_increments",
+            "The same, by member: which of the creator's tracks were played?",
+            "as in increments, for one member of the key",
+            _OF_INCREMENTS,
+            (
+                Column("counter", "text", "its name in the settings"),
+                Column("key", "text", "what is counted"),
+                Column("ingest_date", "date", "of the ingest window (UTC)"),
+                Column("ingest_window", "timestamp", "its start"),
+                Column("bucket", "timestamp", "its start, at the counter's resolution"),
+                Column("member", "text", "a part of the key's count"),
+                Column("count", "bigint", "of the ingest window so far"),
+            ),
+            partition_key=("counter", "key", "ingest_date"),
+            clustering=("ingest_window", "bucket", "member"),
+            expires=True,
+        ),
+        Table(
+            "progress",
+            "How far has the streaming job come?",
+            "every record below the offsets is in the increments, or in totals",
+            "the clock of the streaming job",
+            (
+                Column("job", "text", "streaming_counts"),
+                Column("realtime_through", "timestamp", "freshness, for people"),
+                Column("offsets", "map<int, bigint>", "partition → the first offset not counted yet: proof, for jobs"),
+            ),
+            partition_key=("job",),
+        ),
+    ),
+    "batch": (
+        Table(
+            "totals",
+            "How much did the key count in a bucket?",
+            "a count with its own cutoff: every event appended before the cutoff, and none after",
+            _OF_TOTALS,
+            (
+                Column("counter", "text", "its name in the settings"),
+                Column("key", "text", "what is counted"),
+                Column("granularity", "text", "minute, quarter_hour, hour, day, month or all"),
+                Column("bucket", "timestamp", "its start (UTC); that of 'all' is 1970-01-01"),
+                Column("count", "bigint", "up to the cutoff"),
+                Column("cutoff", "timestamp", "of the last run that touched the row"),
+            ),
+            partition_key=("counter", "key", "granularity"),
+            clustering=("bucket",),
+        ),
+        Table(
+            "member_totals",
+            "Which members made up the key's count in a bucket?",
+            "as in totals, for one member of the key",
+            _OF_TOTALS,
+            (
+                Column("counter", "text", "its name in the settings"),
+                Column("key", "text", "what is counted"),
+                Column("granularity", "text", "as in totals"),
+                Column("bucket", "timestamp", "its start (UTC)"),
+                Column("member", "text", "a part of the key's count"),
+                Column("count", "bigint", "up to the cutoff"),
+                Column("cutoff", "timestamp", "of the last run that touched the row"),
+            ),
+            partition_key=("counter", "key", "granularity", "bucket"),
+            clustering=("member",),
+        ),
+        Table(
+            "cutoffs",
+            "Up to where has the batch published this counter?",
+            "a counter, so that a new one can be backfilled alone",
+            _OF_TOTALS,
+            (
+                Column("counter", "text", "its name in the settings"),
+                Column("cutoff", "timestamp", "totals hold what was appended before"),
+                Column("revision", "bigint", "of runs with one cutoff, the later has the larger"),
+            ),
+            partition_key=("counter",),
+        ),
+        Table(
+            "corrections",
+            "Why did the count of a day change when the batch came to it?",
+            "a run that changed the day",
+            _OF_TOTALS,
+            (
+                Column("counter", "text", "its name in the settings"),
+                Column("day", "date", "of the events (UTC)"),
+                Column("cutoff", "timestamp", "of the run"),
+                Column("revision", "bigint", "of the run"),
+                Column(
+                    "before", "bigint", "what readers saw: previous totals and the increments that the run replaced"
+                ),
+                Column("after", "bigint", "what the log gives"),
+            ),
+            partition_key=("counter",),
+            clustering=("day", "cutoff", "revision"),
+        ),
+        Table(
+            "keys",
+            "Which keys does the counter have?",
+            "a key, in shards, so that no partition holds all; a shard is in order, so a prefix is a slice",
+            _OF_TOTALS,
+            (
+                Column("counter", "text", "its name in the settings"),
+                Column("shard", "int", f"a hash of the key, 0 to {KEY_SHARDS - 1}"),
+                Column("key", "text", "what is counted"),
+            ),
+            partition_key=("counter", "shard"),
+            clustering=("key",),
+        ),
+    ),
+}
+
+SCHEMA_CHANGES = Table(
+    "schema_changes",
+    "Which changes of the tables were made in this keyspace, and when?",
+    "a change of stitch/tables.py",
+    "the clock of whoever made it",
+    (
+        Column("change", "text", "its day and what it does"),
+        Column("made_at", "timestamp", "when `stitch schema apply` had made it"),
+    ),
+    partition_key=("change",),
+)
+
+
+def quoted(text: str) -> str:
+    """A text as CQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+CHANGES: tuple[Change, ...] = tuple(
+    Change(
+        "2026-11-25 tables carry their question as comment",
+        layer,
+        tuple(f"ALTER TABLE {{keyspace}}.{table.name} WITH comment = {quoted(table.question)}" for table in tables),
+    )
+    for layer, tables in TABLES.items()
+)
+
+
+def table(name: str) -> Table:
+    """The table of that name, of either layer; KeyError where there is none."""
+    return {table.name: table for tables in TABLES.values() for table in tables}[name]
+
+
+def lacking(layer: LayerName, found: Mapping[str, Collection[str]]) -> list[str]:
+    """The tables (`keys`) and columns (`totals.cutoff`) of the layer that are not in `found`, table → columns."""
+    names = []
+    for table in TABLES[layer]:
+        if table.name not in found:
+            names.append(table.name)
+        else:
+            names += [f"{table.name}.{c.name}" for c in table.columns if c.name not in found[table.name]]
+    return sorted(names)
