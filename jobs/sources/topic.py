@@ -113,12 +113,11 @@ def read_topic(
     first = json.dumps({kafka.topic: at}) if at else "earliest"
     return (
         spark.readStream.format("kafka")
-        .options(**connections.jvm(kafka))
+        .options(**FETCH | connections.jvm(kafka))  # what [kafka.jvm] says wins
         .option("subscribe", kafka.topic)
         .option("startingOffsets", first)
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
         .option("maxOffsetsPerTrigger", streaming.max_offsets_per_trigger)
-        .options(**FETCH)
         .load()
         .select("partition", "offset", "timestamp", F.col("timestampType").alias("timestamp_type"), "key", "value")
     )
