@@ -113,7 +113,7 @@ def read_topic(
     first = json.dumps({kafka.topic: at}) if at else "earliest"
     return (
         spark.readStream.format("kafka")
-        .options(**FETCH | connections.jvm(kafka))
+        .options(**FETCH | connections.jvm(kafka))  # what [kafka.jvm] says wins
         .option("subscribe", kafka.topic)
         .option("startingOffsets", first)
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
