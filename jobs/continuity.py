@@ -14,6 +14,7 @@ from stitch.cutoff import removed_offsets
 from stitch.settings import Settings
 
 Edges = Mapping[int, tuple[int, int]]
+STATE = 2  # raise it with every change of what the aggregation keeps: Spark cannot go on with the state of another
 
 
 def check_offsets(job: str, settings: Settings, following: Mapping[int, int], edges: Edges, accept_loss: bool) -> None:
@@ -50,6 +51,8 @@ def noted(settings: Settings, topic_id: str) -> dict[str, Any]:
     """What the streaming job counts, as its checkpoint notes it."""
     return {
         "topic_id": topic_id,
+        "state": STATE,
+        "decoder": settings.decoder,
         "ingest_window_seconds": int(settings.streaming.ingest_window.total_seconds()),
         "deduplicate": settings.streaming.deduplicate,
         "counters": {counter.name: counter.model_dump(mode="json") for counter in settings.counters},
@@ -71,6 +74,10 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
         raise JobError(
             f"streaming.deduplicate changed since {name} began, and its state with it: start with --from-cutoff"
         )
+    if before.get("state", 1) != now["state"]:
+        raise JobError(
+            f"{name} keeps the state of another version of Stitch, which this one cannot read: start once with --from-cutoff"
+        )
     new = sorted(set(now["counters"]) - set(before["counters"]))
     if new:
         raise JobError(
@@ -79,7 +86,12 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
             f"once), after `batch_totals --full --counter {new[0]}` has counted the history"
         )
     changed = sorted(name for name, said in now["counters"].items() if before["counters"][name] != said)
-    return [
+    decoded = before.get("decoder", now["decoder"]) == now["decoder"]
+    notices = [] if decoded else [
+        "the settings of [events] changed: records of the running ingest windows that were read before were decoded by the "
+        "earlier ones until `restore_counts --apply` or the batch"
+    ]  # fmt: skip
+    return notices + [
         f"counter {name}: its definition changed; windows that are over keep what they have until `restore_counts --apply`, "
         f"totals until `batch_totals --full --counter {name}`"
         for name in changed

@@ -1,0 +1,53 @@
+"""May the streaming job go on from its checkpoint? What it noted at its last start beside what it would count now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from jobs.continuity import check_note, noted
+from jobs.errors import JobError
+from stitch.settings import Settings, load_settings
+
+SETTINGS = load_settings("conf/stitch.toml")
+
+
+def note(**changes: Any) -> dict[str, Any]:
+    return {**noted(SETTINGS, "topic-1"), **changes}
+
+
+def without_plays() -> dict[str, Any]:
+    return {name: said for name, said in note()["counters"].items() if name != "plays"}
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (note(topic_id="topic-0"), "deleted and recreated"),
+        (note(ingest_window_seconds=60), "increments of both lengths would overlap"),
+        (note(deduplicate=True), "streaming.deduplicate changed"),
+        (note(state=1), "keeps the state of another version of Stitch"),
+        ({name: said for name, said in note().items() if name != "state"}, "keeps the state of another version"),
+        (note(counters=without_plays()), "counters that are new since .*: plays"),
+    ],
+)
+def test_what_would_not_be_exact_is_refused_with_the_way_out(before: dict[str, Any], why: str) -> None:
+    with pytest.raises(JobError, match=why) as refused:
+        check_note(SETTINGS, before, note())
+    assert "--from-cutoff" in str(refused.value)
+
+
+def test_the_same_again_goes_on_without_a_word() -> None:
+    assert check_note(SETTINGS, note(), note()) == []
+
+
+def test_other_settings_of_events_or_of_a_counter_are_said() -> None:
+    before = Settings.model_validate(
+        {**SETTINGS.model_dump(mode="python"), "events": {**SETTINGS.events.model_dump(), "max_text": 9}}
+    )
+    (said,) = check_note(SETTINGS, noted(before, "topic-1"), note())
+    assert said.startswith("the settings of [events] changed")
+    counters = {**note()["counters"], "plays": {"weights": {"play": 2}}}
+    (said,) = check_note(SETTINGS, note(counters=counters), note())
+    assert said.startswith("counter plays: its definition changed")
