@@ -84,7 +84,7 @@ check: setup ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 .PHONY: format
-format: setup ## let ruff format and mend
+format: setup ## let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

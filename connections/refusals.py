@@ -1,6 +1,6 @@
 """Why Cassandra could not be connected to, told by what a person can do about it.
 
-The driver says what each host answered; here that becomes one message that names the setting. What a later try may mend
+The driver says what each host answered; here that becomes one message that names the setting. What a later try may fix
 (no answer) is told apart from what needs a person (a password, a certificate, a name).
 """
 

@@ -2,7 +2,7 @@
 
     stitch submit archive_events [--config conf/stitch.toml] [--available-now] [--accept-data-loss]
 
---accept-data-loss  go on behind records that the broker removed before they were archived, or with a topic that was
+--accept-data-loss  go on after records that the broker removed before they were archived, or with a topic that was
                     recreated; what is lost is noted beside the log, and the batch names the hours
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
@@ -123,7 +123,7 @@ def archive_topic(settings: Settings, available_now: bool, stop: Stop, accept_da
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
 @click.option("--available-now", is_flag=True, help="stop at the end of the topic")
-@click.option("--accept-data-loss", is_flag=True, help="go on behind records that the broker removed")
+@click.option("--accept-data-loss", is_flag=True, help="go on after records that the broker removed")
 def main(config: str | None, available_now: bool, accept_data_loss: bool) -> None:
     """Topic → event log."""
     archive_topic(load_settings(config), available_now, Stop.on_signals(), accept_data_loss)

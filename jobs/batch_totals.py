@@ -9,7 +9,7 @@
 --counter  with --full: only this counter (default cutoff: the published one), the others stay as they are
 --exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in history
 --accept   publish even where readers will see counts change by more than batch.max_difference
---restore  bring back the totals of a kept snapshot, by the name of its folder
+--restore  restore the totals of a kept snapshot, by the name of its folder
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def check_ask(settings: Settings, ask: Ask) -> None:
     if ask.counter and ask.counter not in names:
         raise BadOption(f"--counter {ask.counter!r}: the settings have no such counter; there are {', '.join(names)}")
     if ask.restore and (ask.full or ask.cutoff or ask.exclude):
-        raise BadOption("--restore: brings back what is kept; it takes no --full, --cutoff or --exclude")
+        raise BadOption("--restore: restores a kept snapshot; it takes no --full, --cutoff or --exclude")
 
 
 def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) -> Run | None:
@@ -135,7 +135,7 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
 
 def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, seconds: float) -> None:
     """One line for whoever reads the log of the night."""
-    anew = f" recounted={','.join(sorted(planned.recount))}" if planned.recount and planned.kind != "full" else ""
+    recounted = f" recounted={','.join(sorted(planned.recount))}" if planned.recount and planned.kind != "full" else ""
     figures = {
         **facts,
         "rows_written": written,
@@ -143,17 +143,17 @@ def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, se
         "seconds": round(seconds, 1),
     }
     said = " ".join(f"{name}={value}" for name, value in figures.items())
-    print(f"{JOB} published cutoff={planned.target.cutoff:%FT%TZ} run={planned.kind}{anew} {said}", flush=True)
+    print(f"{JOB} published cutoff={planned.target.cutoff:%FT%TZ} run={planned.kind}{recounted} {said}", flush=True)
 
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
 @click.option("--cutoff", callback=parse_instant, default=None, help="count every event appended before this instant")
-@click.option("--full", is_flag=True, help="count the whole log anew")
+@click.option("--full", is_flag=True, help="recount the whole log")
 @click.option("--counter", default=None, help="with --full: only this counter")
 @click.option("--exclude", default=None, help="a file of events not to count, kept from now on")
 @click.option("--accept", is_flag=True, help="publish even a large difference")
-@click.option("--restore", default=None, help="bring back the totals of a kept snapshot")
+@click.option("--restore", default=None, help="restore the totals of a kept snapshot")
 def main(config: str | None, **asked: str | bool | datetime | None) -> None:
     """Event log → totals."""
     total_log(load_settings(config), Ask(**asked), datetime.now(UTC))  # type: ignore[arg-type]

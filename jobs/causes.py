@@ -69,7 +69,7 @@ def cause_of(error: BaseException) -> str:
     return f"{name}: {said}"[:MOST_CHARACTERS] if said else name
 
 
-def for_good(error: BaseException) -> bool:
+def is_permanent(error: BaseException) -> bool:
     """Whether trying again would end the same way."""
     texts = list(_texts(error))
     names = {type(each).__name__ for each in _chain(error)} | {name for text in texts for name, _ in _named(text)}
@@ -78,7 +78,7 @@ def for_good(error: BaseException) -> bool:
 
 def may_pass(error: BaseException) -> bool:
     """Whether the same command later may be enough: a server was away, and nothing is wrong with what it was asked."""
-    return not for_good(error) and any(sign in text for text in _texts(error) for sign in PASSING)
+    return not is_permanent(error) and any(sign in text for text in _texts(error) for sign in PASSING)
 
 
 def _innermost(error: BaseException) -> tuple[str, str]:

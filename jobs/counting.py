@@ -39,21 +39,21 @@ class Counted:
 def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: DataFrame) -> Counted:
     """The totals at the run's cutoff (snapshots.SCHEMA). `stored`: the totals of the recounted counters as the batch layer
     has them; of these and of the previous snapshot's, rows that the log does not give become 0."""
-    anew = [counter for counter in settings.counters if counter.name in run.recount]
+    again = [counter for counter in settings.counters if counter.name in run.recount]
     onward = [counter for counter in settings.counters if counter.name not in run.recount]
     previous = read_snapshot(spark, settings.log.snapshots, run.base)
-    is_anew = F.col("counter").isin(sorted(run.recount))
+    recounted = F.col("counter").isin(sorted(run.recount))
     parts: list[Counted] = []
     rows = []
     if onward and run.base:
         parts.append(count_windows(spark, settings, onward, run.base.cutoff, run.target.cutoff))
-        rows.append(added(previous.where(~is_anew), parts[-1].rows))
-    if anew:
-        parts.append(count_windows(spark, settings, anew, None, run.target.cutoff))
-        before = previous.where(is_anew).select(*ROW).unionByName(stored.select(*ROW))
+        rows.append(added(previous.where(~recounted), parts[-1].rows))
+    if again:
+        parts.append(count_windows(spark, settings, again, None, run.target.cutoff))
+        before = previous.where(recounted).select(*ROW).unionByName(stored.select(*ROW))
         rows.append(replaced(before, parts[-1].rows))
     whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
-    return Counted(whole, parts[-1].facts)  # the figures of what was counted anew, where anything was
+    return Counted(whole, parts[-1].facts)  # the figures of what was recounted, where anything was
 
 
 def count_windows(
@@ -87,14 +87,14 @@ def count_windows(
 
 
 def read_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
-    """The log decoded (DECODED): as the archive did where the decoder is the same, else anew from the payloads."""
+    """The log decoded (DECODED): as the archive did where the decoder is the same, else again from the payloads."""
     decoder = settings.decoder
     records = read_log(spark, settings.log, since, until, decoder)
-    anew = decode(records, settings, ["partition", "offset", "timestamp"])
+    again = decode(records, settings, ["partition", "offset", "timestamp"])
     if settings.log.origin != "archive":
-        return anew
+        return again
     known = read_decoded(spark, settings.log, since, until, decoder, fields_type(settings.rules)).select(*DECODED)
-    return known.unionByName(anew)
+    return known.unionByName(again)
 
 
 def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:

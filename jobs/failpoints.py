@@ -1,7 +1,7 @@
 """Places where a test makes a job die on purpose: STITCH_FAILPOINT names the one that is armed, as in `half_loaded`.
 
 `NAME:kill` ends the process by SIGKILL in place of an error: nothing is caught, nothing is cleaned up. `fail_once` is for
-what Spark mends by itself: a task that fails in the middle of its rows and is tried again.
+what Spark repairs by itself: a task that fails in the middle of its rows and is tried again.
 """
 
 from __future__ import annotations

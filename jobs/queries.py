@@ -19,7 +19,7 @@ from typing import Any
 from pyspark.errors.exceptions.captured import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.causes import cause_of, for_good
+from jobs.causes import cause_of, is_permanent
 from jobs.errors import JobError, NotYet, Unreachable
 
 POLL_S = 0.2
@@ -30,11 +30,11 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class QueryFailed(JobError):
-    """A streaming query ended by itself; `for_good`: trying again would end the same way."""
+    """A streaming query ended by itself; `permanent`: trying again would end the same way."""
 
-    def __init__(self, message: str, for_good: bool) -> None:
+    def __init__(self, message: str, permanent: bool) -> None:
         super().__init__(message)
-        self.for_good = for_good
+        self.permanent = permanent
 
 
 @dataclass
@@ -69,7 +69,7 @@ def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report
     """Start the query and start it again when it fails. Raises QueryFailed where that does not help, NotYet where it
     has not helped for `retry_for`.
 
-    `start` may raise Unreachable: the first time for good, later as one more failure.
+    `start` may raise Unreachable: the first time that ends it, later it is one more failure.
     """
     progressed = time.monotonic()
     failures = 0
@@ -89,7 +89,7 @@ def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report
             return
         except (QueryFailed, Unreachable) as error:
             gone = time.monotonic() - progressed
-            if not started or (isinstance(error, QueryFailed) and error.for_good):
+            if not started or (isinstance(error, QueryFailed) and error.permanent):
                 raise
             if gone > retry_for.total_seconds():
                 raise NotYet(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is "
@@ -112,7 +112,7 @@ def watch(query: StreamingQuery, stop: Stop, report: Report) -> None:
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
-        raise QueryFailed(f"{query.name} stopped: {cause_of(error)}", for_good(error)) from None
+        raise QueryFailed(f"{query.name} stopped: {cause_of(error)}", is_permanent(error)) from None
 
 
 def _report_new(query: StreamingQuery, reported: str, report: Report) -> str:

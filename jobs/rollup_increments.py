@@ -41,7 +41,7 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
     if base and not folder(settings.log.snapshots, base).is_dir():
         raise JobError(
             f"the snapshot {folder(settings.log.snapshots, base)} of the published totals is gone, and there is no log to "
-            "count anew: bring it back from a copy"
+            "count again: restore it from a copy"
         )
     if base and base.cutoff < now - settings.realtime.retention:
         raise JobError(

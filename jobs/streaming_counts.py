@@ -4,8 +4,8 @@
 
 --config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --available-now     stop at the end of the topic (else run until SIGTERM, which lets the running micro-batch end)
---from-cutoff       set the checkpoint aside and read again from the published cutoff: what is read twice counts once
---accept-data-loss  go on behind records that the broker removed before they were read
+--from-cutoff       move the checkpoint away and read again from the published cutoff: what is read twice counts once
+--accept-data-loss  go on after records that the broker removed before they were read
 
 foreachBatch is at-least-once; the rows it writes are absolute per ingest window and carry a write timestamp that grows
 with what is behind them, so a batch that is replayed changes nothing.
@@ -102,7 +102,7 @@ def count_topic(
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
         starting = published_offsets(settings) if from_cutoff else None
         if from_cutoff and checkpoint.exists():
-            print(f"{JOB} set the checkpoint aside: {checkpoint.set_aside(datetime.now(UTC))}", flush=True)
+            print(f"{JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
 
         trigger: dict[str, Any] = (
             {"availableNow": True} if available_now
@@ -149,8 +149,8 @@ def check_continuity(
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
 @click.option("--available-now", is_flag=True, help="stop at the end of the topic")
-@click.option("--from-cutoff", is_flag=True, help="start afresh at the published cutoff")
-@click.option("--accept-data-loss", is_flag=True, help="go on behind records that the broker removed")
+@click.option("--from-cutoff", is_flag=True, help="move the checkpoint away and start at the published cutoff")
+@click.option("--accept-data-loss", is_flag=True, help="go on after records that the broker removed")
 def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data_loss: bool) -> None:
     """Topic → increments."""
     count_topic(load_settings(config), available_now, Stop.on_signals(), from_cutoff, accept_data_loss)

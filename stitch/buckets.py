@@ -2,7 +2,7 @@
 
 Every layer names buckets by these words and cuts them by these functions, so that counts add up: each bucket is
 made of whole buckets of the next finer granularity. Instants without a zone are refused, never guessed at: an hour
-counted in the wrong zone is wrong for good.
+counted in the wrong zone is wrong permanently.
 """
 
 from __future__ import annotations

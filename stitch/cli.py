@@ -160,7 +160,7 @@ def check(context: click.Context, layer: LayerName | None) -> None:
 
     found = check_schema(settings_of(context), layer)
     for name, differences in found.items():
-        click.echo(f"{name}: " + (f"{len(differences)} to mend" if differences else "as the settings say"))
+        click.echo(f"{name}: " + (f"{len(differences)} to fix" if differences else "as the settings say"))
         for difference in differences:
             click.echo(f"  {difference.what}: {difference.way_out}")
     context.exit(ExitStatus.LOOK if any(found.values()) else ExitStatus.DONE)

@@ -1,4 +1,4 @@
-"""Which run of the batch is due: what it starts from, what it counts anew, and what it will publish.
+"""Which run of the batch is due: what it starts from, what it recounts, and what it will publish.
 
 A run takes every counter to one cutoff. A counter that the published totals hold is counted on from them; one that they
 do not hold (it is new, or somebody asks for it) is recounted from the whole log, in the same run.
@@ -30,7 +30,7 @@ class PlanError(StitchError):
 
 @dataclass(frozen=True)
 class HalfLoaded:
-    """What a run that died may have loaded in part: rows of this write timestamp; `recount`: its counters counted anew."""
+    """What a run that died may have loaded in part: rows of this write timestamp; `recount`: the counters that it recounted."""
 
     write_time: int
     recount: frozenset[str] = frozenset()
@@ -68,9 +68,9 @@ def plan(
     """The run to `cutoff`, or None where nothing is left to do.
 
     known: what is published of each counter
-    held:  whether the snapshot of the newest published run can be read; else all is counted anew
-    full:  count anew from the whole log: every counter, or that of `only`
-    died:  the run before, where it did not come to publish; what it counted anew must be counted anew, or some of its
+    held:  whether the snapshot of the newest published run can be read; else all is recounted
+    full:  recount from the whole log: every counter, or that of `only`
+    died:  the run before, where it did not come to publish; what it recounted must be recounted, or some of its
            rows would stay, and what it wrote must be overwritten
     stored: the latest write timestamp in the table of cutoffs, whoever wrote it: a publication must overwrite it
     """

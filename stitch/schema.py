@@ -59,11 +59,11 @@ class Difference(NamedTuple):
 
     @property
     def way_out(self) -> str:
-        return "; ".join(text for text in ("`stitch schema apply` mends it" if self.cql else "", self.then) if text)
+        return "; ".join(text for text in ("`stitch schema apply` fixes it" if self.cql else "", self.then) if text)
 
 
 def differences(wanted: Wanted, found: Found) -> list[Difference]:
-    """Every difference, in the order in which they can be mended. That there is more than is wanted is none."""
+    """Every difference, in the order in which they can be fixed. That there is more than is wanted is none."""
     if found.replication is None and wanted.managed:
         return [
             Difference(f"the keyspace {wanted.keyspace} does not exist", then="make it where the service makes them")

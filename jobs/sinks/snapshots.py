@@ -2,7 +2,7 @@
 
 A snapshot is written under a temporary name and renamed when whole, so one that can be read is complete. A run holds
 the folder's lock from its plan to its publication, and notes there which counters it is loading: what a run that
-died had begun to load is counted anew by the next.
+died had begun to load is recounted by the next.
 """
 
 from __future__ import annotations

@@ -74,11 +74,11 @@ class Checkpoint:
         how[0] = getattr(hadoop, "Options$Rename").OVERWRITE
         hadoop.FileContext.getFileContext(self._fs.getUri(), self._fs.getConf()).rename(source, target, how)
 
-    def set_aside(self, now: datetime) -> str:
-        """Rename the folder, so that the next query starts afresh; returns its new path."""
-        aside = f"{self.path}.until-{now:%Y%m%dT%H%M%S}"
-        self._fs.rename(self._at(), self._jvm.org.apache.hadoop.fs.Path(aside))
-        return aside
+    def move_away(self, now: datetime) -> str:
+        """Rename the folder, so that the next query starts without one; returns its new path."""
+        moved = f"{self.path}.until-{now:%Y%m%dT%H%M%S}"
+        self._fs.rename(self._at(), self._jvm.org.apache.hadoop.fs.Path(moved))
+        return moved
 
     def _batches(self, folder: str) -> list[int]:
         if not self._fs.exists(self._at(folder)):

@@ -108,7 +108,7 @@ def appended(message: Any) -> datetime | None:
 
 
 def _cause(error: KafkaError) -> str:
-    """Raises KafkaException for what waiting does not mend."""
+    """Raises KafkaException for what waiting does not fix."""
     if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTO_OFFSET_RESET):
         raise KafkaException(error)
     return str(error.name())

@@ -64,7 +64,7 @@ class Download:
             except OSError as error:
                 raise StackError(_of_the_disk(error, jar, part)) from None
             failures = 1 if size(part) > before else failures + 1
-            if failures == ATTEMPTS or _is_for_good(cause):
+            if failures == ATTEMPTS or _is_permanent(cause):
                 raise StackError(explained(cause, jar, self.where)) from None
             if self.stop.wait(self.first_pause * 2 ** (failures - 1)):
                 raise Stopped
@@ -140,7 +140,7 @@ def explained(error: Exception, jar: Jar, where: Repository) -> str:
     return text + f"{_reason(error)}. {_how_to_reach(where)}"
 
 
-def _is_for_good(error: Exception) -> bool:
+def _is_permanent(error: Exception) -> bool:
     """Whether trying again cannot help: a person must change something first."""
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return error.response.status_code not in (408, 416, 425, 429, 500, 502, 503, 504)

@@ -1,7 +1,7 @@
 """A real Kafka as one JVM: broker and KRaft controller in one node, all of it below `local.folder`.
 
 Its storage is formatted once. A marker beside it is written after the formatting, so a folder whose formatting was
-interrupted is formatted anew instead of failing at every later start.
+interrupted is formatted again instead of failing at every later start.
 """
 
 from __future__ import annotations

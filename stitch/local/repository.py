@@ -114,7 +114,7 @@ def _maven_mirror(settings: Path, environ: Mapping[str, str]) -> Repository | No
     try:
         root = ElementTree.parse(settings).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        raise StackError(f"{settings} cannot be read ({error}): mend it, or set {MIRROR}") from None
+        raise StackError(f"{settings} cannot be read ({error}): correct it, or set {MIRROR}") from None
     servers = {text(server, "id"): server for server in root.iterfind("{*}servers/{*}server")}
     for mirror in root.iterfind("{*}mirrors/{*}mirror"):
         of = {part.strip() for part in text(mirror, "mirrorOf").split(",")}

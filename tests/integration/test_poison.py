@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.causes import cause_of, for_good
+from jobs.causes import cause_of, is_permanent
 from jobs.sinks.cassandra import upsert
 from stitch.local.producer import produce
 from tests.conftest import Reader, Stack
@@ -89,5 +89,5 @@ def test_rows_of_any_size_are_written_and_a_batch_that_is_too_large_is_known_as_
             upsert(rows.where("length(member) > 1000"), layer, "member_increments")
     finally:
         spark.conf.set("spark.cassandra.output.batch.size.rows", "auto")
-    assert for_good(told.value)
+    assert is_permanent(told.value)
     assert cause_of(told.value) == f"Cassandra, table {layer.keyspace}.member_increments: Batch too large"

@@ -58,7 +58,7 @@ def make_first_version(stack: Stack, cassandra: Any) -> None:
 
 def test_what_show_prints_makes_tables_without_a_difference(unmade: Stack, cassandra: Any) -> None:
     status, said = stitch_schema(unmade, "check")
-    assert status == 1 and said.count("does not exist: `stitch schema apply` mends it") == 2
+    assert status == 1 and said.count("does not exist: `stitch schema apply` fixes it") == 2
     run_script(cassandra, stitch_schema(unmade, "show")[1])
     assert stitch_schema(unmade, "check") == (0, "realtime: as the settings say\nbatch: as the settings say\n")
 
@@ -97,11 +97,11 @@ def test_what_differs_is_named_by_check_and_mended_by_apply_and_again_changes_no
     cassandra.execute(f"DROP TABLE {fresh.settings.batch.keyspace}.keys")
     assert stitch_schema(fresh, "check", "--layer", "realtime")[0] == 0
     status, said = stitch_schema(changed, "check")
-    assert status == 1 and said.startswith("realtime: 4 to mend\n") and "\nbatch: 3 to mend\n" in said
+    assert status == 1 and said.startswith("realtime: 4 to fix\n") and "\nbatch: 3 to fix\n" in said
     for told in ("rows of increments expire after 86400 s, and realtime.retention is 259200 s: `stitch schema apply`",
                  "replication is {'class': 'NetworkTopologyStrategy', 'datacenter1': 1}, and batch.replication says",
-                 "the column totals.cutoff is missing: `stitch schema apply` mends it",
-                 "the table keys is missing: `stitch schema apply` mends it"):  # fmt: skip
+                 "the column totals.cutoff is missing: `stitch schema apply` fixes it",
+                 "the table keys is missing: `stitch schema apply` fixes it"):  # fmt: skip
         assert told in said
     status, said = stitch_schema(changed, "apply")
     assert status == 0 and f"run `nodetool repair --full {fresh.settings.batch.keyspace}`" in said

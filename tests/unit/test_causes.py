@@ -6,7 +6,7 @@ import pytest
 from cassandra import Unauthorized, WriteTimeout
 from cassandra.cluster import NoHostAvailable
 
-from jobs.causes import cause_of, for_good
+from jobs.causes import cause_of, is_permanent
 
 AT = "\tat com.datastax.spark.connector.writer.AsyncStatementWriter.close(TableWriter.scala:314)\n\tat java.lang.Thread.run(Thread.java:840)\n"
 WRITE = "Failed to write statements to batch.keys. The\nlatest exception was\n  {said}\n\nPlease check the executor logs for more exceptions and information\n"
@@ -38,7 +38,7 @@ def java(*causes: str) -> str:
 
 
 DRIVER = "com.datastax.oss.driver.api.core."
-FAILURES = {  # a trace, what it comes down to, and whether it is for good
+FAILURES = {  # a trace, what it comes down to, and whether it is permanent
     "a batch too large": (in_a_batch("Batch too large"), "Cassandra, table batch.keys: Batch too large", True),
     "the same, in a streaming job": (
         in_foreach_batch(in_a_batch("Batch too large")), "Cassandra, table batch.keys: Batch too large", True),
@@ -95,12 +95,12 @@ FAILURES = {  # a trace, what it comes down to, and whether it is for good
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("trace", "cause", "is_for_good"), FAILURES.values(), ids=FAILURES.keys())
-def test_a_failure_comes_down_to_its_innermost_cause_and_is_for_good_or_not(
-    trace: str, cause: str, is_for_good: bool
+@pytest.mark.parametrize(("trace", "cause", "permanent"), FAILURES.values(), ids=FAILURES.keys())
+def test_a_failure_comes_down_to_its_innermost_cause_and_is_permanent_or_not(
+    trace: str, cause: str, permanent: bool
 ) -> None:
     error = Exception(trace)
-    assert (cause_of(error)[: len(cause)], for_good(error)) == (cause, is_for_good)
+    assert (cause_of(error)[: len(cause)], is_permanent(error)) == (cause, permanent)
     assert "\n" not in cause_of(error) and len(cause_of(error)) <= 500
 
 
@@ -108,8 +108,8 @@ def test_errors_of_pythons_driver_are_told_as_they_are() -> None:
     away = NoHostAvailable(
         "Unable to connect to any servers", {"127.0.0.1:9042": ConnectionRefusedError(111, "refused")}
     )
-    assert cause_of(away).startswith("NoHostAvailable: ") and not for_good(away)
-    assert for_good(Unauthorized("User counts has no MODIFY permission")) and not for_good(
+    assert cause_of(away).startswith("NoHostAvailable: ") and not is_permanent(away)
+    assert is_permanent(Unauthorized("User counts has no MODIFY permission")) and not is_permanent(
         WriteTimeout("timed out", write_type=0)
     )
 
@@ -121,4 +121,4 @@ def test_a_cause_that_python_chained_is_found() -> None:
         except Unauthorized as inner:
             raise RuntimeError("the load failed") from inner
     except RuntimeError as outer:
-        assert for_good(outer) and cause_of(outer).startswith("Unauthorized: ")
+        assert is_permanent(outer) and cause_of(outer).startswith("Unauthorized: ")

@@ -3,7 +3,7 @@
 Events are appended, late ones and duplicates (with other payloads) among them, by brokers whose clocks differ. One writer
 keeps up with the topic; others start at old window edges with nothing, read the partitions in any order, evict, die, or take
 over. Their writes arrive late and in any order, and tie as Cassandra ties. Increments expire. Batches load row by row, die
-half-way, run again, lose their snapshots; totals are restored, damaged and mended. After each step every count of every
+half-way, run again, lose their snapshots; totals are restored, damaged and repaired. After each step every count of every
 counter must be the one that the list of events gives.
 """
 

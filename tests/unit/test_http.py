@@ -82,7 +82,7 @@ def test_what_is_before_the_cutoff_is_kept_for_an_hour_and_what_is_open_for_seco
 
     assert {max_age(f"{PATH}{n}") for n in range(40)} == {1, 2}
     lifetimes = {max_age(f"{CLOSED}&key={n}") for n in range(10)}
-    assert len(lifetimes) > 1 and 3240 <= min(lifetimes) <= max(lifetimes) <= 3600  # with jitter, and never for good
+    assert len(lifetimes) > 1 and 3240 <= min(lifetimes) <= max(lifetimes) <= 3600  # with jitter, and never permanently
     layers.down = {"realtime"}
     assert client.get(f"{PATH}-new").headers["Cache-Control"] == "no-store"  # partial: kept by nobody
 
