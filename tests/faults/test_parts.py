@@ -67,7 +67,9 @@ def test_writes_that_were_applied_and_never_acknowledged_count_once_where_a_coun
 ) -> None:
     stack, proxy = proxied
     feed.send(1000)
-    many = [event(f"m{n}", "play", track_id=f"m{n}", creator_id=f"mc{n}") for n in range(5000)]  # as many rows, and more
+    many = [
+        event(f"m{n}", "play", track_id=f"m{n}", creator_id=f"mc{n}") for n in range(5000)
+    ]  # as many rows, and more
     produce(stack.settings.kafka, many)
     begun = proxy.asked
 

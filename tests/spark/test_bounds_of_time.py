@@ -67,14 +67,14 @@ def test_a_night_finds_duplicates_as_far_back_as_the_lookback_and_a_full_run_all
 def test_a_record_behind_the_watermark_is_not_counted_and_the_jobs_line_says_so(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    schema = "timestamp timestamp, event_id string, type string, occurred_at timestamp, track_id string"
+    schema = "timestamp timestamp, event_id string, type string, occurred_at timestamp, fields struct<track_id: string>"
     batches: list[list[tuple[datetime, str]]] = [
         [(CUTOFF, "old"), (CUTOFF + 5 * HOUR, "new")],
         [(CUTOFF + 5 * HOUR, "pushes the watermark on")],
         [(CUTOFF + HOUR, "behind it"), (CUTOFF + 5 * HOUR, "in time")],
     ]
     for number, batch in enumerate(batches):
-        rows = [(at, name, "like", CUTOFF, "t1") for at, name in batch]
+        rows = [(at, name, "like", CUTOFF, ("t1",)) for at, name in batch]
         spark.createDataFrame(rows, schema).coalesce(1).write.parquet(str(tmp_path / f"in/{number}"))
     files = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1).option("recursiveFileLookup", "true")
     timed = files.parquet(str(tmp_path / "in")).withWatermark("timestamp", "2 hours")

@@ -48,7 +48,7 @@ def test_spark_decodes_each_record_as_the_rules_do_and_keeps_the_payload(spark: 
         expected = rules.decode(value, micros, 1)
         assert (bytes(row.value) if row.value is not None else None) == value
         assert (row.event_id, row.type, row.reject_reason) == (expected.event_id, expected.type, expected.reject_reason)
-        assert (tuple(row.fields), row.notes) == (expected.fields, expected.notes)
+        assert (tuple(row.fields), row.notes) == (tuple(expected.fields), expected.notes)
         assert row.at == (None if expected.reject_reason else "2024-02-29 10:00:00")
 
 
