@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.causes import cause_of, is_permanent
 from jobs.sinks.cassandra import upsert
+from jobs.spark import session
 from stitch.local.producer import produce
 from tests.conftest import Reader, Stack
 from tests.records import generated
@@ -76,18 +77,21 @@ def test_rows_of_any_size_are_written_and_a_batch_that_is_too_large_is_known_as_
         F.lit(1).cast("bigint").alias("count"), F.lit(2**62 + 1_764_000_000_000_000).alias("write_time"),
     )  # fmt: skip
     layer = fresh.settings.realtime
-    upsert(rows, layer, "member_increments")
-    upsert(rows.drop("member"), layer, "increments")
-    found = cassandra.execute(f"SELECT count(*), max(writetime(count)) FROM {layer.keyspace}.member_increments").one()
-    assert tuple(found) == (3000, 2**62 + 1_764_000_000_000_000)
+    with session("poison", fresh.settings):
+        upsert(rows, layer, "member_increments")
+        upsert(rows.drop("member"), layer, "increments")
+        found = cassandra.execute(
+            f"SELECT count(*), max(writetime(count)) FROM {layer.keyspace}.member_increments"
+        ).one()
+        assert tuple(found) == (3000, 2**62 + 1_764_000_000_000_000)
 
-    spark.conf.set(
-        "spark.cassandra.output.batch.size.rows", "200"
-    )  # as it was: by rows, so that no limit by bytes holds
-    try:
-        with pytest.raises(Exception, match="Batch too large") as told:
-            upsert(rows.where("length(member) > 1000"), layer, "member_increments")
-    finally:
-        spark.conf.set("spark.cassandra.output.batch.size.rows", "auto")
-    assert is_permanent(told.value)
-    assert cause_of(told.value) == f"Cassandra, table {layer.keyspace}.member_increments: Batch too large"
+        spark.conf.set(
+            "spark.cassandra.output.batch.size.rows", "200"
+        )  # as it was: by rows, so that no limit by bytes holds
+        try:
+            with pytest.raises(Exception, match="Batch too large") as told:
+                upsert(rows.where("length(member) > 1000"), layer, "member_increments")
+        finally:
+            spark.conf.set("spark.cassandra.output.batch.size.rows", "auto")
+        assert is_permanent(told.value)
+        assert cause_of(told.value) == f"Cassandra, table {layer.keyspace}.member_increments: Batch too large"
