@@ -243,7 +243,7 @@ def run_in(settings: Settings, job: str, **asked: Any) -> Any:
             settings, asked.get("since"), asked.get("until"), asked.get("apply", False), 50, now
         ),
         "erase_key": lambda: erase_key(settings, asked["field"], asked["value"], now),
-        "audit_counts": lambda: audit(settings, asked.get("sample", 1.0), now),
+        "audit_counts": lambda: audit(settings, asked.get("sample", 1.0), asked.get("now", now)),
     }[job]()
 
 

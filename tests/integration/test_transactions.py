@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
+from jobs.audit_counts import PATIENCE
 from jobs.errors import JobError
 from jobs.sources.segments import losses_file, segments
 from jobs.sources.topic import topic_config
@@ -61,6 +62,11 @@ def alter(stack: Stack, **config: str) -> None:
     time.sleep(0.5)  # the broker tells a setting a moment before its log follows it
 
 
+def after_patience() -> datetime:
+    """An instant at which the audit takes what is missing now for more than a lag."""
+    return datetime.now(UTC) + PATIENCE + timedelta(minutes=1)
+
+
 def wrong(report: dict[str, Any]) -> dict[str, list[str]]:
     """What the audit found wrong: about → details."""
     return {one["about"]: one["details"] for one in report["findings"] if not one["right"]}
@@ -96,7 +102,8 @@ def test_an_open_transaction_is_what_a_batch_waits_for_and_its_records_count_whe
     with pytest.raises(JobError, match=r"partition 3: waits for the transaction that is open since offset 0") as told:
         run_job("batch_totals")
     assert "transaction.timeout.ms" in str(told.value) and "archive_events" not in str(told.value)
-    assert any("waits for the transaction" in line for line in wrong(run_job("audit_counts"))["complete"])
+    late = run_job("audit_counts", now=after_patience())
+    assert any("waits for the transaction" in line for line in wrong(late)["complete"])
     producer.commit_transaction()
     with pytest.raises(
         JobError, match=r"partition 3: .* records from offset 0.* are missing\nLet archive_events catch up"
@@ -131,7 +138,8 @@ def test_a_record_that_its_producer_stamped_2030_hides_nothing_that_the_log_lack
     wait_for_the_window_to_end(fresh)
     with pytest.raises(JobError, match=r"partition 0: held up to offset 1; records from offset 1, appended .* missing"):
         run_job("batch_totals")
-    assert any("log before" in line and "offset 1" in line for line in wrong(run_job("audit_counts"))["complete"])
+    late = run_job("audit_counts", now=after_patience())
+    assert any("log before" in line and "offset 1" in line for line in wrong(late)["complete"])
     run_job("archive_events")
     run_job("batch_totals")
     assert (count(client, "plays", "t1"), count(client, "plays", "t1", "batch")) == (10, 10)
@@ -139,6 +147,9 @@ def test_a_record_that_its_producer_stamped_2030_hides_nothing_that_the_log_lack
 
 
 def test_a_compacted_topic_is_refused_and_so_the_audit_says(fresh: Stack, run_job: Run) -> None:
+    produce(fresh.settings.kafka, plays("before", 2))
+    run_job("archive_events")
+    run_job("streaming_counts")
     alter(fresh, cleanup_policy="compact")
     for job in ("streaming_counts", "archive_events"):
         with pytest.raises(JobError, match=r"cleanup.policy=compact: .*\n.*--add-config cleanup.policy=delete"):
