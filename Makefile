@@ -73,8 +73,9 @@ e2e: setup ## from producer to HTTP
 	$(BIN)/pytest tests/e2e -q
 
 .PHONY: faults
-faults: setup ## every fault injected on real parts, the slow ones too (minutes each); STITCH_SEED=n repeats a run
-	$(BIN)/pytest tests/faults -m "slow or not slow"
+faults: setup ## every fault injected on real parts, and all other slow tests (minutes each); STITCH_SEED=n repeats a run
+	@tests/debian.sh
+	$(BIN)/pytest tests/faults tests/integration -m "slow or fault"
 
 .PHONY: check
 check: setup ## ruff, mypy, import contracts

@@ -24,6 +24,13 @@ from tests.faults.oracle import Eyes, Feed, served
 from tests.faults.proxy import Proxy
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder, for `make faults`."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("fault")
+
+
 class Job:
     """A job by `stitch submit`, in a process tree of its own."""
 

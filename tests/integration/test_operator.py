@@ -74,6 +74,7 @@ MOMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS.keys())
 def test_sigterm_in_the_first_seconds_ends_the_job_and_all_of_it(
     fresh: Stack, submitted: Submit, log: Path, moment: Callable[[list[psutil.Process]], Any]
@@ -88,6 +89,7 @@ def test_sigterm_in_the_first_seconds_ends_the_job_and_all_of_it(
     assert "Traceback" not in log.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_killed_stitch_submit_leaves_no_spark_behind_and_no_count_wrong(
     fresh: Stack, submitted: Submit, log: Path, reader: Reader, run_job: Callable[..., None]
 ) -> None:
@@ -104,6 +106,7 @@ def test_a_killed_stitch_submit_leaves_no_spark_behind_and_no_count_wrong(
     assert count(reader(fresh.settings), "plays", "t1") == 20
 
 
+@pytest.mark.slow
 def test_a_killed_jvm_takes_its_driver_with_it(fresh: Stack, submitted: Submit, log: Path) -> None:
     job = submitted("streaming_counts")
     wait_until(lambda: "streaming_counts counts" in log.read_text("utf-8"), 180, log.read_text)
@@ -120,6 +123,7 @@ def test_a_mistyped_option_ends_a_job_with_status_2_and_no_stack_trace(submitted
     assert "Traceback" not in said and "Exception" not in said
 
 
+@pytest.mark.slow
 def test_jobs_from_any_directory_use_the_same_log_exclusions_and_checkpoints(
     fresh: Stack, spark: Any, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

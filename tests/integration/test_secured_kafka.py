@@ -98,6 +98,7 @@ def group_offsets(admin: AdminClient, group: str) -> dict[int, int]:
     return {tp.partition: tp.offset for tp in held.topic_partitions}
 
 
+@pytest.mark.slow
 def test_over_sasl_and_tls_all_is_counted_and_lag_tools_see_how_far(
     asked: Asked, secured: SecuredKafka, topic: str, fresh: Stack, spark: Any, reader: Reader, cassandra: Any
 ) -> None:
@@ -117,6 +118,7 @@ def test_over_sasl_and_tls_all_is_counted_and_lag_tools_see_how_far(
     assert count(client, "likes", "t1", "batch") == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["mTLS", "PLAIN", "OAUTHBEARER"])
 def test_by_every_other_way_of_showing_who_one_is_records_come_too(
     asked: Asked, topic: str, spark: Any, way: str
@@ -172,6 +174,7 @@ def refused(stack: Stack) -> str:
     return str(told.value)
 
 
+@pytest.mark.slow
 def test_an_acl_that_is_missing_is_named(
     asked: Asked, secured: SecuredKafka, topic: str, spark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,6 +208,7 @@ logger.source.level = info
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["SCRAM", "mTLS"])
 def test_a_secret_is_in_no_log_no_process_list_no_page_of_spark_and_no_file(
     asked: Asked, secured: SecuredKafka, topic: str, fresh: Stack, tmp_path: Path, way: str

@@ -90,6 +90,7 @@ def test_committed_records_count_and_aborted_ones_and_markers_are_no_gaps(
     assert "5 appended = 5 counted" in next(one["said"] for one in report["findings"] if one["about"] == "conservation")
 
 
+@pytest.mark.slow
 def test_an_open_transaction_is_what_a_batch_waits_for_and_its_records_count_when_it_commits(
     fresh: Stack, reader: Reader, run_job: Run
 ) -> None:

@@ -85,6 +85,7 @@ def published(cassandra: Any, keyspace: str) -> list[tuple[Published, set[int]]]
     return [(Published(at.replace(tzinfo=UTC), revision), {*written}) for at, revision, *written in rows]
 
 
+@pytest.mark.slow
 def test_cutoffs_are_written_with_the_time_of_their_run_and_win_over_a_clock_that_is_ahead_also_when_they_go_back(
     fresh: Stack, reader: Reader, run_job: Run, cassandra: Any
 ) -> None:
