@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import UTC
 from typing import Any
 
+import pytest
+
 from jobs.sinks.snapshots import kept
 from stitch.cutoff import Published
 from stitch.local.producer import produce
