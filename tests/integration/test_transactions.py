@@ -117,6 +117,7 @@ def test_an_open_transaction_is_what_a_batch_waits_for_and_its_records_count_whe
     assert wrong(run_job("audit_counts")) == {}
 
 
+@pytest.mark.slow
 def test_a_record_that_its_producer_stamped_2030_hides_nothing_that_the_log_lacks(
     fresh: Stack, reader: Reader, run_job: Run
 ) -> None:
