@@ -9,6 +9,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -239,7 +240,9 @@ def test_a_secret_is_in_no_log_no_process_list_no_page_of_spark_and_no_file(
             shown += [page_of(ui, f"SQL/execution/?id={n}") for n in range(6)]
             shown += [page_of(ui, "api/v1/applications")]
             processes = [psutil.Process(job.pid), *psutil.Process(job.pid).children(recursive=True)]
-            shown += [" ".join(process.cmdline()) for process in processes]
+            for process in processes:
+                with suppress(psutil.Error):  # one that ended meanwhile shows nothing
+                    shown.append(" ".join(process.cmdline()))
         finally:
             job.terminate()
             job.wait(90)
