@@ -73,7 +73,7 @@ e2e: setup ## from producer to HTTP
 	$(BIN)/pytest tests/e2e -q
 
 .PHONY: faults
-faults: setup ## every fault injected on real parts, and all other slow tests (minutes each); STITCH_SEED=n repeats a run
+faults: setup ## every fault on real parts, and all other slow tests (minutes each); STITCH_SEED=n repeats a run
 	@tests/debian.sh
 	$(BIN)/pytest tests/faults tests/integration -m "slow or fault"
 

@@ -4,7 +4,8 @@
   Stitch did);
 - batch_totals --full over the archived log, beside DuckDB doing its deduplicate-and-count over the same Parquet.
 
-Each job runs by spark-submit in a process of its own; its memory is the largest resident size of that tree of processes.
+Each job runs by spark-submit in a process of its own; its memory is the largest resident size of that tree of
+processes.
 """
 
 from __future__ import annotations

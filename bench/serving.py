@@ -1,8 +1,9 @@
 """The reader beside the raw driver doing the same reads, in one run on this machine: `make bench-serving`.
 
-A stack of its own is started and filled by the driver: 100,000 cold keys, a hot one, a key with 30 days of hours, a key with
-10,000 members. wrk asks the reader over loopback, one connection per thread of it; the raw driver is a Python process with as
-many threads that does the same reads (cutoffs, progress, totals, increments) and nothing else. Bounded: some seconds a case.
+A stack of its own is started and filled by the driver: 100,000 cold keys, a hot one, a key with 30 days of hours, a
+key with 10,000 members. wrk asks the reader over loopback, one connection per thread of it; the raw driver is a Python
+process with as many threads that does the same reads (cutoffs, progress, totals, increments) and nothing else.
+Bounded: some seconds a case.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ def librdkafka(kafka: KafkaSettings) -> dict[str, Any]:
 def librdkafka_consumer(
     kafka: KafkaSettings, group: str = "offsets", isolation: str = "read_committed"
 ) -> dict[str, Any]:
-    """The same for a consumer that is told where to read. `group`: its name behind `group_prefix`; `isolation`: whether the
-    end of a partition is in front of open transactions, or behind all that it holds."""
+    """The same for a consumer that is told where to read. `group`: its name behind `group_prefix`; `isolation`: whether
+    the end of a partition is in front of open transactions, or behind all that it holds."""
     return librdkafka(kafka) | {
         "group.id": f"{kafka.group_prefix}-{group}",
         "isolation.level": isolation,
@@ -107,7 +107,8 @@ def admin(kafka: KafkaSettings) -> Iterator[AdminClient]:
 
 @contextmanager
 def consumer(kafka: KafkaSettings, isolation: str = "read_committed") -> Iterator[Consumer]:
-    """A consumer that the brokers have answered, of no subscription; closed at the end. Raises NotConnected as `admin`."""
+    """A consumer that the brokers have answered, of no subscription; closed at the end. Raises NotConnected as
+    `admin`."""
 
     def ask(client: Consumer, timeout: float) -> None:
         client.list_topics(kafka.topic, timeout=timeout)

@@ -6,8 +6,8 @@
                     recreated; what is lost is noted beside the log, and the batch names the hours
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
-go beside the others, in verdict=rejected, with the reason; nothing is thrown away. Without its checkpoint the job goes on
-in a new segment of the log, at the offsets behind the old one.
+go beside the others, in verdict=rejected, with the reason; nothing is thrown away. Without its checkpoint the job goes
+on in a new segment of the log, at the offsets behind the old one.
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
 
 
 def topic_fit(settings: Settings) -> Finding:
-    """The topic keeps what it is sent, under the broker's stamps: a setting that changed since the jobs began shows here."""
+    """The topic keeps what it is sent, under the broker's stamps: a setting that changed since the jobs began shows
+    here."""
     if settings.log.origin != "archive":
         return Finding("topic", True, "a log of other origin has none")
     try:
@@ -120,8 +121,8 @@ def reached(spark: SparkSession, settings: Settings, now: datetime) -> tuple[dat
 
 
 def contiguity(spark: SparkSession, settings: Settings) -> Finding:
-    """The log's records without one missing between them, or repeated. Gaps in the offsets are asked of the broker; those
-    that it no longer holds were asked by the batch, when it did."""
+    """The log's records without one missing between them, or repeated. Gaps in the offsets are asked of the broker;
+    those that it no longer holds were asked by the batch, when it did."""
     if settings.log.origin != "archive":
         return Finding("log: contiguous", True, "a log of other origin has no offsets")
     offsets, checked = read_offsets(spark, settings.log).persist(), read_checked(settings.log)
@@ -156,8 +157,8 @@ def contiguity(spark: SparkSession, settings: Settings) -> Finding:
 
 
 def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> Finding:
-    """Appended = counted + duplicates + rejected + excluded, per ingest window. What was appended is asked of the broker,
-    for the last windows, and of the log's offsets; the rest is told by content."""
+    """Appended = counted + duplicates + rejected + excluded, per ingest window. What was appended is asked of the
+    broker, for the last windows, and of the log's offsets; the rest is told by content."""
     records = judged(spark, read_events(spark, settings, None, edge), settings)
     rows = conserved(records, settings.streaming.ingest_window, settings.events.identity).collect()
     details, right = [], True

@@ -4,10 +4,11 @@
 
 --config   the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --cutoff   count every event appended before this instant, an ingest window's edge (default: the last edge that passed)
---full     recount the whole log in place of adding the new ingest windows to the previous totals; it overwrites whatever is
-           stored, rows that were damaged or added by hand too
+--full     recount the whole log in place of adding the new ingest windows to the previous totals; it overwrites
+           whatever is stored, rows that were damaged or added by hand too
 --counter  with --full: only this counter (default cutoff: the published one), the others stay as they are
---exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in history
+--exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in
+           history
 --accept   publish even where readers will see counts change by more than batch.max_difference
 --restore  restore the totals of a kept snapshot, by the name of its folder
 """

@@ -1,9 +1,9 @@
 """What a failure of Spark, Kafka or Cassandra comes down to, and whether trying again can help.
 
 A failure reaches Python wrapped: in Py4J's errors, in Spark's ("Job aborted …"), inside foreachBatch as a Python trace
-around Java's, and the connector keeps of the server's error the message alone. So the innermost cause is looked for among
-the exceptions, then in the traces that they carry, by the classes named there; and the few messages of servers that come
-without a class are known by their words.
+around Java's, and the connector keeps of the server's error the message alone. So the innermost cause is looked for
+among the exceptions, then in the traces that they carry, by the classes named there; and the few messages of servers
+that come without a class are known by their words.
 """
 
 from __future__ import annotations

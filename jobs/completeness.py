@@ -116,7 +116,8 @@ def archive_position(spark: SparkSession, settings: Settings, topic: str) -> dic
 
 
 def lost_hours(settings: Settings, since: datetime | None, until: datetime) -> list[str]:
-    """One sentence for each loss whose records may have been appended in [since, until): totals lack them permanently."""
+    """One sentence for each loss whose records may have been appended in [since, until): totals lack them
+    permanently."""
     found = []
     for loss in losses(settings.log):
         after, before = loss["appended_after"], loss["appended_before"]

@@ -1,8 +1,10 @@
-"""Does the log lack records between those it holds? A gap in its offsets is asked of the broker while that holds the topic.
+"""Does the log lack records between those it holds? A gap in its offsets is asked of the broker while that holds the
+topic.
 
-Offsets alone do not tell: markers and aborted records of transactions take some, and so does what compaction removed. So
-where the log's offsets have gaps, the committed records of the topic are read there and compared. That answer is noted
-beside the log, for the broker forgets (its retention), and the gaps of old transactions would be a riddle to every audit.
+Offsets alone do not tell: markers and aborted records of transactions take some, and so does what compaction removed.
+So where the log's offsets have gaps, the committed records of the topic are read there and compared. That answer is
+noted beside the log, for the broker forgets (its retention), and the gaps of old transactions would be a riddle to
+every audit.
 """
 
 from __future__ import annotations
@@ -96,7 +98,8 @@ def _by_kind(
     checked: Mapping[tuple[str, int], int],
     known: list[dict[str, int]],
 ) -> list[Row]:
-    """The gaps summed by partition: how much of them the broker can be asked about, was asked about, or no longer can."""
+    """The gaps summed by partition: how much of them the broker can be asked about, was asked about, or no longer
+    can."""
     first, last = F.col("first"), F.col("last")
     asked_from = F.greatest(first, _by_partition(low, NEVER))
     upto = _by_partition(checked, 0)
@@ -142,7 +145,8 @@ def records_lacking(
     ranges: Mapping[int, tuple[int, int]],
     accepted: list[dict[str, int]],
 ) -> dict[int, tuple[int, int, int]]:
-    """partition → how many records that the broker stamped the log lacks in the range, the first and the last of them."""
+    """partition → how many records that the broker stamped the log lacks in the range, the first and the last of
+    them."""
     if not ranges:
         return {}
     there = read_range(spark, settings.kafka, ranges).where(F.col("timestamp_type") == BROKER)

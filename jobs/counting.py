@@ -37,8 +37,8 @@ class Counted:
 
 
 def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: DataFrame) -> Counted:
-    """The totals at the run's cutoff (snapshots.SCHEMA). `stored`: the totals of the recounted counters as the batch layer
-    has them; of these and of the previous snapshot's, rows that the log does not give become 0."""
+    """The totals at the run's cutoff (snapshots.SCHEMA). `stored`: the totals of the recounted counters as the batch
+    layer has them; of these and of the previous snapshot's, rows that the log does not give become 0."""
     again = [counter for counter in settings.counters if counter.name in run.recount]
     onward = [counter for counter in settings.counters if counter.name not in run.recount]
     previous = read_snapshot(spark, settings.log.snapshots, run.base)
@@ -132,7 +132,8 @@ def first_events(spark: SparkSession, settings: Settings, since: datetime | None
 
 
 def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
-    """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes them."""
+    """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes
+    them."""
     events = accepted(not_excluded(spark, read_events(spark, settings, since, until), settings))
     placed = windowed(events, settings.streaming.ingest_window)
     return increments(

@@ -1,4 +1,5 @@
-"""Forget a value of a field everywhere but in the log: totals, increments, snapshots. For a person's right to be erased.
+"""Forget a value of a field everywhere but in the log: totals, increments, snapshots. For a person's right to be
+erased.
 
     stitch submit erase_key --field track_id --value t9 [--config conf/stitch.toml]
 
@@ -6,8 +7,8 @@
 --value  what is to be forgotten
 
 The value is kept as an exclusion, so that no later run counts it again; the payloads in the log stay until they are
-rewritten (docs/reliability.md says how). Stop producing it first: what comes later is counted in real time until the next batch.
-Run it again as often as you like.
+rewritten (docs/reliability.md says how). Stop producing it first: what comes later is counted in real time until the
+next batch. Run it again as often as you like.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int
 
 
 def forget_key(cassandra: Session, counters: list[str], key: str, stamp: int) -> None:
-    """Take the key out of the keys that readers list, whichever shard it is in; the write timestamp is later than any run's so
-    far, and none writes the key again: it is excluded."""
+    """Take the key out of the keys that readers list, whichever shard it is in; the write timestamp is later than any
+    run's so far, and none writes the key again: it is excluded."""
     statement = cassandra.prepare(f"DELETE FROM keys USING TIMESTAMP ? WHERE {_each(table('keys').key)}")
     for counter in counters:
         for shard in range(KEY_SHARDS):

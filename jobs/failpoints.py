@@ -1,7 +1,7 @@
 """Places where a test makes a job die on purpose: STITCH_FAILPOINT names the one that is armed, as in `half_loaded`.
 
-`NAME:kill` ends the process by SIGKILL in place of an error: nothing is caught, nothing is cleaned up. `fail_once` is for
-what Spark repairs by itself: a task that fails in the middle of its rows and is tried again.
+`NAME:kill` ends the process by SIGKILL in place of an error: nothing is caught, nothing is cleaned up. `fail_once` is
+for what Spark repairs by itself: a task that fails in the middle of its rows and is tried again.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def die(name: str) -> None:
 def fail_once(name: str, rows: DataFrame, after: int) -> DataFrame:
     """The rows; where the failpoint is armed, the first task that comes to its row number `after` fails there, once.
 
-    Executors have no state of ours: a system property of their JVM, set by whoever comes first, tells the others (java_method
-    answers what was there before: the word 'null', never NULL).
+    Executors have no state of ours: a system property of their JVM, set by whoever comes first, tells the others
+    (java_method answers what was there before: the word 'null', never NULL).
     """
     if not armed(name):
         return rows

@@ -32,7 +32,8 @@ from stitch.tables import KEY_SHARDS
 def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[DataFrame, Run]:
     """What the batch layer holds of the counters that the run recounts, and the run with a revision that overwrites it.
 
-    A scan, for only that finds rows damaged or added by hand, at whatever time they were written; persisted, to be read once.
+    A scan, for only that finds rows damaged or added by hand, at whatever time they were written; persisted, to be read
+    once.
     """
     recounted = read_totals(spark, settings).where(F.col("counter").isin(sorted(run.recount)))
     if not run.recount:
@@ -104,7 +105,8 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
 
 
 def keys(changed: DataFrame) -> DataFrame:
-    """Changed totals → the rows of their keys, so that readers find them by prefix; in shards, for one counter may have millions."""
+    """Changed totals → the rows of their keys, so that readers find them by prefix; in shards, for one counter may have
+    millions."""
     shard = F.pmod(F.xxhash64("key"), F.lit(KEY_SHARDS)).cast("int")
     whole = changed.where((F.col("granularity") == "all") & F.col("member").isNull())
     return whole.select("counter", shard.alias("shard"), "key", "write_time")

@@ -2,8 +2,8 @@
 parts that are away.
 
 `query.stop()` in the middle of a batch interrupts Py4J inside foreachBatch (SPARK-39218), so SIGTERM sets a flag and
-the query is stopped when no batch is running. A query that fails is started again from its checkpoint, since its writes are
-idempotent, until it has made no progress for `streaming.retry_for`.
+the query is stopped when no batch is running. A query that fails is started again from its checkpoint, since its writes
+are idempotent, until it has made no progress for `streaming.retry_for`.
 """
 
 from __future__ import annotations

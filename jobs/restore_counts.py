@@ -1,15 +1,18 @@
 """The Restorator: increments of finished ingest windows compared with what the event log says, and repaired.
 
-    stitch submit restore_counts [--config conf/stitch.toml] [--from INSTANT] [--to INSTANT] [--apply] [--json] [--limit 50]
+    stitch submit restore_counts [--config conf/stitch.toml] [--from INSTANT] [--to INSTANT] [--apply] [--json] [--limit
+    50]
 
---from, --to  the ingest windows to look at, [from, to) (default: from the published cutoff to the last window that is over)
+--from, --to  the ingest windows to look at, [from, to) (default: from the published cutoff to the last window that is
+over)
 --apply       write the right values; the streaming job may run meanwhile, and it may be applied again: no lock
 --json        print the report as JSON
 --limit       how many differences to print (all are counted, and repaired)
 
 Exit status: 0 where nothing differs (any more), 3 where something does, any other where it
 could not be told (README.md).
-A repaired row is written later than what is stored and than anything a streaming job writes for that window: it is final.
+A repaired row is written later than what is stored and than anything a streaming job writes for that window: it is
+final.
 """
 
 from __future__ import annotations

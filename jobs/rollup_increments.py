@@ -4,9 +4,9 @@
 
 --cutoff  fold every ingest window before this edge (default: the last that is over)
 
-The same cutoff rule as the batch's, so readers are exact at every moment and a run that died is simply run again. It needs
-the real-time layer to have counted every record before the cutoff, which the offsets prove. Use this or batch_totals
-on a keyspace, not both: nobody removes duplicates here.
+The same cutoff rule as the batch's, so readers are exact at every moment and a run that died is simply run again. It
+needs the real-time layer to have counted every record before the cutoff, which the offsets prove. Use this or
+batch_totals on a keyspace, not both: nobody removes duplicates here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
 
 
 def folded(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:
-    """The totals at the run's cutoff (snapshots.SCHEMA). A counter that is new has no totals, and all its increments."""
+    """The totals at the run's cutoff (snapshots.SCHEMA). A counter that is new has no totals, and all its
+    increments."""
     since = run.base.cutoff if run.base and not run.recount else None
     live = read_increments(spark, settings, since, run.target.cutoff).withColumnRenamed("count", "amount")
     if run.base:

@@ -37,7 +37,8 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     spark.conf.set("spark.sql.parquet.int96RebaseModeInRead", "CORRECTED")
     spark.conf.set("spark.sql.parquet.datetimeRebaseModeInWrite", "CORRECTED")
     spark.conf.set("spark.sql.parquet.datetimeRebaseModeInRead", "CORRECTED")
-    # It would take an empty stage out of the plan together with the figures observed in it, and who asks for them waits for ever.
+    # It would take an empty stage out of the plan together with the figures observed in it, and who asks for them waits
+    # for ever.
     spark.conf.set("spark.sql.adaptive.optimizer.excludedRules", _PROPAGATE_EMPTY)
     # The check forbids a sum behind a deduplication in update mode for the sake of operators that emit rows late; a
     # deduplication emits each first event at once, or drops it.
@@ -55,7 +56,8 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
 
 @contextmanager
 def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Iterator[None]:
-    """The connector's `cluster` is the layer's while this lasts. Set in the running session: no command line shows it."""
+    """The connector's `cluster` is the layer's while this lasts. Set in the running session: no command line shows
+    it."""
     with ExitStack() as stack:
         made = stack.enter_context(stores(layer.tls, f"{cluster}.tls")) if layer.tls else None
         options = connector_options(layer, made)

@@ -73,7 +73,8 @@ def publish_progress(cassandra: Session, progress: dict[str, Any], topic: str) -
 
 
 def published_offsets(settings: Settings) -> dict[int, int] | None:
-    """partition → the first offset behind the published cutoff, an ingest window's edge; None where nothing is published."""
+    """partition → the first offset behind the published cutoff, an ingest window's edge; None where nothing is
+    published."""
     with connected(settings.batch, "batch") as cassandra:
         base = newest([counter.name for counter in settings.counters], published(cassandra))
     return offsets_at(settings.kafka, base.cutoff) if base else None

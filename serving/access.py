@@ -1,6 +1,7 @@
 """Who may ask, how often, and from which pages: tokens, rate limit, CORS, and the headers that keep browsers careful.
 
-A token is known by its SHA-256 alone, so the settings hold no secret. Without tokens in the settings everybody reads everything.
+A token is known by its SHA-256 alone, so the settings hold no secret. Without tokens in the settings everybody reads
+everything.
 """
 
 from __future__ import annotations

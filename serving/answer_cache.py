@@ -1,8 +1,9 @@
 """Whole answers, remembered in front of Flask: a page that thousands look at is made once, and handed out.
 
-Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for as long as the rows that
-it was made from (cached_layers.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API that may be
-cached at all, told apart by all that an answer depends on. Not there under a rate limit, which must see every request.
+Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for as long as the rows
+that it was made from (cached_layers.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API
+that may be cached at all, told apart by all that an answer depends on. Not there under a rate limit, which must see
+every request.
 """
 
 from __future__ import annotations

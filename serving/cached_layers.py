@@ -1,12 +1,13 @@
-"""The layers with a memory: rows are kept for as long as they may be, and a read that is under way is joined, not repeated.
+"""The layers with a memory: rows are kept for as long as they may be, and a read that is under way is joined, not
+repeated.
 
-How long a row is kept follows what can change it. Totals change only when a batch run publishes, so they are kept under the
-published run that was seen when they were asked for: the next run asks under another name. Everything else (cutoffs,
-increments, progress) is kept for `serving.cache`. Either is exact by the rule of stitch.merge, as of at most so long ago: a
-published cutoff older than the totals is harmless, since rows written since carry their own.
+How long a row is kept follows what can change it. Totals change only when a batch run publishes, so they are kept under
+the published run that was seen when they were asked for: the next run asks under another name. Everything else
+(cutoffs, increments, progress) is kept for `serving.cache`. Either is exact by the rule of stitch.merge, as of at most
+so long ago: a published cutoff older than the totals is harmless, since rows written since carry their own.
 
-Whatever is asked of a key meanwhile rests on the same rows, so the answers of a process agree: the hours of a day with the day,
-a series with its total. FRESH_UNTIL tells whoever keeps an answer for how long that holds.
+Whatever is asked of a key meanwhile rests on the same rows, so the answers of a process agree: the hours of a day with
+the day, a series with its total. FRESH_UNTIL tells whoever keeps an answer for how long that holds.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Flight(Generic[V]):
 
 
 class RowCache(Generic[K, V]):
-    """read → rows, kept for `seconds(read)`, at most `most` rows in all; `join` bounds how old a flight may be joined."""
+    """read → rows, kept for `seconds(read)`, at most `most` rows in all; `join` bounds how old a flight may be
+    joined."""
 
     def __init__(self, name: str, most: int, seconds: Callable[[K], float], join: float) -> None:
         self._name, self._join, self._seconds = name, join, seconds

@@ -1,8 +1,8 @@
 """The layers in Cassandra: two clusters, each connected on first use and again after it was away.
 
 Nothing connects at import or when the app is made: gunicorn forks its workers, and a driver session does not survive
-a fork. A cluster that does not answer is left alone for a second at a time (circuit.py), so that requests in between fail fast to the
-other layer. All statements are prepared: no key or query can reach into CQL.
+a fork. A cluster that does not answer is left alone for a second at a time (circuit.py), so that requests in between
+fail fast to the other layer. All statements are prepared: no key or query can reach into CQL.
 """
 
 from __future__ import annotations

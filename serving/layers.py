@@ -1,7 +1,7 @@
 """What the reader asks of the two layers, so that tests answer from memory and production from Cassandra.
 
-Each method takes all reads of a request at once, sends them, and returns at once: what it returns waits for the rows. So
-both layers are read side by side and no thread waits for another. Answers come in the order of the reads.
+Each method takes all reads of a request at once, sends them, and returns at once: what it returns waits for the rows.
+So both layers are read side by side and no thread waits for another. Answers come in the order of the reads.
 """
 
 from __future__ import annotations

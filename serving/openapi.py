@@ -1,7 +1,8 @@
-"""The OpenAPI 3.1 document, made from the endpoints: their parameters (parameters.py), answers (answers.py) and docstrings.
+"""The OpenAPI 3.1 document, made from the endpoints: their parameters (parameters.py), answers (answers.py) and
+docstrings.
 
-Not by APIFlask or another framework: they stop at the first layer of validation that finds a mistake, and know parameters
-that the settings decide (which counters, which granularities) only by hand.
+Not by APIFlask or another framework: they stop at the first layer of validation that finds a mistake, and know
+parameters that the settings decide (which counters, which granularities) only by hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The pages for people: the counts of a key, a finder of keys, a count to embed, and the documentation of the API.
 
-Each is a small document without data: its script asks the API, as every other page could. A key that a path cannot carry
-(`..`, one that begins with a slash) is had by `?key=`.
+Each is a small document without data: its script asks the API, as every other page could. A key that a path cannot
+carry (`..`, one that begins with a slash) is had by `?key=`.
 """
 
 from __future__ import annotations

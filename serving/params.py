@@ -245,7 +245,8 @@ def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Sp
 
 
 def _points(form: Form, asked: Range, granularity: str, counters: int) -> list[Bucket]:
-    """Every point of the range, the first and the last cut where it begins and ends; none where they are too many, a mistake."""
+    """Every point of the range, the first and the last cut where it begins and ends; none where they are too many, a
+    mistake."""
     about = (asked.end - asked.start) // LONGEST[granularity] * counters
     form.limit_points("start", about)
     if about > form.settings.serving.max_points:

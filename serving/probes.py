@@ -1,4 +1,5 @@
-"""What orchestrators and developers ask of the reader itself: is it up, is it ready, what does it count, what can be asked."""
+"""What orchestrators and developers ask of the reader itself: is it up, is it ready, what does it count, what can be
+asked."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def readyz() -> tuple[dict[str, Any], int]:
 @probes.get("/metrics")
 @documented(Operation(str, problems=(), content="text/plain"))
 def exposition() -> Response:
-    """The reader's own figures, for Prometheus. Requests, latencies, caches, layer errors, cutoff age, real-time lag."""
+    """The reader's own figures, for Prometheus. Requests, latencies, caches, layer errors, cutoff age, real-time
+    lag."""
     view, failures = current_app.extensions["reader"].status()
     counters = current_app.extensions["settings"].counters
     up = {layer: layer not in failures for layer in ("batch", "realtime")}

@@ -1,7 +1,8 @@
 """The reader's use cases: which rows answer a question, read in two rounds, merged by stitch.merge.
 
 First the published cutoffs, then totals and increments of both layers side by side: the order that stitch.merge
-explains. Whatever is asked for at once, many keys or a range and the one it is compared with, is one view of the cutoffs.
+explains. Whatever is asked for at once, many keys or a range and the one it is compared with, is one view of the
+cutoffs.
 """
 
 from __future__ import annotations

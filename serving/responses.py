@@ -1,7 +1,7 @@
 """An answer as an HTTP response: JSON or CSV, with a strong ETag and the lifetime that its data has.
 
-What is wholly before the cutoff changes only by late events and corrections: caches keep it for `serving.cache_closed`, an
-hour, and never permanently. What is open changes every second or two. A partial answer is kept by nobody.
+What is wholly before the cutoff changes only by late events and corrections: caches keep it for `serving.cache_closed`,
+an hour, and never permanently. What is open changes every second or two. A partial answer is kept by nobody.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The endpoints of the API: each parses, asks, and returns. Every answer says what was understood and what it rests on."""
+"""The endpoints of the API: each parses, asks, and returns. Every answer says what was understood and what it rests
+on."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def counters() -> Response:
 @api.get("/v1/totals")
 @documented(Operation(answers.Totals, parameters=parameters.TOTALS, csv=True))
 def totals() -> Response:
-    """Counts of several keys, of all time or a range. Up to a thousand keys by several counters, from one view of the cutoff."""
+    """Counts of several keys, of all time or a range. Up to a thousand keys by several counters, from one view of the
+    cutoff."""
     return _totals(params.parse_totals(_raw(), _settings(), _now()))
 
 
@@ -87,7 +89,8 @@ def series() -> Response:
 @api.get("/v1/top")
 @documented(Operation(answers.Top, parameters=parameters.TOP, csv=True))
 def top() -> Response:
-    """The members of a key that counted most, of all time or a range. In a stable order, page by page, and the rest as one number."""
+    """The members of a key that counted most, of all time or a range. In a stable order, page by page, and the rest as
+    one number."""
     query = params.parse_top(_raw(), _settings(), _now())
     allow([query.counter])
     found, view = _reader().top(query)

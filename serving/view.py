@@ -1,4 +1,5 @@
-"""One consistent look at the layers: what is published, which of them answer, and how far back and on they know the counts.
+"""One consistent look at the layers: what is published, which of them answer, and how far back and on they know the
+counts.
 
 When a layer does not answer, the question is asked again of the other one alone, and the answer says so.
 """

@@ -1,4 +1,5 @@
-"""Instants into buckets: half-open UTC intervals of a minute, a quarter of an hour, an hour, a day, a month, or all time.
+"""Instants into buckets: half-open UTC intervals of a minute, a quarter of an hour, an hour, a day, a month, or all
+time.
 
 Every layer names buckets by these words and cuts them by these functions, so that counts add up: each bucket is
 made of whole buckets of the next finer granularity. Instants without a zone are refused, never guessed at: an hour
@@ -107,8 +108,9 @@ def series(start: datetime, end: datetime, granularity: str) -> list[Bucket]:
 def covering(start: datetime, end: datetime, kept: Sequence[str]) -> list[Bucket]:
     """The fewest buckets of the kept granularities (granularities_of) that cover exactly `[start, end)`.
 
-    A year is 12 months, not 8,760 hours. At each instant the longest bucket that starts there and ends within the range is
-    taken; as each bucket is made of whole finer ones, no other choice needs fewer. `all` never takes part: it has no edge.
+    A year is 12 months, not 8,760 hours. At each instant the longest bucket that starts there and ends within the range
+    is taken; as each bucket is made of whole finer ones, no other choice needs fewer. `all` never takes part: it has no
+    edge.
     """
     longest_first = [granularity for granularity in reversed(kept) if granularity != "all"]
     for name, instant in (("start", start), ("end", end)):

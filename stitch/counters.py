@@ -1,4 +1,5 @@
-"""What a counter is: a named rule that turns events into signed amounts. One definition serves every job and the reader.
+"""What a counter is: a named rule that turns events into signed amounts. One definition serves every job and the
+reader.
 
 A counter says which event types it weighs and by how much, which field names the key that is counted, and
 perhaps which field names the member that the count is broken down by.

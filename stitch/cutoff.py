@@ -85,10 +85,10 @@ class Missing(NamedTuple):
 def missing_before(behind: Mapping[int, Behind], bound: datetime) -> dict[int, Missing]:
     """The partitions that hold, or may yet hold, committed records stamped before the bound behind their position.
 
-    Offsets that hold no record (markers of transactions, aborted records) are nothing that could be missing, so it is the
-    next readable record that is asked, not the distance of two offsets. Only stamps of the broker count: in a partition
-    they do not go back, but for what `log.grace` grants, which the bound includes. A record stamped by its producer says
-    nothing of those behind it. Empty means complete.
+    Offsets that hold no record (markers of transactions, aborted records) are nothing that could be missing, so it is
+    the next readable record that is asked, not the distance of two offsets. Only stamps of the broker count: in a
+    partition they do not go back, but for what `log.grace` grants, which the bound includes. A record stamped by its
+    producer says nothing of those behind it. Empty means complete.
     """
     found = {partition: _missing(one, bound) for partition, one in sorted(behind.items())}
     return {partition: missing for partition, missing in found.items() if missing}

@@ -95,7 +95,8 @@ READERS: dict[str, Callable[[Any, Field], Any]] = {
 
 
 def integral(text: str) -> int | None:
-    """The integer of 64 bits that a number of JSON is, however it is written (25000000.0, 1e7); None where it is none."""
+    """The integer of 64 bits that a number of JSON is, however it is written (25000000.0, 1e7); None where it is
+    none."""
     if not NUMBER.fullmatch(text):
         return None
     found = _PARTS.fullmatch(text)

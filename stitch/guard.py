@@ -39,7 +39,8 @@ def corrected(days: Iterable[Day]) -> list[Day]:
 def objections(days: Iterable[Day], recount: Collection[str], max_difference: float, min_difference: int) -> list[str]:
     """One sentence for each counter that changes by more than a share of what was compared; none: publish.
 
-    Compared is what the run replaces: the increments of its windows, and for a counter in `recount` the previous totals too.
+    Compared is what the run replaces: the increments of its windows, and for a counter in `recount` the previous totals
+    too.
     """
     by_counter: dict[str, list[Day]] = {}
     for day in days:

@@ -1,7 +1,7 @@
 """Named periods that end now, and the earlier range that a range is compared with, like for like.
 
-A comparison of an unfinished range with a finished one says nothing, so both are cut at the same time since their starts, by
-the clocks of the zone, at the edge of the last finest bucket that is over.
+A comparison of an unfinished range with a finished one says nothing, so both are cut at the same time since their
+starts, by the clocks of the zone, at the edge of the last finest bucket that is over.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def comparison(
 
 
 def shifted(instant: datetime, calendar: Calendar, days: int = 0, months: int = 0) -> datetime:
-    """The instant at which the zone's clocks show the same, so many days and months on; 29 February may become the 28th."""
+    """The instant at which the zone's clocks show the same, so many days and months on; 29 February may become the
+    28th."""
     wall = _clock(calendar, instant) + timedelta(days=days)
     month = wall.year * 12 + wall.month - 1 + months
     first = wall.replace(year=month // 12, month=month % 12 + 1, day=1)

@@ -4,8 +4,9 @@ A run takes every counter to one cutoff. A counter that the published totals hol
 do not hold (it is new, or somebody asks for it) is recounted from the whole log, in the same run.
 
 All that a run writes has one write timestamp, cutoff + revision. The revision is raised above whatever the run must
-overwrite: what was published, what a run that died has loaded, and, for counters that are recounted or restored, whatever
-is stored, be it written by hand, by a clock that is ahead, or by an earlier version. Every later run exceeds that one.
+overwrite: what was published, what a run that died has loaded, and, for counters that are recounted or restored,
+whatever is stored, be it written by hand, by a clock that is ahead, or by an earlier version. Every later run exceeds
+that one.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class PlanError(StitchError):
 
 @dataclass(frozen=True)
 class HalfLoaded:
-    """What a run that died may have loaded in part: rows of this write timestamp; `recount`: the counters that it recounted."""
+    """What a run that died may have loaded in part: rows of this write timestamp; `recount`: the counters that it
+    recounted."""
 
     write_time: int
     recount: frozenset[str] = frozenset()
@@ -122,15 +124,16 @@ def overwriting(run: Run, stored: int | None, table: str) -> Run:
 
 
 def going_back(known: Mapping[str, Published], target: Published) -> frozenset[str]:
-    """The counters whose published cutoff a restore takes back: that is published BEFORE their rows are written, since rows
-    not restored yet carry their own, newer cutoff. Of the others it is published after, as by every load: their rows are older.
+    """The counters whose published cutoff a restore takes back: that is published BEFORE their rows are written, since
+    rows not restored yet carry their own, newer cutoff. Of the others it is published after, as by every load: their
+    rows are older.
     """
     return frozenset(name for name, at in known.items() if at.cutoff >= target.cutoff)
 
 
 def loaded(run: Run) -> Run:
-    """The restore as it is published when its rows are all there: under a revision of its own, so that readers' caches, which
-    keep totals under the published run, drop what they read while the rows were loaded."""
+    """The restore as it is published when its rows are all there: under a revision of its own, so that readers' caches,
+    which keep totals under the published run, drop what they read while the rows were loaded."""
     return replace(run, target=run.target._replace(revision=run.target.revision + 1))
 
 

@@ -136,7 +136,8 @@ class KafkaSettings(Section):
 
     @model_validator(mode="after")
     def security_is_whole(self) -> KafkaSettings:
-        """Secrets and files are looked at when a client is made: the reader shares this file and has no business with them."""
+        """Secrets and files are looked at when a client is made: the reader shares this file and has no business with
+        them."""
         wrong = [*self._mistakes_of_sasl(), *self._mistakes_of_tables()]
         if not self.uses_tls and self.tls != TlsSettings():
             wrong.append(f"tls: not used with {self.security_protocol}; set security_protocol to SSL or SASL_SSL")
@@ -312,7 +313,8 @@ class EventSettings(Section):
 
 
 class TokenSettings(Section):
-    """Who may read what: the SHA-256 of a token (`stitch token` makes one), and the counters it reads (all by default)."""
+    """Who may read what: the SHA-256 of a token (`stitch token` makes one), and the counters it reads (all by
+    default)."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     counters: list[str] | None = None
@@ -321,7 +323,8 @@ class TokenSettings(Section):
 class ServingSettings(Section):
     """The reader.
 
-    cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at all)
+    cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at
+    all)
     cache_closed:  the same where only a batch run can change it; HTTP caches keep such an answer as long
     cache_rows:    how many rows of totals and increments a reader process keeps at most
     memcached:     servers (host:port) of a second cache that all reader processes share

@@ -5,8 +5,8 @@ micro-batch. So this process stays above both and hands the signal to the driver
 before there is a driver it ends the JVM. The driver in turn watches this process (jobs.parents): when it is killed,
 nothing stays.
 
-The packages are not resolved at each start but given as the jars that set-up fetched: that saves seconds, and Ivy talks on
-the stdout that a job's JSON goes to.
+The packages are not resolved at each start but given as the jars that set-up fetched: that saves seconds, and Ivy talks
+on the stdout that a job's JSON goes to.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The calendar of a time zone: its hours, days, weeks, months and years as half-open ranges of UTC instants.
 
-Counts are kept in UTC. A day of Berlin is 23, 24 or 25 of its hours, so a zone's buckets are only ever sums of finer UTC
-ones; `stitch.buckets.covering` finds the fewest. That is exact wherever the zone's edges are edges of the counter's
+Counts are kept in UTC. A day of Berlin is 23, 24 or 25 of its hours, so a zone's buckets are only ever sums of finer
+UTC ones; `stitch.buckets.covering` finds the fewest. That is exact wherever the zone's edges are edges of the counter's
 finest buckets: India, half an hour off, needs quarters of an hour.
 
-A day starts at its first midnight, or where the clock skips midnight, at the instant it goes on; one that a zone left out
-(Samoa, 30 December 2011) is not there. When the clock is set by less than an hour, that hour is shorter or longer.
+A day starts at its first midnight, or where the clock skips midnight, at the instant it goes on; one that a zone left
+out (Samoa, 30 December 2011) is not there. When the clock is set by less than an hour, that hour is shorter or longer.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Calendar:
         return utc(instant).astimezone(self.zone)
 
     def at(self, wall: datetime) -> datetime:
-        """The instant at which clocks show this (naive); of two the first; where they skip it, counted on from before."""
+        """The instant at which clocks show this (naive); of two the first; where they skip it, counted on from
+        before."""
         return wall.replace(tzinfo=self.zone, fold=0).astimezone(UTC)
 
     def floor(self, instant: datetime, granularity: str) -> datetime:

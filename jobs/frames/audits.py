@@ -33,8 +33,8 @@ def stretches(offsets: DataFrame) -> DataFrame:
 
 
 def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[str] = ("event_id",)) -> DataFrame:
-    """Decoded records with a verdict → per ingest window: appended (by offsets), counted, duplicates, rejected, excluded
-    (by content), first: partition → its first offset."""
+    """Decoded records with a verdict → per ingest window: appended (by offsets), counted, duplicates, rejected,
+    excluded (by content), first: partition → its first offset."""
     window = floor_to(F.col("timestamp"), int(ingest_window.total_seconds())).alias("ingest_window")
     order = ("timestamp", "partition", "offset")
     same = Window.partitionBy("verdict", *[field(name) for name in identity]).orderBy(*order)

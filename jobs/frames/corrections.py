@@ -1,7 +1,8 @@
 """What a run changes of what readers saw before it: per counter and day, the count before and after.
 
 Before: the previous totals and the increments that the run replaces. After: the new totals. The difference is what
-the batch corrects (duplicates, exclusions, records that the real-time layer lacks), and what its publish guard looks at.
+the batch corrects (duplicates, exclusions, records that the real-time layer lacks), and what its publish guard looks
+at.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ def decode(records: DataFrame, settings: Settings, keep: Sequence[str]) -> DataF
     """(value: binary, timestamp, timestamp_type, keep…) → (keep…, event_id, type, occurred_at, fields, notes,
     reject_reason).
 
-    reject_reason is null for an event, and all others of these are null where it is not; `notes` tell of fields that are
-    absent because something was wrong with them. timestamp_type is null where nobody said who stamped the record: it is
-    trusted.
+    reject_reason is null for an event, and all others of these are null where it is not; `notes` tell of fields that
+    are absent because something was wrong with them. timestamp_type is null where nobody said who stamped the record:
+    it is trusted.
     """
     rules = settings.rules
     kept = [f"`{name}` {records.schema[name].dataType.simpleString()}" for name in keep]

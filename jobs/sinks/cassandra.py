@@ -36,7 +36,8 @@ def upsert_by_member(rows: DataFrame, layer: CassandraSettings, table: str) -> N
 
 
 def forget_connections(spark: SparkSession) -> None:
-    """Close the connector's idle connections: one whose cluster went away may wait for ever to read the schema again."""
+    """Close the connector's idle connections: one whose cluster went away may wait for ever to read the schema
+    again."""
     spark._jvm.com.datastax.spark.connector.cql.CassandraConnector.evictCache()
 
 

@@ -1,7 +1,7 @@
 """The offsets behind a streaming job, committed to a consumer group that is for reporting only.
 
-Spark keeps its offsets in its checkpoint and commits none, so the tools with which Kafka people watch lag see nothing. No
-job reads this group: what is committed, late or not at all changes no count, so a failure is said once and no more.
+Spark keeps its offsets in its checkpoint and commits none, so the tools with which Kafka people watch lag see nothing.
+No job reads this group: what is committed, late or not at all changes no count, so a failure is said once and no more.
 """
 
 from __future__ import annotations

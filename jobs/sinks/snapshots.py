@@ -1,4 +1,5 @@
-"""The totals at a cutoff as a Parquet snapshot beside the log: what the next run adds to, and what reloads a lost cluster.
+"""The totals at a cutoff as a Parquet snapshot beside the log: what the next run adds to, and what reloads a lost
+cluster.
 
 A snapshot is written under a temporary name and renamed when whole, so one that can be read is complete. A run holds
 the folder's lock from its plan to its publication, and notes there which counters it is loading: what a run that

@@ -1,8 +1,8 @@
 """What a reader of committed records finds behind a position of the topic: by that a log is proven complete.
 
 Offsets do not say how many records there are: commit and abort markers take them, aborted records do, and compaction
-leaves holes. And a broker's search by time (`offsetsForTimes`) is misled by one record that a producer stamped 2030, from
-when the topic had other settings. So the records themselves are asked: each says who stamped it.
+leaves holes. And a broker's search by time (`offsetsForTimes`) is misled by one record that a producer stamped 2030,
+from when the topic had other settings. So the records themselves are asked: each says who stamped it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ AT_ONCE = 1000
 
 
 def behind(kafka: KafkaSettings, positions: Mapping[int, int]) -> dict[int, Behind]:
-    """partition → what is at and behind the position in it, of every partition of the topic (those not named: from 0)."""
+    """partition → what is at and behind the position in it, of every partition of the topic (those not named: from
+    0)."""
     held = edges(kafka)
     at = {partition: positions.get(partition, 0) for partition in held}
     readable = {p: at[p] for p, (low, high) in held.items() if low <= at[p] <= high}

@@ -42,7 +42,8 @@ def read_progress(cassandra: Session, job: str) -> Progress | None:
 
 
 def read_increments(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
-    """The increments of the settings' counters, of ingest windows in [since, until): (counter, key, member, ingest_window, bucket, count, write_time)."""
+    """The increments of the settings' counters, of ingest windows in [since, until): (counter, key, member,
+    ingest_window, bucket, count, write_time)."""
     columns = ["counter", "key", "ingest_window", "bucket", "count", F.expr("writetime(count)").alias("write_time")]
     keys = _table(spark, "realtime", settings.realtime.keyspace, "increments").select(
         *columns, F.lit(None).cast("string").alias("member")
@@ -56,8 +57,8 @@ def read_increments(spark: SparkSession, settings: Settings, since: datetime | N
 
 
 def read_totals(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The totals: (counter, key, member, granularity, bucket, count, cutoff, write_time); a row written by hand may lack count or
-    cutoff."""
+    """The totals: (counter, key, member, granularity, bucket, count, cutoff, write_time); a row written by hand may
+    lack count or cutoff."""
     written = F.greatest(F.expr("writetime(count)"), F.expr("writetime(cutoff)"))  # of the two that is not null
     columns = ["counter", "key", "granularity", "bucket", "count", "cutoff", written.alias("write_time")]
     keys = _table(spark, "batch", settings.batch.keyspace, "totals").select(

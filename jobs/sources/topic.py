@@ -1,4 +1,5 @@
-"""The Kafka topic: checked before it is read, then read as a stream; and its offsets, by which completeness is proven."""
+"""The Kafka topic: checked before it is read, then read as a stream; and its offsets, by which completeness is
+proven."""
 
 from __future__ import annotations
 
@@ -124,8 +125,8 @@ def read_topic(
 
 
 def read_range(spark: SparkSession, kafka: KafkaSettings, ranges: Mapping[int, tuple[int, int]]) -> DataFrame:
-    """The committed records of the topic in half-open ranges of offsets: (partition, offset, timestamp_type: 0 where its
-    producer stamped it, 1 where the broker did)."""
+    """The committed records of the topic in half-open ranges of offsets: (partition, offset, timestamp_type: 0 where
+    its producer stamped it, 1 where the broker did)."""
     return (
         spark.read.format("kafka")
         .options(**connections.jvm(kafka))

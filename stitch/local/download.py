@@ -70,7 +70,8 @@ class Download:
                 raise Stopped
 
     def _receive(self, jar: Jar, part: Path) -> bool:
-        """Append to `part` what it lacks; whether it is then as long as the jar, or longer (then it is another file)."""
+        """Append to `part` what it lacks; whether it is then as long as the jar, or longer (then it is another
+        file)."""
         have = size(part)
         if have >= jar.size:
             return True
@@ -88,7 +89,8 @@ class Download:
                         raise Stopped
                     if out.tell() > jar.size:
                         return True
-        # Where the answer said its length, a cut has raised before: what is short is another file, and the sum will tell.
+        # Where the answer said its length, a cut has raised before: what is short is another file, and the sum will
+        # tell.
         return size(part) >= jar.size or not answer.headers.keys().isdisjoint(("Content-Length", "Transfer-Encoding"))
 
     def _discard(self, part: Path) -> None:

@@ -1,8 +1,8 @@
 """Set-up fetches the jars of jars.lock: eight at a time, each once, into the folder of every set that has it.
 
-In Python alone, so that a company's proxy and certificates are those of pip and uv, and no Java is needed to set up. A jar
-is moved into its folder only when whole, so a set-up that was stopped goes on where it was; what is there already, of an
-earlier lock too, is not fetched again.
+In Python alone, so that a company's proxy and certificates are those of pip and uv, and no Java is needed to set up. A
+jar is moved into its folder only when whole, so a set-up that was stopped goes on where it was; what is there already,
+of an earlier lock too, is not fetched again.
 """
 
 from __future__ import annotations

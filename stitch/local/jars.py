@@ -1,8 +1,9 @@
 """The class paths of Kafka, Cassandra and Spark's connectors: what each is resolved from, and its jars by jars.lock.
 
 A lock as Python's packages have one: every jar by coordinate, SHA-256 and size. So set-up needs no Java to resolve
-anything, gets the same bytes everywhere, and takes them from any mirror (stitch.local.fetch_jars). A folder is whole only
-once its marker names these very packages and this very lock; it is written last, so a set-up that was stopped goes on.
+anything, gets the same bytes everywhere, and takes them from any mirror (stitch.local.fetch_jars). A folder is whole
+only once its marker names these very packages and this very lock; it is written last, so a set-up that was stopped goes
+on.
 """
 
 from __future__ import annotations

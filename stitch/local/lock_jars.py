@@ -1,7 +1,7 @@
 """`make lock`: resolves the packages of every class path with the Ivy that ships inside pyspark, and writes jars.lock.
 
-Resolving Maven's dependencies is Ivy's trade and needs Java; it happens only when versions change. Whoever sets up reads
-the result (stitch.local.fetch_jars). Ivy compares what it fetched with the repository's own checksums.
+Resolving Maven's dependencies is Ivy's trade and needs Java; it happens only when versions change. Whoever sets up
+reads the result (stitch.local.fetch_jars). Ivy compares what it fetched with the repository's own checksums.
 """
 
 from __future__ import annotations

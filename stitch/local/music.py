@@ -1,4 +1,5 @@
-"""A synthetic music service: a few tracks take most plays, some events come late, some twice, some likes are taken back."""
+"""A synthetic music service: a few tracks take most plays, some events come late, some twice, some likes are taken
+back."""
 
 from __future__ import annotations
 

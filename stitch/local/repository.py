@@ -61,8 +61,8 @@ def session(where: Repository) -> requests.Session:
 
 
 class _MachineCertificates(HTTPAdapter):
-    """Trusts what the machine trusts: its own store (macOS and Windows too), SSL_CERT_FILE and SSL_CERT_DIR; beside them
-    what requests adds itself, the file of REQUESTS_CA_BUNDLE or certifi's."""
+    """Trusts what the machine trusts: its own store (macOS and Windows too), SSL_CERT_FILE and SSL_CERT_DIR; beside
+    them what requests adds itself, the file of REQUESTS_CA_BUNDLE or certifi's."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         self.context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,5 @@
-"""The pages in a real Chromium, over a reader process and real layers: what a creator sees, types and hears read out."""
+"""The pages in a real Chromium, over a reader process and real layers: what a creator sees, types and hears read
+out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The whole API on real parts: random events through Kafka, Spark and Cassandra once, then hundreds of random questions.
+"""The whole API on real parts: random events through Kafka, Spark and Cassandra once, then hundreds of random
+questions.
 
 The oracle is a plain list of the events (tests/queries.py); schemathesis asks what nobody thought of.
 """
@@ -82,8 +83,8 @@ def test_while_events_flow_points_add_up_to_the_totals_asked_before_and_after(se
     assert (wrong, total()) == ([], 200) and asked >= 10
 
 
-# What JSON Schema cannot say (a range on the edges of buckets, a start before its end, `keys` or `key`) is refused with 400 all
-# the same, so schemathesis cannot know of each request whether it is a good one.
+# What JSON Schema cannot say (a range on the edges of buckets, a start before its end, `keys` or `key`) is refused with
+# 400 all the same, so schemathesis cannot know of each request whether it is a good one.
 BEYOND_A_SCHEMA = [positive_data_acceptance, negative_data_rejection]
 
 

@@ -1,4 +1,5 @@
-"""The independent oracle of the fault tests: a plain dict over what was produced, and a watcher of the reader meanwhile."""
+"""The independent oracle of the fault tests: a plain dict over what was produced, and a watcher of the reader
+meanwhile."""
 
 from __future__ import annotations
 
@@ -29,8 +30,8 @@ Pair = tuple[str, str]  # counter and key; of a breakdown, counter:key and membe
 class Feed:
     """Produces random plays, likes and unlikes, and keeps the true counts: `counts[counter, key]`.
 
-    What was sent is kept by sign too, acknowledged and attempted, so that of a counter that also goes down it can be told
-    between which bounds it must lie.
+    What was sent is kept by sign too, acknowledged and attempted, so that of a counter that also goes down it can be
+    told between which bounds it must lie.
     """
 
     def __init__(self, kafka: KafkaSettings, seed: int) -> None:

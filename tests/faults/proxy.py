@@ -9,7 +9,8 @@ from typing import Any
 
 
 class Proxy:
-    """Forwards connections to a port of 127.0.0.1; `lose_answers` drops what the server says and then the connections."""
+    """Forwards connections to a port of 127.0.0.1; `lose_answers` drops what the server says and then the
+    connections."""
 
     def __init__(self, target: int, host: str = "127.0.0.1") -> None:
         self._target = target

@@ -1,4 +1,5 @@
-"""Set-up fetches the jars of the lock from a mirror on loopback that misbehaves as real ones do: no stack, no internet."""
+"""Set-up fetches the jars of the lock from a mirror on loopback that misbehaves as real ones do: no stack, no
+internet."""
 
 from __future__ import annotations
 

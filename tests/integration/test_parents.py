@@ -1,5 +1,5 @@
-"""A driver that outlives what it runs under ends, and takes an orphaned JVM with it: with processes that stand for the real
-ones (test_operator.py has these)."""
+"""A driver that outlives what it runs under ends, and takes an orphaned JVM with it: with processes that stand for the
+real ones (test_operator.py has these)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The tools to check and repair one's own data: the Restorator, the audit, backfill, exclusions, guard and undo, rollup."""
+"""The tools to check and repair one's own data: the Restorator, the audit, backfill, exclusions, guard and undo,
+rollup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`stitch schema` on a real Cassandra: what it says of a keyspace, and that applying it comes to what the settings say."""
+"""`stitch schema` on a real Cassandra: what it says of a keyspace, and that applying it comes to what the settings
+say."""
 
 from __future__ import annotations
 

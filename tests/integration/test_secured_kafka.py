@@ -1,4 +1,5 @@
-"""The jobs on a Kafka that asks who one is: each mechanism, what is said where it refuses, and where secrets must not be."""
+"""The jobs on a Kafka that asks who one is: each mechanism, what is said where it refuses, and where secrets must not
+be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Whose write wins on a real Cassandra: runs over damage and foreign rows, publications over clocks, later nights over all."""
+"""Whose write wins on a real Cassandra: runs over damage and foreign rows, publications over clocks, later nights over
+all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where time bounds what is counted: the lookback for duplicates, the watermark of a stream, two payloads under one id."""
+"""Where time bounds what is counted: the lookback for duplicates, the watermark of a stream, two payloads under one
+id."""
 
 from __future__ import annotations
 

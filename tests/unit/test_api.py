@@ -70,7 +70,8 @@ def series(client: FlaskClient, query: str) -> list[tuple[str, int | None]]:
 
 
 POINTS = {
-    # Berlin's last days of March are 24, 24 and, once the clock is set, 23 hours long; in 2023 all of them were played in
+    # Berlin's last days of March are 24, 24 and, once the clock is set, 23 hours long; in 2023 all of them were played
+    # in
     "tz=Europe/Berlin&granularity=day&start=2023-03-25&end=2023-03-28": [
         ("2023-03-25T00:00:00+01:00", 24), ("2023-03-26T00:00:00+01:00", 23), ("2023-03-27T00:00:00+02:00", 24),
     ],

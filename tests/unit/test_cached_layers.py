@@ -1,4 +1,5 @@
-"""What is remembered, for how long, and that a stampede on a key is one read. Layers in memory; a slow one for stampedes."""
+"""What is remembered, for how long, and that a stampede on a key is one read. Layers in memory; a slow one for
+stampedes."""
 
 from __future__ import annotations
 

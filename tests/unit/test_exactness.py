@@ -1,10 +1,11 @@
-"""The reader equals the truth at every step: a state machine over the pure core, with a plain list of events as the oracle.
+"""The reader equals the truth at every step: a state machine over the pure core, with a plain list of events as the
+oracle.
 
-Events are appended, late ones and duplicates (with other payloads) among them, by brokers whose clocks differ. One writer
-keeps up with the topic; others start at old window edges with nothing, read the partitions in any order, evict, die, or take
-over. Their writes arrive late and in any order, and tie as Cassandra ties. Increments expire. Batches load row by row, die
-half-way, run again, lose their snapshots; totals are restored, damaged and repaired. After each step every count of every
-counter must be the one that the list of events gives.
+Events are appended, late ones and duplicates (with other payloads) among them, by brokers whose clocks differ. One
+writer keeps up with the topic; others start at old window edges with nothing, read the partitions in any order, evict,
+die, or take over. Their writes arrive late and in any order, and tie as Cassandra ties. Increments expire. Batches load
+row by row, die half-way, run again, lose their snapshots; totals are restored, damaged and repaired. After each step
+every count of every counter must be the one that the list of events gives.
 """
 
 from __future__ import annotations
@@ -226,7 +227,8 @@ class Stitch(RuleBasedStateMachine):
         return rows, touched
 
     def stored_totals(self, run: Run) -> tuple[Run, list[Totals]]:
-        """As jobs.loading.stored_totals: what is stored of the counters that are recounted, and a run that overwrites it."""
+        """As jobs.loading.stored_totals: what is stored of the counters that are recounted, and a run that overwrites
+        it."""
         stored = [row for row in self.counts if row[0] in run.recount]
         cells = [cells[row].stamp for row in stored for cells in (self.counts, self.cutoffs) if row in cells]
         return overwriting(run, max(cells, default=None), "totals"), stored

@@ -14,7 +14,7 @@ SEEN: dict[str, tuple[dict[Pair, int], list[str]]] = {
     "the truth": ({PLAYS: 5, LIKES: 2, SECONDS: 90, MEMBER: 5}, []),
     "what was sent since, in part": ({PLAYS: 6, LIKES: 0, SECONDS: 90, MEMBER: 6}, []),
     "a play too many": ({PLAYS: 8}, ["('plays', 't1') is 8, and can be 5 to 7 by what was sent"]),
-    "likes that lost more than was taken back": (
+    "likes that lost more than was unliked": (
         {LIKES: -1},
         ["('likes', 't1') is -1, and can be 0 to 3 by what was sent"],
     ),

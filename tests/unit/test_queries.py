@@ -1,4 +1,5 @@
-"""Hundreds of random questions over random events, split between the layers at random: the answers of a plain list of events."""
+"""Hundreds of random questions over random events, split between the layers at random: the answers of a plain list of
+events."""
 
 from __future__ import annotations
 

@@ -116,7 +116,8 @@ def test_after_a_run_that_overwrote_a_foreign_row_every_later_run_and_restore_ov
 
 
 def test_a_cutoff_written_by_a_clock_that_is_ahead_is_overwritten_by_the_next_publication() -> None:
-    """Versions before this one wrote cutoffs by the client's clock: the same cutoff again, under a revision, must win."""
+    """Versions before this one wrote cutoffs by the client's clock: the same cutoff again, under a revision, must
+    win."""
     again = plan(NAMES, BOTH, MIDNIGHT, held=True, full=True, stored=NOON)
     back = restoring(NAMES, {"plays": NEXT, "likes": NEXT}, MIDNIGHT, stored=NEXT.write_time + NOON)
     assert again and again.target.write_time == NOON + 1

@@ -1,4 +1,5 @@
-"""Increments of several writers converge, and never go down where no weight is negative: by Cassandra's rule for expiring cells."""
+"""Increments of several writers converge, and never go down where no weight is negative: by Cassandra's rule for
+expiring cells."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ def written(amounts: list[int], at: int = 0) -> Cell:
 def test_where_no_weight_is_negative_a_row_never_goes_down_whoever_writes(
     events: list[tuple[int, list[bool]]], order: list[int], one_second: bool
 ) -> None:
-    """Each of four writers has read some events of the window, not the same: the largest sum so far is what is stored, in any
-    order of arrival, with sums that saturate too."""
+    """Each of four writers has read some events of the window, not the same: the largest sum so far is what is stored,
+    in any order of arrival, with sums that saturate too."""
     sums = [min(sum(amount for amount, read in events if read[writer]), MOST_SUM) for writer in order]
     stored: Cell | None = None
     for at, (writer, largest) in enumerate(zip(order, accumulate(sums, max), strict=True)):
@@ -49,7 +50,8 @@ def test_where_no_weight_is_negative_a_row_never_goes_down_whoever_writes(
 def test_whoever_has_read_the_whole_window_is_not_overwritten_and_overwrites_all_others(
     events: list[tuple[int, bool]], whole_first: bool
 ) -> None:
-    """With weights of both signs, as long as the window moves less than the cap; a part that ties lacks only what weighs 0."""
+    """With weights of both signs, as long as the window moves less than the cap; a part that ties lacks only what
+    weighs 0."""
     whole, part = [amount for amount, _ in events], [amount for amount, read in events if read]
     parts = (whole, part) if whole_first else (part, whole)
     stored: Cell | None = None

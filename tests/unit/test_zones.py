@@ -1,4 +1,5 @@
-"""A zone's hours, days, weeks and months: literal edges around every way in which clocks are set, and what always holds."""
+"""A zone's hours, days, weeks and months: literal edges around every way in which clocks are set, and what always
+holds."""
 
 from __future__ import annotations
 
