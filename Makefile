@@ -10,6 +10,8 @@ export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 # uv has certificates of its own, but a company's are in the machine's store (with none at all, uv would stop).
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/* /etc/pki/tls/certs/* /System/Library/Keychains),true,false)
+# Without its compiled files each of the many processes would compile all that it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## print this help
@@ -56,7 +58,7 @@ test: setup ## unit, spark, integration, e2e and a part of the faults (starts a 
 
 .PHONY: unit
 unit: setup ## pure logic, in seconds
-	$(BIN)/pytest tests/unit -q
+	STITCH_EXAMPLES=$${STITCH_EXAMPLES:-30} $(BIN)/pytest tests/unit -q
 
 .PHONY: spark
 spark: setup ## the frames, in a local Spark session

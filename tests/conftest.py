@@ -26,7 +26,8 @@ import pytest
 
 from stitch.settings import Settings, load_settings
 
-hypothesis.settings.register_profile("stitch", deadline=None)  # how long an example takes is the machine's affair
+# How long an example takes is the machine's affair; how many are tried is a setting: `make unit` tries fewer.
+hypothesis.settings.register_profile("stitch", deadline=None, max_examples=int(os.environ.get("STITCH_EXAMPLES", 100)))
 hypothesis.settings.load_profile("stitch")
 
 BASE_CONFIG = Path(__file__).parents[1] / "conf/stitch.toml"

@@ -47,9 +47,11 @@ class FakeLayers(Layers):
         self.reads += len(reads)
         if self.totals_fail:
             raise LayerDown("batch", "timed out")
+        asked = {(read.counter, read.key, read.granularity) for read in reads}
         rows: dict[tuple[str, str, str], list[tuple[datetime, Total]]] = {}
-        for (counter, key, granularity, bucket), total in self.total_rows.items():
-            rows.setdefault((counter, key, granularity), []).append((bucket, total))
+        for row, total in self.total_rows.items():
+            if row[:3] in asked:
+                rows.setdefault(row[:3], []).append((row[3], total))
         found = [
             {
                 bucket: total

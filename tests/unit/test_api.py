@@ -53,7 +53,7 @@ def hourly() -> FakeLayers:
     return fake
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")  # nothing is cached, and no test changes what the layers hold
 def client(settings: Settings, hourly: FakeLayers) -> FlaskClient:
     return create_app(settings, hourly, now=lambda: NOW).test_client()
 

@@ -192,9 +192,20 @@ REFUSED = {
         "batch.tls.certificate_file",
     ),
     "no TLS": (OSError(1, WRAPPED % "WRONG_VERSION_NUMBER] wrong version number"), Refused, "does not speak TLS"),
+    "hung up over TLS": (
+        OSError(8, WRAPPED % "UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol (_ssl.c:2427)"),
+        NoAnswer,
+        "start it (`stitch local up`), or set batch.hosts",
+    ),
     "hung up": (ConnectionResetError(104, "Connection reset by peer"), NoAnswer, "add [batch.tls]"),
     "timeout": (OperationTimedOut(), NoAnswer, "start it (`stitch local up`), or set batch.hosts"),
 }
+
+
+def test_a_server_that_hangs_up_over_tls_may_be_going_down_or_want_a_certificate() -> None:
+    cause = OSError(8, "EOF occurred in violation of protocol (_ssl.c:2427)")
+    error = explained(NoHostAvailable("", {"h": cause}), layer(**USER, tls={}), "batch", [])
+    assert type(error) is NoAnswer and "set batch.tls.certificate_file and .key_file" in str(error)
 
 
 @pytest.mark.parametrize(("cause", "kind", "message"), REFUSED.values(), ids=REFUSED.keys())

@@ -403,4 +403,4 @@ class Stitch(RuleBasedStateMachine):
 
 
 TestStitch = Stitch.TestCase
-TestStitch.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestStitch.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=30, deadline=None)

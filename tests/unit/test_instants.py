@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stitch import instants
@@ -165,6 +165,10 @@ nearly_iso = st.text("0123456789-+:.,TtZzW ", max_size=36) | any_instants.map(da
 nearly_iso |= any_instants.map(lambda at: f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond}Z")
 
 
+@example("0001-01-01T00:00:00.000000-00:00", 26, "T", False)  # these four Python's parser takes
+@example("2024-02-29T10400800-23:59", 40, "", False)
+@example("2024-02-29T10:00,00Z", 40, "", False)
+@example("2024-02-29T10:00:00.123456٣Z", 40, "", False)
 @given(nearly_iso, st.integers(0, 40), st.sampled_from("0123456789-+:.,TtZzW é"), st.booleans())
 def test_the_quick_way_reads_no_text_otherwise_than_the_rules(text: str, at: int, put: str, over: bool) -> None:
     text = text[:at] + put + text[at + over :]

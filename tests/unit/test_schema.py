@@ -210,7 +210,7 @@ def test_the_window_of_compaction_follows_the_retention(retention: timedelta, ex
 
 
 def test_a_retention_of_a_day_or_more_has_20_to_30_windows() -> None:
-    for days in range(1, 7300):
+    for days in [*range(1, 800), *range(800, 7300, 30)]:
         unit, size = window(timedelta(days=days))
         assert 20 <= timedelta(days=days) / (size * timedelta(**{unit.lower(): 1})) <= 30
 

@@ -30,7 +30,7 @@ def written(amounts: list[int], at: int = 0) -> Cell:
 @given(st.lists(st.tuples(PLAIN | HUGE, st.lists(st.booleans(), min_size=4, max_size=4)), max_size=8),
        st.permutations(range(4)), st.booleans())  # fmt: skip
 @example([(1500, [True] * 4), (1100, [True, False, False, False])], [0, 1, 2, 3], False)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 def test_where_no_weight_is_negative_a_row_never_goes_down_whoever_writes(
     events: list[tuple[int, list[bool]]], order: list[int], one_second: bool
 ) -> None:
@@ -46,7 +46,7 @@ def test_where_no_weight_is_negative_a_row_never_goes_down_whoever_writes(
 
 @given(st.lists(st.tuples(SIGNED | st.just(0), st.booleans()), min_size=1, max_size=12), st.booleans())
 @example([(5, True), (-5, False), (5, False)], False)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 def test_whoever_has_read_the_whole_window_is_not_overwritten_and_overwrites_all_others(
     events: list[tuple[int, bool]], whole_first: bool
 ) -> None:
