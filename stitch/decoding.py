@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from stitch.fields import LEAST, MOST, READERS, SHOWN, Field, Wrong, as_string, as_text
-from stitch.instants import NUMBER, hint, instant_of_number, instant_of_text
+from stitch.instants import NUMBER, hint, instant_of_integer, instant_of_number, instant_of_text
 from stitch.leaves import raw_leaves, typed_leaves
 from stitch.payloads import DEEPEST, SHALLOW, misread, too_deep
 
@@ -25,6 +25,7 @@ VERSION = 2  # raise it with every change of what a record is decoded into: logs
 OWN = ("event_id", "type", "occurred_at")
 CREATE_TIME, NO_TIME = 0, -1  # Kafka's types of timestamps; LogAppendTime is 1
 _BOM = b"\xef\xbb\xbf"
+_INTEGER = Annotated[int, msgspec.Meta(ge=LEAST, le=MOST)]
 _new = tuple.__new__  # a named tuple in half the time
 
 
@@ -56,6 +57,10 @@ class Rejected(Exception):
     """A record is no event; the message says why."""
 
 
+class _Unusual(Exception):
+    """A record is to be read the careful way."""
+
+
 class Decoder:
     """Decodes records by the rules. Made once for many."""
 
@@ -69,7 +74,10 @@ class Decoder:
         self._identity = tuple(places[name] for name in rules.identity if name not in OWN)
         # A path that two fields read each in its own way has no one type; identity by fields is judged one by one.
         plain = len(set(paths)) == len(paths) and not self._identity
-        self._typed = typed_leaves(_types(rules)) if plain else None
+        self._texts = typed_leaves(_types(rules)) if plain else None
+        self._texts_or_integers = typed_leaves(_types(rules, integers=True)) if plain else None
+        self._integers = False
+        self._is_text = (True, True, False, *(field.kind == "string" for field in rules.fields))
 
     def decode(self, value: bytes | None, appended: int | None, timestamp_type: int | None = None) -> Decoded:
         """`appended`: the broker timestamp in µs; its type as Kafka says it, None where nobody did."""
@@ -83,22 +91,39 @@ class Decoder:
 
         It decides nothing: what it returns is what `_event` would, several times faster.
         """
-        if self._typed is None or value is None or appended is None or timestamp_type in (CREATE_TIME, NO_TIME):
+        if self._texts is None or value is None or appended is None or timestamp_type in (CREATE_TIME, NO_TIME):
             return None
         try:
             if not value.isascii():
                 value.decode()
             if len(value) > SHALLOW and too_deep(value):
                 return None
-            event_id, kind, instant, *values = self._typed(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            event_id, kind, instant, *values = self._values(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, _Unusual):
             return None
-        if not event_id or not kind or not instant or event_id.isspace() or kind.isspace():
+        if not event_id or not kind or instant is None or event_id.isspace() or kind.isspace():
             return None
-        at = instant_of_text(instant, self.rules.epoch)
+        epoch = self.rules.epoch
+        at = instant_of_text(instant, epoch) if type(instant) is str else instant_of_integer(instant, epoch)
         if at is None or not appended - self.rules.max_past <= at <= appended + self.rules.max_future:
             return None
         return _new(Decoded, (event_id, kind, at, values, None, None))
+
+    def _values(self, value: bytes) -> Sequence[Any]:
+        assert self._texts and self._texts_or_integers
+        if not self._integers:
+            try:
+                return self._texts(value)
+            except msgspec.ValidationError:  # a producer whose ids or instants are numbers: most likely all of them
+                self._integers = True
+        texts = []
+        for each, is_text in zip(self._texts_or_integers(value), self._is_text, strict=True):
+            if is_text and type(each) is int:
+                if not each:  # -0 as it was written is not 0
+                    raise _Unusual
+                each = str(each)
+            texts.append(each)
+        return texts
 
     def _event(self, value: bytes | None, appended: int | None, timestamp_type: int | None) -> Decoded:
         if appended is None or timestamp_type == NO_TIME:
@@ -161,13 +186,17 @@ class Decoder:
         return at
 
 
-def _types(rules: Rules) -> dict[str, Any]:
-    """The type that the value of each path nearly always has."""
-    types: dict[str, Any] = {rules.event_id: str | None, rules.type: str | None, rules.occurred_at: str | None}
+def _types(rules: Rules, integers: bool = False) -> dict[str, Any]:
+    """The type that the value of each path nearly always has. `integers`: texts may be such too."""
+    own = str | _INTEGER | None if integers else str | None
+    types: dict[str, Any] = dict.fromkeys((rules.event_id, rules.type, rules.occurred_at), own)
     for field in rules.fields:
-        if field.kind == "string":  # no character takes more than four bytes
-            longest = msgspec.Meta(max_length=(field.most or 4) // 4)
-            types[field.path] = (Annotated[str, longest] if field.most else str) | None
+        if field.kind == "string":
+            text: Any = str
+            if field.most:  # no character takes more than four bytes
+                text = Annotated[str, msgspec.Meta(max_length=field.most // 4)]
+            fits = field.most is None or field.most >= len(str(LEAST))
+            types[field.path] = text | _INTEGER | None if integers and fits else text | None
         elif field.kind == "int":
             least, most = (-field.most, field.most) if field.most else (LEAST, MOST)
             types[field.path] = Annotated[int, msgspec.Meta(ge=least, le=most)] | None

@@ -16,6 +16,7 @@ FIRST = -62_135_596_800_000_000  # 0001-01-01
 LAST = 253_402_300_799_999_999  # the last microsecond of 9999
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")  # as JSON writes one
 MICROS = {"s": Decimal(10**6), "ms": Decimal(10**3), "us": Decimal(1), "ns": Decimal("0.001")}
+_FACTORS = {"s": 10**6, "ms": 10**3, "us": 1}
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC without saying so, for texts that name no zone
 _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
 _EXACT = Context(prec=60)
@@ -65,6 +66,14 @@ def instant_of_number(text: str, epoch: str) -> int | None:
     return int(micros) if FIRST <= micros <= LAST else None
 
 
+def instant_of_integer(number: int, epoch: str) -> int | None:
+    """The same for a number without a fraction, in a tenth of the time."""
+    size = abs(number)
+    unit = _unit(size) if epoch == "auto" else epoch
+    micros = number // 1000 if unit == "ns" else number * _FACTORS[unit]
+    return micros if FIRST <= micros <= LAST else None
+
+
 def hint(text: str) -> str:
     """What a text is that is no instant here; empty where it is nothing known."""
     kinds = ((_WEEK, "a week date"), (_ORDINAL, "an ordinal date"), (_MAIL, "a date as in mail and HTTP headers"))
@@ -72,7 +81,7 @@ def hint(text: str) -> str:
     return f" ({found}: write year, month, day as ISO-8601 does)" if found else ""
 
 
-def _unit(size: Decimal) -> str:
+def _unit(size: Decimal | int) -> str:
     if size < 10**11:
         return "s"
     if size < 10**14:

@@ -180,3 +180,8 @@ def test_the_quick_way_reads_no_text_otherwise_than_the_rules(text: str, at: int
 def test_a_number_of_any_unit_is_the_instant_it_says_cut_off_at_the_microsecond(seconds: Decimal, unit: str) -> None:
     number = seconds * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
     assert instant_of_number(f"{number:f}", unit) == seconds * 10**6 // 1 - (seconds * 10**6 % 1 < 0)
+
+
+@given(st.integers(-(2**63), 2**63 - 1) | st.integers(-(10**12), 10**12), st.sampled_from(["auto", *instants.MICROS]))
+def test_a_number_without_a_fraction_is_the_same_instant_as_its_text(number: int, epoch: str) -> None:
+    assert instants.instant_of_integer(number, epoch) == instant_of_number(str(number), epoch)
