@@ -73,6 +73,7 @@ def librdkafka_consumer(
         "isolation.level": isolation,
         "enable.auto.commit": False,
         "enable.partition.eof": True,
+        "fetch.wait.max.ms": 50,  # the end is told by a fetch that brought nothing
         "auto.offset.reset": "error",  # an offset that is not there is an error, and not another offset
     }
 

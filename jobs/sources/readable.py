@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from jobs.errors import Unreachable
 from jobs.sources.topic import consumer, edges, offsets_at
@@ -50,7 +50,7 @@ def first_stamped(kafka: KafkaSettings, positions: Mapping[int, int], isolation:
         if positions:
             client.assign([TopicPartition(kafka.topic, p, offset) for p, offset in positions.items()])
         while len(found) < len(positions) and time.monotonic() < deadline:
-            for message in client.consume(AT_ONCE, timeout=POLL_S):
+            for message in _next(client):
                 partition = message.partition()
                 if error := message.error():
                     if error.code() != KafkaError._PARTITION_EOF:
@@ -85,7 +85,7 @@ def stamps(kafka: KafkaSettings, since: datetime, until: datetime) -> Iterator[d
         while open_ones:
             if time.monotonic() > deadline:
                 raise Unreachable(f"the records of the topic {kafka.topic!r} were not read within {PROOF_S:.0f} s")
-            for message in client.consume(AT_ONCE, timeout=POLL_S):
+            for message in _next(client):
                 partition, error = message.partition(), message.error()
                 if error and error.code() != KafkaError._PARTITION_EOF:
                     _cause(error)
@@ -106,6 +106,13 @@ def stamped(message: Any) -> datetime:
 def appended(message: Any) -> datetime | None:
     """When the broker appended the record; None where its producer stamped it."""
     return stamped(message) if message.timestamp()[0] == TIMESTAMP_LOG_APPEND_TIME else None
+
+
+def _next(client: Consumer) -> list[Message]:
+    """The messages that are there; where none is, the first that comes within POLL_S. (`consume` would wait for as
+    many as it was asked for.)"""
+    first = client.poll(POLL_S)
+    return [first, *client.consume(AT_ONCE, timeout=0)] if first else []
 
 
 def _cause(error: KafkaError) -> str:
