@@ -26,7 +26,7 @@ from cassandra.query import named_tuple_factory
 
 from connections.refusals import Refused, explained
 from connections.tls import Stores, ssl_context
-from stitch.sections import CassandraSettings
+from stitch.clusters import CassandraSettings
 
 WRITE = "write"  # the execution profile of writes: session.execute(…, execution_profile=WRITE)
 RETRY_AFTER = 1.0

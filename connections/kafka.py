@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from connections.kafka_refusals import Refused, explained, refusal_of
-from stitch.sections import KafkaSettings
+from stitch.clusters import KafkaSettings
 
 TIMEOUT_S = 10
 _MODULES = {

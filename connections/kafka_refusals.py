@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from confluent_kafka import KafkaError
 
+from stitch.clusters import KafkaSettings
 from stitch.errors import ExitStatus, StitchError
-from stitch.sections import KafkaSettings
 
 MOST_CHARACTERS = 300  # of what librdkafka says of itself
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from cassandra import AuthenticationFailed, Unauthorized
 from cassandra.cluster import NoHostAvailable
 
+from stitch.clusters import CassandraSettings
 from stitch.errors import ExitStatus, StitchError
-from stitch.sections import CassandraSettings
 
 
 class NotConnected(StitchError):

@@ -19,8 +19,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, load_pem_private_key, pkcs12
 
+from stitch.clusters import TlsSettings
 from stitch.errors import ExitStatus, StitchError
-from stitch.sections import TlsSettings
 
 
 class BadCertificate(StitchError):

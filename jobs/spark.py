@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from connections.cassandra import VERIFY_HOSTNAME, connector_options
 from connections.tls import Stores, stores
 from jobs.errors import JobError
-from stitch.sections import CassandraSettings
+from stitch.clusters import CassandraSettings
 from stitch.settings import Settings
 
 SSL = "spark.cassandra.connection.ssl"

@@ -31,10 +31,10 @@ from serving.layers import (
     Pending,
     TotalsRange,
 )
+from stitch.clusters import CassandraSettings
 from stitch.cutoff import Published
 from stitch.errors import StitchError
 from stitch.merge import Increment, Total
-from stitch.sections import CassandraSettings
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
 

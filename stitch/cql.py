@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from stitch.sections import BatchSettings, RealtimeSettings
+from stitch.clusters import BatchSettings, RealtimeSettings
 from stitch.tables import CHANGES, SCHEMA_CHANGES, TABLES, Change, LayerName, Table, quoted
 
 NEXT_LINE = ",\n    "

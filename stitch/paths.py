@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from stitch.sections import PathMark
+from stitch.values import PathMark
 
 Model = TypeVar("Model", bound=BaseModel)
 _URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")

@@ -29,21 +29,13 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from stitch.clusters import BatchSettings, KafkaSettings, RealtimeSettings
 from stitch.counters import Counter
 from stitch.decoding import OWN, VERSION, Rules
 from stitch.errors import ExitStatus, StitchError
 from stitch.fields import Field as RuleOfField
 from stitch.paths import resolved, with_paths_resolved
-from stitch.sections import (
-    BatchSettings,
-    EventSettings,
-    KafkaSettings,
-    LocalSettings,
-    LogSettings,
-    RealtimeSettings,
-    ServingSettings,
-    StreamingSettings,
-)
+from stitch.sections import EventSettings, LocalSettings, LogSettings, ServingSettings, StreamingSettings
 
 DEFAULT_CONFIG = Path("conf/stitch.toml")
 

@@ -31,8 +31,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from connections.kafka import librdkafka
+from stitch.clusters import KafkaSettings
 from stitch.local import kafka, process
-from stitch.sections import KafkaSettings
 from stitch.settings import load_settings
 from tests.certificates import Authority, Certificate
 from tests.conftest import free_ports, write_config

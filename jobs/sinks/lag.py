@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from connections.kafka import librdkafka_consumer
 from connections.kafka_refusals import NotConnected, explained
-from stitch.sections import KafkaSettings
+from stitch.clusters import KafkaSettings
 
 LAST_COMMIT_S = 5
 

@@ -17,8 +17,8 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Kaf
 from jobs.errors import Unreachable
 from jobs.sources.topic import consumer, edges, offsets_at
 from stitch.buckets import EPOCH
+from stitch.clusters import KafkaSettings
 from stitch.cutoff import Behind, Reached
-from stitch.sections import KafkaSettings
 
 PROOF_S = 60.0  # for all partitions: nearly all of it is for skipping what producers stamped
 POLL_S = 0.5

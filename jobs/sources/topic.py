@@ -17,7 +17,8 @@ from pyspark.sql import functions as F
 from connections import kafka as connections
 from connections.kafka_refusals import NoAnswer, Refused
 from jobs.errors import JobError, Unreachable
-from stitch.sections import KafkaSettings, StreamingSettings
+from stitch.clusters import KafkaSettings
+from stitch.sections import StreamingSettings
 
 TIMEOUT_S = 10
 # A fetch brings megabytes and a poll hands them over whole: the consumer's defaults are for few records at once.

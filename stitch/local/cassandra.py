@@ -14,11 +14,11 @@ from cassandra import DriverException
 from cassandra.cluster import NoHostAvailable
 
 from connections.cassandra import connected
+from stitch.clusters import CassandraSettings
 from stitch.errors import StitchError
 from stitch.local.jars import CASSANDRA, class_path
 from stitch.local.java import java_home
 from stitch.local.process import Service, accepts, local_folder
-from stitch.sections import CassandraSettings
 from stitch.settings import Settings
 
 YAML = """\

@@ -18,11 +18,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from connections.kafka import librdkafka
+from stitch.clusters import KafkaSettings
 from stitch.local.errors import StackError
 from stitch.local.jars import KAFKA, class_path
 from stitch.local.java import java_home
 from stitch.local.process import Service, accepts, local_folder
-from stitch.sections import KafkaSettings
 from stitch.settings import Settings
 
 PROPERTIES = """\

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from confluent_kafka import Producer
 
 from connections.kafka import librdkafka
+from stitch.clusters import KafkaSettings
 from stitch.errors import StitchError
-from stitch.sections import KafkaSettings
 
 
 class ProduceError(StitchError):

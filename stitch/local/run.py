@@ -20,6 +20,7 @@ from pathlib import Path
 from confluent_kafka import TopicPartition
 
 from connections.kafka import consumer
+from stitch.clusters import KafkaSettings
 from stitch.errors import ExitStatus
 from stitch.local import flights as nyc
 from stitch.local import stack
@@ -27,7 +28,6 @@ from stitch.local.errors import StackError
 from stitch.local.music import MusicService
 from stitch.local.process import Service, last_lines, local_folder, running, start, stop
 from stitch.local.producer import produce
-from stitch.sections import KafkaSettings
 from stitch.settings import Settings, load_settings
 from stitch.submit import ROOT, submit
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from connections import cassandra
 from connections.schema import apply_schema
-from stitch.sections import CassandraSettings, RealtimeSettings
+from stitch.clusters import CassandraSettings, RealtimeSettings
 
 __all__ = ["apply_schema", "connected"]
 

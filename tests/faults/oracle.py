@@ -16,8 +16,8 @@ import requests
 from flask import Flask
 from werkzeug.serving import make_server
 
+from stitch.clusters import KafkaSettings
 from stitch.local.producer import produce
-from stitch.sections import KafkaSettings
 
 KEYS = [f"t{n}" for n in range(8)]
 CREATORS = ["c0", "c1"]

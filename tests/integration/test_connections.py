@@ -20,11 +20,11 @@ from connections.refusals import NoAnswer, NotConnected, Refused
 from jobs.sinks.cassandra import forget_connections, upsert
 from jobs.sources.stored import read_increments
 from jobs.spark import session
+from stitch.clusters import CassandraSettings, RealtimeSettings, TlsSettings
 from stitch.local import cassandra
 from stitch.local.process import start, stop
 from stitch.local.schema import apply_schema
 from stitch.local.stack import wait_until_all_answer
-from stitch.sections import CassandraSettings, RealtimeSettings, TlsSettings
 from stitch.settings import Settings, load_settings
 from tests.certificates import Authority, Certificate
 from tests.conftest import Reader, Stack, stack_config, write_config

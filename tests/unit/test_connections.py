@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from connections.cassandra import CIPHERS, WRITE, cluster, connector_options
 from connections.refusals import NoAnswer, NotConnected, Refused, explained
 from connections.tls import BadCertificate, Stores, ssl_context, stores
-from stitch.sections import CassandraSettings, TlsSettings
+from stitch.clusters import CassandraSettings, TlsSettings
 from tests.certificates import Authority
 
 # Spark's default of spark.redaction.regex: what it hides in its pages and events.

@@ -12,7 +12,7 @@ from pydantic import SecretStr, ValidationError
 
 from connections.kafka import jvm, librdkafka, librdkafka_consumer
 from connections.kafka_refusals import NoAnswer, Refused, explained
-from stitch.sections import KafkaSettings, TlsSettings
+from stitch.clusters import KafkaSettings, TlsSettings
 from stitch.settings import load_settings
 from tests.certificates import Authority
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from stitch.sections import KafkaSettings
+from stitch.clusters import KafkaSettings
 from tests.faults.oracle import Eyes, Feed, Pair
 
 PLAYS, LIKES, SECONDS, MEMBER = ("plays", "t1"), ("likes", "t1"), ("listened_seconds", "t1"), ("creator_plays:c1", "t1")

@@ -12,9 +12,10 @@ from pydantic import BaseModel
 
 from serving.app import create_app
 from stitch.cli import schema
+from stitch.clusters import TlsSettings
 from stitch.counters import Counter
 from stitch.local.repository import MIRROR
-from stitch.sections import TlsSettings, TokenSettings
+from stitch.sections import TokenSettings
 from stitch.settings import Settings, load_settings
 from stitch.submit import JOBS
 from tests.fakes import FakeLayers

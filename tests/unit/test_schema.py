@@ -18,9 +18,9 @@ from connections import schema
 from serving.cassandra_layers import _BATCH, _REALTIME
 from stitch import cql
 from stitch.cli import main
+from stitch.clusters import BatchSettings, RealtimeSettings
 from stitch.cql import Wanted, window
 from stitch.schema import Found, FoundColumn, FoundTable, differences
-from stitch.sections import BatchSettings, RealtimeSettings
 from stitch.tables import CHANGES, SCHEMA_CHANGES, TABLES, Change, Column, LayerName, Table, lacking, table
 
 ROOT = Path(__file__).parents[2]

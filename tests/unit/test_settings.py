@@ -12,8 +12,8 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel, SecretStr
 
+from stitch.clusters import TlsSettings
 from stitch.paths import is_path, with_paths_resolved
-from stitch.sections import TlsSettings
 from stitch.settings import Settings, SettingsError, load_settings
 
 PLAYS = '[[counters]]\nname = "plays"\nkey = "track_id"\nweights = { play = 1 }\n'

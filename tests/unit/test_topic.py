@@ -6,7 +6,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.sources.topic import check_config
-from stitch.sections import KafkaSettings
+from stitch.clusters import KafkaSettings
 
 KAFKA = KafkaSettings(topic="events")
 FIT = {"message.timestamp.type": "LogAppendTime", "cleanup.policy": "delete"}

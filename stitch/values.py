@@ -1,0 +1,62 @@
+"""The kinds of values that the settings file holds, and what all of its tables have in common. Values only."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+_DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
+_LONGEST_S = 10_000 * 366 * 86_400
+_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: Any) -> Any:
+    """`"15m"` → fifteen minutes. Other types pass through for pydantic to judge."""
+    if not isinstance(text, str):
+        return text
+    match = _DURATION.match(text)
+    if not match or int(match[1]) == 0:
+        raise ValueError(f'{text!r} is not a duration: write a number and s, m, h or d, such as "1h"')
+    seconds = int(match[1]) * _UNIT[match[2]]
+    if seconds > _LONGEST_S:
+        raise ValueError(f"{text!r} is longer than 10,000 years")
+    return timedelta(seconds=seconds)
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+OptionalDuration = Annotated[
+    timedelta, BeforeValidator(lambda text: timedelta(0) if text == "0s" else parse_duration(text))
+]
+
+
+class PathMark:
+    """Marks a setting that is a path: a relative one is meant from the settings file's folder (stitch.paths)."""
+
+
+LocalPath = Annotated[str, Field(min_length=1), PathMark()]
+Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+# The way into a JSON object: names joined by dots, which therefore cannot hold one.
+JsonPath = Annotated[str, Field(pattern=r"^[^.\"\\\x00-\x1f]+([.][^.\"\\\x00-\x1f]+)*$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Section(BaseModel):
+    """A table of the file: an unknown name in it is a mistake, not a comment."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def flatten(table: Any) -> Any:
+    """`{a = {b = 1}}`, as TOML reads `a.b = 1`, → `{"a.b": "1"}`. Other types pass through for pydantic to judge."""
+    if not isinstance(table, dict):
+        return table
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": deeper for inner, deeper in flatten(value).items()}
+        else:
+            flat[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return flat
