@@ -77,7 +77,7 @@ e2e: setup ## from producer to HTTP
 .PHONY: faults
 faults: setup ## every fault on real parts, and all other slow tests (minutes each); STITCH_SEED=n repeats a run
 	@tests/debian.sh
-	$(BIN)/pytest tests/faults tests/integration -m "slow or fault"
+	$(BIN)/pytest tests/faults tests/integration tests/e2e -m "slow or fault"
 
 .PHONY: check
 check: setup ## ruff, mypy, import contracts

