@@ -37,7 +37,8 @@ def typed_leaves(types: Mapping[str, Any]) -> Callable[[bytes], tuple[Any, ...]]
     """
     struct, getters = _typed_struct(_tree(list(types)), types)
     decode = msgspec.json.Decoder(struct).decode
-    of = attrgetter(*[getters[path] for path in types])
+    flat = not any("." in getter for getter in getters.values())
+    of = msgspec.structs.astuple if flat else attrgetter(*[getters[path] for path in types])
     return lambda payload: of(decode(payload))
 
 
