@@ -19,6 +19,8 @@ from stitch.instants import FIRST, LAST, instant_of_integer, instant_of_text
 
 _KINDS = {"string": pa.string(), "int": pa.int64(), "double": pa.float64(), "boolean": pa.bool_()}
 _INSTANT = pa.timestamp("us", tz="UTC")
+# What is decoded at once: what a batch costs beside its records is then small, and large records are few at a time.
+_ROWS, _BYTES = 2000, 16 * 2**20
 
 
 def decoded_batches(batches: Iterator[pa.RecordBatch], rules: Rules, keep: Sequence[str]) -> Iterator[pa.RecordBatch]:
@@ -26,12 +28,24 @@ def decoded_batches(batches: Iterator[pa.RecordBatch], rules: Rules, keep: Seque
     decoder = Decoder(rules)
     gc.disable()  # no row refers to itself: looking for such takes a quarter of the time and finds none
     try:
-        for batch in batches:
+        for batch in gathered(batches):
             record = (batch.column(name) for name in ("value", "timestamp", "timestamp_type"))
             columns = decoded_columns(decoder, *record)
             yield pa.RecordBatch.from_pydict({**{name: batch.column(name) for name in keep}, **columns})
     finally:
         gc.enable()
+
+
+def gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, as many in one as make so many rows or bytes."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(one.num_rows for one in held) >= _ROWS or sum(one.nbytes for one in held) >= _BYTES:
+            yield pa.concat_batches(held)
+            held.clear()
+    if held:
+        yield pa.concat_batches(held)
 
 
 def decoded_columns(decoder: Decoder, values: pa.Array, stamps: pa.Array, kinds: pa.Array) -> dict[str, pa.Array]:

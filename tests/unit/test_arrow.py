@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.frames.arrow import decoded_columns, instants_of
+from jobs.frames.arrow import decoded_columns, gathered, instants_of
 from stitch.instants import instant_of_text
 from tests.unit.test_decoding_model import APPENDED, DECODERS, PIECES, payloads
 from tests.unit.test_instants import nearly_iso
@@ -65,3 +65,13 @@ def test_an_empty_batch_and_one_of_nothing_but_odd_records_have_all_columns() ->
         kinds = pa.array([1] * len(values), pa.int32())
         found = decoded_columns(DECODERS[0], pa.array(values, pa.binary()), stamps, kinds)
         assert {len(column) for column in found.values()} == {len(values)}
+
+
+def test_small_batches_are_decoded_together_and_large_records_few_at_a_time() -> None:
+    def batches(rows: int, size: int, count: int) -> Any:
+        return (pa.RecordBatch.from_pydict({"value": pa.array([b"x" * size] * rows)}) for _ in range(count))
+
+    assert [batch.num_rows for batch in gathered(batches(250, 200, 10))] == [2000, 500]
+    assert [batch.num_rows for batch in gathered(batches(10, 1_000_000, 5))] == [20, 20, 10]
+    assert [batch.num_rows for batch in gathered(batches(0, 0, 2))] == [0]
+    assert list(gathered(batches(1, 1, 0))) == []
