@@ -14,6 +14,7 @@ from collections import Counter as Tally
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -40,6 +41,7 @@ def test_corrections_say_on_which_days_the_batch_removed_duplicates(served: Serv
         assert {row["day"]: row["difference"] for row in found} == {day: n for day, n in expected.items() if n}
 
 
+@pytest.mark.slow
 def test_while_events_flow_points_add_up_to_the_totals_asked_before_and_after(served: Served) -> None:
     """Plays without unplays only grow: Σ points lies between the totals around it, in every zone and granularity."""
     ask, over = asker(served.app.test_client()), threading.Event()

@@ -20,6 +20,7 @@ from tests.steps import event, wait_for_the_window_to_end
 Run = Callable[..., Any]
 
 
+@pytest.mark.slow
 def test_a_batch_that_dies_at_any_point_is_run_again_and_readers_never_notice(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -158,6 +158,7 @@ def fill(ballast: Path) -> None:
         out.truncate(ballast.stat().st_size - 8 * 4096)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_stops_the_archive_with_a_message_and_the_log_goes_on_when_there_is_room(
     fresh: Stack,
     feed: Feed,

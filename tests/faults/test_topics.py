@@ -81,6 +81,7 @@ def test_records_that_the_broker_removed_unread_are_told_with_their_offsets_and_
     both(run_job)  # and on as before
 
 
+@pytest.mark.slow
 def test_a_topic_that_was_recreated_is_refused_and_then_counted_on_top(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, admin: AdminClient
 ) -> None:

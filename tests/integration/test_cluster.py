@@ -81,6 +81,7 @@ def json_log(folder: Path) -> None:
         (folder / f"day={day}/part-0.json").write_text("\n".join([*lines, "{broken"]) + "\n", "utf-8")
 
 
+@pytest.mark.slow
 def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
     fresh: Stack, reader: Reader, master: str, tmp_path: Path
 ) -> None:

@@ -106,6 +106,7 @@ def test_feeding_the_topic_again_with_a_lost_checkpoint_changes_no_increment(
     assert (count(client, "plays", "t1"), count(client, "creator_plays", "c1")) == (100, 100)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_streaming_job_after_its_batch_and_the_next_start_goes_on_from_there(
     fresh: Stack, reader: Reader, tmp_path: Path
 ) -> None:
@@ -142,6 +143,7 @@ def wait_for_line(log: Path, start: str) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_what_a_job_prints_as_json_is_all_that_it_prints(fresh: Stack, run_job: Callable[..., None]) -> None:
     produce(fresh.settings.kafka, [event("e1", "play", track_id="t1")])
     run_job("archive_events")

@@ -27,6 +27,7 @@ def right(report: dict[str, Any]) -> dict[str, bool]:
     return {finding["about"]: finding["right"] for finding in report["findings"]}
 
 
+@pytest.mark.slow
 def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
     fresh: Stack, reader: Reader, run_job: Run, cassandra: Any
 ) -> None:

@@ -159,6 +159,7 @@ def test_a_compacted_topic_is_refused_and_so_the_audit_says(fresh: Stack, run_jo
     assert "cleanup.policy=delete" in " ".join(wrong(run_job("audit_counts"))["topic"])
 
 
+@pytest.mark.slow
 def test_records_that_are_missing_in_the_middle_of_the_log_are_told_until_their_loss_is_accepted(
     fresh: Stack, run_job: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,7 @@ def counted(client: Any) -> tuple[dict[str, int], dict[str, int]]:
     }
 
 
+@pytest.mark.slow
 def test_a_full_run_mends_damaged_and_foreign_rows_whenever_they_were_written_and_later_nights_overwrite_them(
     fresh: Stack, reader: Reader, run_job: Run, cassandra: Any
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -112,3 +113,19 @@ def test_every_test_that_the_reliability_page_names_exists() -> None:
     named = set(re.findall(r"`(test_\w+)…?`", (ROOT / "docs/reliability.md").read_text("utf-8")))
     code = "\n".join(path.read_text("utf-8") + path.stem for path in (ROOT / "tests").rglob("test_*.py"))
     assert named and [name for name in sorted(named) if name not in code] == []
+
+
+def test_what_runs_in_make_faults_alone_is_marked_in_the_table_of_faults() -> None:
+    """(f) in docs/reliability.md, @pytest.mark.slow in the tests."""
+    slow: dict[str, bool] = {}
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        body = ast.parse(file.read_text("utf-8")).body
+        whole = any(ast.unparse(node) == "pytestmark = pytest.mark.slow" for node in body)
+        for node in body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                slow[node.name] = whole or any("mark.slow" in ast.unparse(one) for one in node.decorator_list)
+    named = re.findall(r"`(test_\w+)…`(,?\s\(f\))?", (ROOT / "docs/reliability.md").read_text("utf-8"))
+    assert len(named) > 30
+    for start, marked in named:
+        found = {slow[name] for name in slow if name.startswith(start)}
+        assert found == {bool(marked)}, start
