@@ -76,7 +76,7 @@ class Decoder:
         self._texts = typed_leaves(_types(rules)) if plain else None
         self._texts_or_integers = typed_leaves(_types(rules, integers=True)) if plain else None
         self._integers = False
-        self._is_text = (True, True, False, *(field.kind == "string" for field in rules.fields))
+        self._texts_at = (0, 1, *(3 + at for at, field in enumerate(rules.fields) if field.kind == "string"))
 
     def decode(self, value: bytes | None, appended: int | None, timestamp_type: int | None = None) -> Decoded:
         """`appended`: the broker timestamp in µs; its type as Kafka says it, None where nobody did."""
@@ -101,18 +101,16 @@ class Decoder:
                     return self._texts(value)
                 except msgspec.ValidationError:  # a producer whose ids or instants are numbers: most likely all of them
                     self._integers = True
-            found = self._texts_or_integers(value)
-            return [self._text(each, text) for each, text in zip(found, self._is_text, strict=True)]
+            found = list(self._texts_or_integers(value))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise Unusual from None
-
-    @staticmethod
-    def _text(value: Any, is_text: bool) -> Any:
-        if not is_text or type(value) is not int:
-            return value
-        if not value:  # -0 as it was written is not 0
-            raise Unusual
-        return str(value)
+        for at in self._texts_at:
+            number = found[at]
+            if type(number) is int:
+                if not number:  # -0 as it was written is not 0
+                    raise Unusual
+                found[at] = str(number)
+        return found
 
     def _event(self, value: bytes | None, appended: int | None, timestamp_type: int | None) -> Decoded:
         if appended is None or timestamp_type == NO_TIME:
