@@ -23,7 +23,7 @@ import click
 from cassandra.cluster import Session
 
 from jobs import failpoints
-from jobs.completeness import check_complete, lost_hours
+from jobs.completeness import check_complete, held_since, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import BadOption, run
 from jobs.frames.totals import ROW, replaced
@@ -110,7 +110,7 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
 def restore(settings: Settings, cassandra: Session, name: str, now: datetime) -> None:
     """Bring a snapshot back, or forward again (stitch.runs.going_back says which counters publish before the load)."""
     kept = named(name, settings.log.snapshots)
-    if kept.cutoff < now - settings.realtime.retention:
+    if settings.log.origin == "archive" and kept.cutoff < held_since(settings, now):
         raise BadOption(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
     names, died = [counter.name for counter in settings.counters], half_loaded(settings.log.snapshots)
     known = {name: at for name, at in published(cassandra).items() if name in names}

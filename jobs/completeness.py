@@ -16,8 +16,9 @@ from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.event_log import archived_offsets, read_offsets
 from jobs.sources.readable import behind
 from jobs.sources.segments import checkpoint_of, losses, losses_file, segments
-from jobs.sources.stored import read_progress
+from jobs.sources.stored import read_changes, read_progress
 from jobs.sources.topic import edges, topic_id
+from stitch import retention
 from stitch.cutoff import Behind, Missing, missing_before
 from stitch.settings import Settings
 
@@ -105,6 +106,12 @@ def behind_increments(settings: Settings) -> dict[int, Behind]:
     with connected(settings.realtime, "realtime") as cassandra:
         progress = read_progress(cassandra, STREAMING_JOB)
     return behind(settings.kafka, progress.offsets if progress else {})
+
+
+def held_since(settings: Settings, now: datetime) -> datetime:
+    """Since when no increment has expired."""
+    with connected(settings.realtime, "realtime") as cassandra:
+        return retention.held_since(now, settings.realtime.retention, read_changes(cassandra))
 
 
 def archive_position(spark: SparkSession, settings: Settings, topic: str) -> dict[int, int]:

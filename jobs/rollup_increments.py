@@ -19,7 +19,7 @@ from cassandra.cluster import Session
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.completeness import check_counted
+from jobs.completeness import check_counted, held_since
 from jobs.errors import JobError, run
 from jobs.frames.totals import added, totals
 from jobs.loading import load_and_publish
@@ -43,10 +43,11 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
             f"the snapshot {folder(settings.log.snapshots, base)} of the published totals is gone, and there is no log to "
             "count again: restore it from a copy"
         )
-    if base and base.cutoff < now - settings.realtime.retention:
+    if base and base.cutoff < (since := held_since(settings, now)):
         raise JobError(
-            f"increments since the published cutoff {base.cutoff:%FT%TZ} have expired (realtime.retention="
-            f"{settings.realtime.retention}): totals would lack them. Run the rollup more often, or keep increments longer"
+            f"increments of the windows from the published cutoff {base.cutoff:%FT%TZ} to {since:%FT%TZ} have expired: "
+            "totals would lack them. Run the rollup more often than realtime.retention, or raise that in time: rows keep "
+            "the expiry they were written with"
         )
     died, stored = half_loaded(settings.log.snapshots), latest_cutoff_write(cassandra)
     return plan(names, known, cutoff, True, died=died, stored=stored)

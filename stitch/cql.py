@@ -79,7 +79,7 @@ def script(wanted: Wanted) -> str:
     tables = "\n\n".join(
         f"-- {_prose(table)}\n{create_table(wanted, table)};" for table in (*wanted.tables[1:], wanted.tables[0])
     )
-    made = "\n".join(f"{record(wanted, change)};" for change in wanted.changes)
+    made = "\n".join(f"{record(wanted, change.name)};" for change in wanted.changes)
     return (
         f"-- {_HEAD[wanted.layer]}\n"
         "-- Printed by `stitch schema show` from stitch/tables.py, for keyspaces that are new: `stitch schema apply`\n"
@@ -117,11 +117,11 @@ def create_table(wanted: Wanted, table: Table) -> str:
     )
 
 
-def record(wanted: Wanted, change: Change) -> str:
-    """The statement that records a change as made."""
+def record(wanted: Wanted, change: str) -> str:
+    """The statement that records a change as made, by its name."""
     return (
         f"INSERT INTO {wanted.keyspace}.schema_changes (change, made_at)\n"
-        f"  VALUES ({quoted(change.name)}, toTimestamp(now()))"
+        f"  VALUES ({quoted(change)}, toTimestamp(now()))"
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from stitch.cql import TWCS, Wanted, alter_keyspace, as_map, compaction, create_keyspace, create_table, expiry, record
+from stitch.retention import raised_from
 from stitch.tables import SCHEMA_CHANGES, Table
 
 _ELSEWHERE = {
@@ -123,7 +124,7 @@ def _of_replication(wanted: Wanted, found: Mapping[str, str]) -> list[Difference
 def _missing(wanted: Wanted, table: Table, found: Found) -> Difference:
     """In a keyspace without tables, all will be made as they are today, so no change of older ones is due."""
     made = wanted.changes if table == SCHEMA_CHANGES and _is_new(wanted, found) else ()
-    records = (record(wanted, change) for change in made)
+    records = (record(wanted, change.name) for change in made)
     return Difference(f"the table {table.name} is missing", (create_table(wanted, table), *records))
 
 
@@ -135,7 +136,7 @@ def _of_changes(wanted: Wanted, found: Found) -> list[Difference]:
     return [
         Difference(
             f"the change {change.name!r} has not been made",
-            (*(statement.format(keyspace=wanted.keyspace) for statement in change.alter), record(wanted, change)),
+            (*(statement.format(keyspace=wanted.keyspace) for statement in change.alter), record(wanted, change.name)),
         )
         for change in wanted.changes
         if change.name not in found.changes and not _is_new(wanted, found)
@@ -183,7 +184,8 @@ def _of_options(wanted: Wanted, table: Table, has: FoundTable) -> list[Differenc
     if has.default_ttl != seconds:
         what = f"rows of {table.name} expire after {has.default_ttl} s, and {name} is {seconds} s"
         then = f"rows that are in {table.name} keep the expiry they were written with; the new one is for rows to come"
-        differences.append(Difference(what, (alter + expiry(wanted.retention),), then))
+        raised = (record(wanted, raised_from(has.default_ttl)),) if 0 < has.default_ttl < seconds else ()
+        differences.append(Difference(what, (alter + expiry(wanted.retention), *raised), then))
     right, there = compaction(wanted.retention), _short(has.compaction)
     if not wanted.managed and not right.items() <= there.items():
         kept = {name: value for name, value in there.items() if name not in right} if there["class"] == TWCS else {}

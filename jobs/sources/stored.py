@@ -32,6 +32,12 @@ def latest_cutoff_write(cassandra: Session) -> int | None:
     return max((stamp for row in rows for stamp in (row.cutoff, row.revision) if stamp is not None), default=None)
 
 
+def read_changes(cassandra: Session) -> dict[str, datetime]:
+    """Change of a keyspace's tables → when it was made."""
+    rows = cassandra.execute("SELECT change, made_at FROM schema_changes")
+    return {row.change: row.made_at.replace(tzinfo=UTC) for row in rows if row.made_at}
+
+
 def read_progress(cassandra: Session, job: str) -> Progress | None:
     """The streaming job's progress; None before its first micro-batch."""
     row = cassandra.execute("SELECT realtime_through, offsets FROM progress WHERE job = %s", (job,)).one()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from connections.schema import SchemaError, apply_schema, check_schema
+from jobs.completeness import held_since
 from stitch.cli import main
 from stitch.settings import load_settings
 from stitch.tables import CHANGES, TABLES
@@ -108,6 +109,9 @@ def test_what_differs_is_named_by_check_and_mended_by_apply_and_again_changes_no
     assert status == 0 and f"run `nodetool repair --full {fresh.settings.batch.keyspace}`" in said
     assert stitch_schema(changed, "check")[0] == 0
     assert stitch_schema(changed, "apply") == (0, "the tables are as the settings say\n")
+    now = datetime.now(UTC)
+    assert held_since(changed.settings, now) == now - timedelta(days=1)  # until the rows of before are gone
+    assert held_since(changed.settings, now + timedelta(days=5)) == now + timedelta(days=2)
 
 
 def test_a_column_of_another_type_is_refused_and_the_rest_is_mended(fresh: Stack, cassandra: Any) -> None:

@@ -164,6 +164,13 @@ def test_each_difference_is_named_with_the_statement_that_ends_it_or_the_way_out
         assert difference.then.startswith(then) and bool(difference.then) == bool(then)
 
 
+def test_a_raised_retention_is_recorded_and_a_lowered_one_is_not() -> None:
+    """Rows keep the expiry they were written with: who needs them all must know since when they are held."""
+    raised, lowered = (differences(WANTED, found(hits=FoundTable(COLUMNS, ttl, TWCS)))[0] for ttl in (86400, 9999999))
+    assert raised.cql[1:] == (cql.record(WANTED, "realtime.retention raised from 86400 s"),)
+    assert lowered.cql[1:] == ()
+
+
 def test_more_replicas_than_nodes_are_refused_before_anything_is_made() -> None:
     three = Wanted("batch", "ks", {"class": "NetworkTopologyStrategy", "dc1": "3"}, True, tables=WANTED.tables)
     (told,) = differences(three, found(None, None, None, frozenset(), dc1=2))
@@ -190,7 +197,7 @@ def test_of_a_service_that_makes_keyspaces_and_compacts_as_it_likes_neither_is_a
 
 def test_new_tables_need_no_change_of_older_ones() -> None:
     first, second = differences(WANTED, found(hits=None, records=None, changes=frozenset()))[:2]
-    assert first.cql == (cql.create_table(WANTED, SCHEMA_CHANGES), cql.record(WANTED, ADDED))
+    assert first.cql == (cql.create_table(WANTED, SCHEMA_CHANGES), cql.record(WANTED, ADDED.name))
     assert second.what == "the table hits is missing"
 
 
