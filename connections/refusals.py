@@ -6,6 +6,7 @@ The driver says what each host answered; here that becomes one message that name
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from cassandra.cluster import NoHostAvailable
 
 from stitch.clusters import CassandraSettings
 from stitch.errors import ExitStatus, StitchError
+
+_HUNG_UP = re.compile(r"reset by peer|(has been|is|was) closed|EOF occurred")
 
 
 class NotConnected(StitchError):
@@ -58,7 +61,7 @@ def _hint(causes: Sequence[BaseException], layer: CassandraSettings, name: str) 
 
 
 def _hung_up(said: str) -> bool:
-    return "reset by peer" in said or "closed" in said or "EOF occurred" in said
+    return bool(_HUNG_UP.search(said))
 
 
 def _refusal(cause: BaseException, layer: CassandraSettings, name: str) -> str | None:

@@ -4,7 +4,7 @@ behind them."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
@@ -23,6 +23,7 @@ from stitch.cutoff import Behind, Missing, missing_before
 from stitch.settings import Settings
 
 STREAMING_JOB = "streaming_counts"
+A_RUN = timedelta(hours=1)  # how long a run may take from its start to its last read of increments
 LOSS = '{"partition": 0, "first": 100, "last": 119, "appended_after": null, "appended_before": null}'
 
 
@@ -109,9 +110,13 @@ def behind_increments(settings: Settings) -> dict[int, Behind]:
 
 
 def held_since(settings: Settings, now: datetime) -> datetime:
-    """Since when no increment has expired."""
+    """Since when no increment has expired, nor does while a run reads them: as the tables say, for a raise in the
+    settings may not be applied yet."""
     with connected(settings.realtime, "realtime") as cassandra:
-        return retention.held_since(now, settings.realtime.retention, read_changes(cassandra))
+        tables = cassandra.cluster.metadata.keyspaces[settings.realtime.keyspace].tables
+        expiries = [tables[name].options["default_time_to_live"] for name in ("increments", "member_increments")]
+        kept = min(settings.realtime.retention, *(timedelta(seconds=seconds) for seconds in expiries if seconds))
+        return retention.held_since(now + min(A_RUN, kept / 10), kept, read_changes(cassandra))
 
 
 def archive_position(spark: SparkSession, settings: Settings, topic: str) -> dict[int, int]:

@@ -77,7 +77,7 @@ def _double_field(raw: bytes, field: Field) -> float | None:
     number = float(text) if NUMBER.fullmatch(text) else None
     if number is None or number in (float("inf"), float("-inf")):
         raise Wrong(f"is not of type double: {text[:SHOWN]}")
-    return number
+    return number + 0.0  # one zero
 
 
 def _boolean_field(raw: bytes, field: Field) -> bool | None:

@@ -23,7 +23,9 @@ _MAGIC = (
 _UTF = ((b"{\x00\x00\x00", "UTF-32"), (b"\x00\x00\x00{\x00\x00\x00", "UTF-32"), (b"\xff\xfe\x00\x00", "UTF-32"),
         (b"\x00\x00\xfe\xff", "UTF-32"), (b"{\x00", "UTF-16"), (b"\x00{\x00", "UTF-16"), (b"\xff\xfe", "UTF-16"),
         (b"\xfe\xff", "UTF-16"))  # fmt: skip
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+# A string without an end goes on to the end: else each escaped quote in it would be tried as a beginning. Possessive,
+# for what was matched once is never given back.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(rb"[][{}]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _NO_NUMBER = re.compile(rb"[:,\[]\s*(-?(?:NaN|Infinity)|[+-]?0[0-9]+)")

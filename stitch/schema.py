@@ -184,8 +184,9 @@ def _of_options(wanted: Wanted, table: Table, has: FoundTable) -> list[Differenc
     if has.default_ttl != seconds:
         what = f"rows of {table.name} expire after {has.default_ttl} s, and {name} is {seconds} s"
         then = f"rows that are in {table.name} keep the expiry they were written with; the new one is for rows to come"
+        # Before, for it may end between the two; and again after, for what was written until then expires as before.
         raised = (record(wanted, raised_from(has.default_ttl)),) if 0 < has.default_ttl < seconds else ()
-        differences.append(Difference(what, (alter + expiry(wanted.retention), *raised), then))
+        differences.append(Difference(what, (*raised, alter + expiry(wanted.retention), *raised), then))
     right, there = compaction(wanted.retention), _short(has.compaction)
     if not wanted.managed and not right.items() <= there.items():
         kept = {name: value for name, value in there.items() if name not in right} if there["class"] == TWCS else {}

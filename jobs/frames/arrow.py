@@ -19,6 +19,7 @@ from stitch.instants import FIRST, LAST, instant_of_integer, instant_of_text
 
 _KINDS = {"string": pa.string(), "int": pa.int64(), "double": pa.float64(), "boolean": pa.bool_()}
 _INSTANT = pa.timestamp("us", tz="UTC")
+_DAY = 86_400 * 10**6
 # What is decoded at once: what a batch costs beside its records is then small, and large records are few at a time.
 _ROWS, _BYTES = 2000, 16 * 2**20
 
@@ -94,10 +95,10 @@ def typed_rows(decoder: Decoder, records: list[bytes | None]) -> tuple[list[Sequ
 def instants_of(said: Sequence[Any], epoch: str) -> pa.Array:
     """Texts, and numbers without a fraction, as µs since 1970; null where stitch.decoding is to say why not."""
     try:
-        # Arrow's parser takes some of the forms that stitch.instants takes, and in the years from 1 to 9999 no other.
+        # Arrow's parser takes some of the forms that stitch.instants takes, and no other but with the year 0.
         found = pa.array(said, pa.string()).cast(_INSTANT).cast(pa.int64())
         within = pc.min_max(found).as_py()
-        if within["min"] is not None and within["min"] >= FIRST and within["max"] <= LAST:
+        if within["min"] is not None and within["min"] >= FIRST + _DAY and within["max"] <= LAST:
             return found
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # one is a number, or of a form or a day that Arrow does not take
         pass
@@ -122,5 +123,11 @@ def struct(rules: Rules, fields: Sequence[Sequence[Any]], length: int) -> pa.Str
     """The column `fields`. A struct may not be empty, but an event may be its own three values and nothing else."""
     if not rules.fields:
         return pa.StructArray.from_arrays([pa.nulls(length, pa.string())], ["none"])
-    arrays = [pa.array(column, _KINDS[field.kind]) for column, field in zip(fields, rules.fields, strict=True)]
+    arrays = [
+        # Of doubles -0 and 0 are one.
+        pa.array(
+            [v if v is None else v + 0.0 for v in column] if field.kind == "double" else column, _KINDS[field.kind]
+        )
+        for column, field in zip(fields, rules.fields, strict=True)
+    ]
     return pa.StructArray.from_arrays(arrays, [field.name for field in rules.fields])

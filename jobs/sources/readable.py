@@ -112,7 +112,8 @@ def _next(client: Consumer) -> list[Message]:
     """The messages that are there; where none is, the first that comes within POLL_S. (`consume` would wait for as
     many as it was asked for.)"""
     first = client.poll(POLL_S)
-    return [first, *client.consume(AT_ONCE, timeout=0)] if first else []
+    # A message without a value is falsy: its length is its value's.
+    return [] if first is None else [first, *client.consume(AT_ONCE, timeout=0)]
 
 
 def _cause(error: KafkaError) -> str:

@@ -109,9 +109,12 @@ def test_what_differs_is_named_by_check_and_mended_by_apply_and_again_changes_no
     assert status == 0 and f"run `nodetool repair --full {fresh.settings.batch.keyspace}`" in said
     assert stitch_schema(changed, "check")[0] == 0
     assert stitch_schema(changed, "apply") == (0, "the tables are as the settings say\n")
-    now = datetime.now(UTC)
-    assert held_since(changed.settings, now) == now - timedelta(days=1)  # until the rows of before are gone
-    assert held_since(changed.settings, now + timedelta(days=5)) == now + timedelta(days=2)
+    now, keyspace = datetime.now(UTC), fresh.settings.realtime.keyspace
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    assert held_since(changed.settings, now - hour) == now - day  # until the rows of before are gone
+    assert held_since(changed.settings, now + 5 * day - hour) == now + 2 * day
+    cassandra.execute(f"ALTER TABLE {keyspace}.increments WITH default_time_to_live = 7200")  # by hand
+    assert held_since(changed.settings, now) == now - timedelta(minutes=108)
 
 
 def test_a_column_of_another_type_is_refused_and_the_rest_is_mended(fresh: Stack, cassandra: Any) -> None:

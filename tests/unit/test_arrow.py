@@ -33,6 +33,7 @@ records = st.tuples(
 
 @given(st.lists(records, max_size=6), st.sampled_from(DECODERS))
 @example([(USUAL[0], APPENDED, 1), (USUAL[1], APPENDED, 1), (USUAL[3], APPENDED, 1)], DECODERS[0])
+@example([(USUAL[0].replace(b'"track_id":"t"', b'"volume":-0'), APPENDED, 1)], DECODERS[0])
 @example([(USUAL[0], APPENDED, 1), (USUAL[2], APPENDED, None), (USUAL[0], APPENDED, 0)], DECODERS[0])
 @example([(USUAL[4], APPENDED, 1), (USUAL[5], APPENDED, 1), (USUAL[0], None, 1), (None, APPENDED, 1)], DECODERS[0])
 def test_a_batch_is_decoded_as_each_of_its_records(batch: list[tuple[Any, Any, Any]], decoder: Any) -> None:
@@ -45,7 +46,7 @@ def test_a_batch_is_decoded_as_each_of_its_records(batch: list[tuple[Any, Any, A
         assert list(zip(*own, strict=True)) == [(e.event_id, e.type, e.notes, e.reject_reason) for e in expected]
         assert found["occurred_at"].cast(pa.int64()).to_pylist() == [e.occurred_at for e in expected]
         fields = [tuple(row[field.name] for field in decoder.rules.fields) for row in found["fields"].to_pylist()]
-        assert fields == [tuple(e.fields) for e in expected]
+        assert repr(fields) == repr([tuple(e.fields) for e in expected])
 
 
 @given(nearly_iso, st.integers(0, 40), st.sampled_from("0123456789-+:.,TtZzW é"), st.booleans())
@@ -53,6 +54,7 @@ def test_a_batch_is_decoded_as_each_of_its_records(batch: list[tuple[Any, Any, A
 @example("2024-02-29T23:59:60Z", 40, "", False)
 @example("0000-06-01T00:00:00Z", 40, "", False)
 @example("9999-12-31T23:59:59-01:00", 40, "", False)
+@example("0000-12-31T23:00:00-02:00", 40, "", False)
 @example("2024-02-29T10:00:00.123456789Z", 40, "", False)
 def test_arrow_reads_no_text_as_another_instant_than_the_rules(text: str, at: int, put: str, over: bool) -> None:
     text = text[:at] + put + text[at + over :]

@@ -191,6 +191,13 @@ REFUSED = {
         Refused,
         "batch.tls.certificate_file",
     ),
+    "host with a name of its own": (
+        OSError(
+            1, WRAPPED % "CERTIFICATE_VERIFY_FAILED] certificate verify failed: Hostname mismatch, 'db.closed.net'"
+        ),
+        Refused,
+        "names another host",
+    ),
     "no TLS": (OSError(1, WRAPPED % "WRONG_VERSION_NUMBER] wrong version number"), Refused, "does not speak TLS"),
     "hung up over TLS": (
         OSError(8, WRAPPED % "UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol (_ssl.c:2427)"),
