@@ -53,15 +53,11 @@ def explained(error: NoHostAvailable, layer: CassandraSettings, name: str, datac
 
 def _hint(causes: Sequence[BaseException], layer: CassandraSettings, name: str) -> str:
     """A server hangs up on who comes without TLS or a certificate that it wants, as one does that is going down."""
-    if not any(_hung_up(str(cause)) for cause in causes) or layer.bundle:
+    if not any(_HUNG_UP.search(str(cause)) for cause in causes) or layer.bundle:
         return ""
     if not layer.tls:
         return f"; where it wants TLS, add [{name}.tls]"
     return f"; where it refuses the client's certificate, set {name}.tls.certificate_file and .key_file"
-
-
-def _hung_up(said: str) -> bool:
-    return bool(_HUNG_UP.search(said))
 
 
 def _refusal(cause: BaseException, layer: CassandraSettings, name: str) -> str | None:
@@ -74,7 +70,7 @@ def _refusal(cause: BaseException, layer: CassandraSettings, name: str) -> str |
         return f"it refuses the user or the password: check {name}.username, and {secret} or {secret}_FILE"
     if isinstance(cause, Unauthorized):
         return f"the user may not do this: {said}"
-    if (isinstance(cause, ssl.SSLError) or "SSL" in said) and not _hung_up(said):
+    if (isinstance(cause, ssl.SSLError) or "SSL" in said) and not _HUNG_UP.search(said):
         return _tls_refusal(said, layer, name)
     return None
 

@@ -105,8 +105,8 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
 
 
 def keys(changed: DataFrame) -> DataFrame:
-    """Changed totals → the rows of their keys, so that readers find them by prefix; in shards, for one counter may have
-    millions."""
+    """Changed totals → the rows of their keys, so that readers find them by prefix; in shards, for one counter may
+    have millions."""
     shard = F.pmod(F.xxhash64("key"), F.lit(KEY_SHARDS)).cast("int")
     whole = changed.where((F.col("granularity") == "all") & F.col("member").isNull())
     return whole.select("counter", shard.alias("shard"), "key", "write_time")

@@ -46,8 +46,8 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
     if base and base.cutoff < (since := held_since(settings, now)):
         raise JobError(
             f"increments of the windows from the published cutoff {base.cutoff:%FT%TZ} to {since:%FT%TZ} have expired: "
-            "totals would lack them. Run the rollup more often than realtime.retention, or raise that in time: rows keep "
-            "the expiry they were written with"
+            "totals would lack them. Run the rollup more often than realtime.retention, or raise that in time: rows "
+            "keep the expiry they were written with"
         )
     died, stored = half_loaded(settings.log.snapshots), latest_cutoff_write(cassandra)
     return plan(names, known, cutoff, True, died=died, stored=stored)

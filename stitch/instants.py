@@ -112,6 +112,6 @@ def _of_iso(text: str) -> int | None:
 
 
 def _micros(at: datetime) -> int | None:
-    since: timedelta = at - (_EPOCH if at.tzinfo is None else _EPOCH_UTC)
+    since: timedelta = at - _EPOCH_UTC
     micros = (since.days * 86_400 + since.seconds) * 10**6 + since.microseconds
     return micros if FIRST <= micros <= LAST else None

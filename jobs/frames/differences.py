@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 
 def compared(stored: DataFrame, expected: DataFrame, row: list[str], stamp: str) -> DataFrame:
-    """(row…, count, stamp), (row…, count[, stamp]) → (row…, stored, expected, stamp), null where a side has no such
-    row; of two stamps the later."""
+    """(row…, count, stamp), (row…, count[, stamp]) → (row…, stored, expected, stamp), null where a side has
+    no such row; of two stamps the later."""
     none = F.lit(None).cast(stored.schema[stamp].dataType)
     both = stored.select(*row, F.col("count").alias("stored"), _none("expected"), F.col(stamp)).unionByName(
         expected.select(

@@ -70,8 +70,8 @@ def note_loss(
 ) -> None:
     """Keep a record of what the log will never hold: the batch names the hours, the audit expects the gap.
 
-    lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants they were
-    appended
+    lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants they
+    were appended
     """
     known = losses(log)
     for partition, (first, last) in lost.items():

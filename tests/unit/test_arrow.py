@@ -15,7 +15,8 @@ from tests.unit.test_instants import nearly_iso
 
 DAY = 86_400 * 10**6
 USUAL = (
-    b'{"event_id":"e1","type":"play","occurred_at":"2024-02-29T10:00:00.5Z","track_id":"t","listener":{"country":"DE"}}',
+    b'{"event_id":"e1","type":"play","occurred_at":"2024-02-29T10:00:00.5Z","track_id":"t",'
+    b'"listener":{"country":"DE"}}',
     b'{"event_id":7,"type":"play","occurred_at":1709200800123,"track_id":12345678,"count":25000000,"volume":0.5}',
     b'{"event_id":"e1","type":"play","occurred_at":"0000-01-01T00:00:00Z"}',
     b'{"event_id":"e1","type":"play","occurred_at":"2024-02-30T10:00:00Z"}',
