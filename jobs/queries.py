@@ -126,11 +126,18 @@ def _report_new(query: StreamingQuery, reported: str, report: Report) -> str:
 
 
 def _stop_between_batches(query: StreamingQuery) -> None:
-    """Wait for the gap between two batches, which is short while the job catches up, and stop the query in it."""
+    """Wait until no batch is written, and stop the query. While the job catches up there is no pause between batches;
+    then it is stopped while the next one is only planned, which writes nothing."""
     deadline = time.monotonic() + STOP_WITHIN_S
-    while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+    while query.isActive and _writes(query.status) and time.monotonic() < deadline:
         time.sleep(0.005)
     query.stop()
+
+
+def _writes(status: dict[str, Any]) -> bool:
+    """Whether a batch may be inside foreachBatch. Spark's message is this one from the look at the source's offsets
+    until they are in the checkpoint (MicroBatchExecution.constructNextBatch)."""
+    return bool(status["isTriggerActive"]) and not status["message"].startswith("Getting offsets")
 
 
 def print_progress(job: str, progress: dict[str, Any]) -> None:
