@@ -27,14 +27,15 @@ from jobs.completeness import check_complete, held_since, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import BadOption, run
 from jobs.frames.totals import ROW, replaced
-from jobs.loading import compare, finish, guard, load, load_and_publish, publish, stored_totals
+from jobs.ledger import note, noted_runs, statement
+from jobs.loading import RefusedByGuard, compare, finish, guard, load, load_and_publish, publish, stored_totals
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import half_loaded, keep_as, named, note_loading, only_one, read_snapshot, write_snapshot
-from jobs.sources.stored import latest_cutoff_write, published
+from jobs.sinks.snapshots import keep_as, named, only_one, read_snapshot, write_snapshot
+from jobs.sources.stored import latest_write, published
 from jobs.spark import session
 from stitch.exclusions import keep
-from stitch.runs import Run, folder, going_back, loaded, newest, plan, restoring
+from stitch.runs import Run, State, folder, going_back, half_loaded, loaded, newest, plan, restoring
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -72,6 +73,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             for loss in lost_hours(settings, planned.base.cutoff if planned.base else None, planned.target.cutoff):
                 print(f"stitch: {loss}", flush=True)
             stored, planned = stored_totals(spark, settings, planned)
+            note(cassandra, planned, State.COUNTING)
             totals = count_totals(spark, settings, planned, stored)
             counting = time.monotonic()
             snapshot = write_snapshot(totals.rows, settings.log.snapshots, planned.target)
@@ -79,9 +81,14 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             stored.unpersist()
             failpoints.die("before_load")
             compared = compare(spark, settings, planned, snapshot, now)
-            guard(compared, planned, settings, ask.accept)
-            written = load_and_publish(spark, cassandra, settings, planned, snapshot, compared)
-    summarize(planned, totals.facts(), written, counted, time.monotonic() - started)
+            try:
+                accepted = guard(compared, planned, settings, ask.accept)
+            except RefusedByGuard as refused:
+                note(cassandra, planned, State.REFUSED, str(refused))
+                raise
+            facts = totals.facts()
+            written = load_and_publish(spark, cassandra, settings, planned, snapshot, compared, accepted, facts)
+    summarize(planned, facts, written, counted, time.monotonic() - started)
 
 
 def check_ask(settings: Settings, ask: Ask) -> None:
@@ -103,7 +110,8 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     cutoff = ask.cutoff or (base.cutoff if ask.counter and base else None)
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
     held = base is None or folder(settings.log.snapshots, base).is_dir()
-    died, stored = half_loaded(settings.log.snapshots), latest_cutoff_write(cassandra)
+    runs = noted_runs(cassandra)
+    died, stored = half_loaded(runs, base), latest_write(cassandra, runs)
     return plan(names, known, cutoff, held, ask.full, ask.counter, died, stored)
 
 
@@ -112,16 +120,17 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
     kept = named(name, settings.log.snapshots)
     if settings.log.origin == "archive" and kept.cutoff < held_since(settings, now):
         raise BadOption(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
-    names, died = [counter.name for counter in settings.counters], half_loaded(settings.log.snapshots)
+    names, runs = [counter.name for counter in settings.counters], noted_runs(cassandra)
     known = {name: at for name, at in published(cassandra).items() if name in names}
-    back = restoring(names, known, kept.cutoff, died, latest_cutoff_write(cassandra))
+    died = half_loaded(runs, newest(names, known))
+    back = restoring(names, known, kept.cutoff, died, latest_write(cassandra, runs))
     with session(JOB, settings) as spark:
         stored, back = stored_totals(spark, settings, back)
         current = read_snapshot(spark, settings.log.snapshots, back.base).select(*ROW).unionByName(stored.select(*ROW))
         rows = replaced(current, read_snapshot(spark, settings.log.snapshots, kept))
         snapshot = write_snapshot(rows, settings.log.snapshots, back.target)
         stored.unpersist()
-        note_loading(settings.log.snapshots, back)
+        note(cassandra, back, State.LOADING)
         if first := going_back(known, back.target):
             publish(cassandra, back, first)
             no_longer = settings.serving.timeout + settings.serving.cache
@@ -129,7 +138,7 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         written = load(snapshot, settings, back)
         done = loaded(back)
         keep_as(settings.log.snapshots, back.target, done.target)  # before it is published: the next run starts from it
-        publish(cassandra, done, names)
+        publish(cassandra, done, names, statement(back, State.PUBLISHED, name, {"rows_written": written}))
     finish(settings, done)
     print(f"{JOB} restored {name}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
 

@@ -37,8 +37,11 @@ class Counted:
 
 
 def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: DataFrame) -> Counted:
-    """The totals at the run's cutoff (snapshots.SCHEMA). `stored`: the totals of the recounted counters as the batch
-    layer has them; of these and of the previous snapshot's, rows that the log does not give become 0."""
+    """The totals at the run's cutoff (snapshots.SCHEMA).
+
+    stored: loading.stored_totals. Of recounted counters, rows of it and of the previous snapshot that the log does not
+            give become 0; of others, its rows are written again, whether new events touch them or not
+    """
     again = [counter for counter in settings.counters if counter.name in run.recount]
     onward = [counter for counter in settings.counters if counter.name not in run.recount]
     previous = read_snapshot(spark, settings.log.snapshots, run.base)
@@ -47,7 +50,8 @@ def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: Data
     rows = []
     if onward and run.base:
         parts.append(count_windows(spark, settings, onward, run.base.cutoff, run.target.cutoff))
-        rows.append(added(previous.where(~recounted), parts[-1].rows))
+        died = stored.where(~recounted).select(*ROW, F.lit(0).cast("bigint").alias("count"))
+        rows.append(added(previous.where(~recounted), parts[-1].rows.unionByName(died)))
     if again:
         parts.append(count_windows(spark, settings, again, None, run.target.cutoff))
         before = previous.where(recounted).select(*ROW).unionByName(stored.select(*ROW))

@@ -6,8 +6,9 @@ again. Only after all rows are in are the counters' cutoffs published, all of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from cassandra.cluster import Session
 from cassandra.query import BatchStatement
@@ -19,28 +20,38 @@ from jobs import failpoints
 from jobs.completeness import uncounted_offsets
 from jobs.errors import JobError, Unreachable
 from jobs.frames.corrections import days
+from jobs.ledger import note, statement
 from jobs.sinks.cassandra import NoLayer, upsert, upsert_by_member
-from jobs.sinks.snapshots import forget, mark_published, note_loaded, note_loading, read_snapshot
+from jobs.sinks.snapshots import forget, mark_published, read_snapshot
 from jobs.sources.event_log import first_ingest_day
 from jobs.sources.stored import read_increments, read_totals
 from stitch.guard import Day, corrected, objections
-from stitch.runs import Run, overwriting
+from stitch.runs import Run, State, overwriting
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
 
 
+class RefusedByGuard(JobError):
+    """A person must look at what the run would change."""
+
+
 def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[DataFrame, Run]:
-    """What the batch layer holds of the counters that the run recounts, and the run with a revision that overwrites it.
+    """What the batch layer holds of the counters that the run recounts, and of runs that died; and the run with a
+    revision that overwrites it.
 
     A scan, for only that finds rows damaged or added by hand, at whatever time they were written; persisted, to be read
     once.
     """
-    recounted = read_totals(spark, settings).where(F.col("counter").isin(sorted(run.recount)))
-    if not run.recount:
-        return recounted, run
-    recounted = recounted.persist()
-    latest = recounted.agg(F.max("write_time")).collect()[0][0]
-    return recounted, overwriting(run, latest, "totals (or member_totals)")
+    recounted = F.col("counter").isin(sorted(run.recount))
+    since = run.loaded_since
+    stored = read_totals(spark, settings).where(
+        recounted if since is None else recounted | (F.col("write_time") > since)
+    )
+    if not run.recount and since is None:
+        return stored, run
+    stored = stored.persist()
+    latest = stored.where(recounted).agg(F.max("write_time")).collect()[0][0]
+    return stored, overwriting(run, latest, "totals (or member_totals)")
 
 
 def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> list[Day] | str:
@@ -72,20 +83,22 @@ def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
     return None
 
 
-def guard(compared: list[Day] | str, run: Run, settings: Settings, accept: bool) -> None:
-    """Raises JobError where the run would change too much of what readers saw, unless a person accepts it."""
+def guard(compared: list[Day] | str, run: Run, settings: Settings, accept: bool) -> str:
+    """What a person accepted; nothing where there was nothing to accept. Raises RefusedByGuard where the run would change too
+    much of what readers saw, and nobody accepts it."""
     if isinstance(compared, str):
         print(f"not compared with the real-time layer: {compared}", flush=True)
-        return
+        return f"not compared with the real-time layer: {compared}"
     found = objections(compared, run.recount, settings.batch.max_difference, settings.batch.min_difference)
     if found and not accept:
-        raise JobError(
+        raise RefusedByGuard(
             "nothing was loaded, since readers would see counts change by more than batch.max_difference="
             f"{settings.batch.max_difference}:\n  "
             + "\n  ".join(found)
             + "\nLook into it (`stitch audit` compares log and "
             "increments), then run again, with --accept where the log is right"
         )
+    return "accepted:\n  " + "\n  ".join(found) if found else ""
 
 
 def load(rows: DataFrame, settings: Settings, run: Run) -> int:
@@ -112,12 +125,17 @@ def keys(changed: DataFrame) -> DataFrame:
     return whole.select("counter", shard.alias("shard"), "key", "write_time")
 
 
-def publish(cassandra: Session, run: Run, counters: Iterable[str]) -> None:
-    """Publish the cutoff of the counters, all or none: from now on readers need no increment of an earlier window."""
+def publish(cassandra: Session, run: Run, counters: Iterable[str], noted: tuple[str, Any] | None = None) -> None:
+    """Publish the cutoff of the counters, all or none: from now on readers need no increment of an earlier window.
+
+    noted: the statement of the ledger that goes with it
+    """
     batch = BatchStatement()
     insert = "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s) USING TIMESTAMP %s"
     for counter in counters:
         batch.add(insert, (counter, run.target.cutoff, run.target.revision, run.target.write_time))
+    if noted:
+        batch.add(*noted)
     cassandra.execute(batch, timeout=60, execution_profile=WRITE)
 
 
@@ -132,20 +150,31 @@ def keep_corrections(spark: SparkSession, compared: list[Day] | str, settings: S
 
 
 def load_and_publish(
-    spark: SparkSession, cassandra: Session, settings: Settings, run: Run, rows: DataFrame, compared: list[Day] | str
+    spark: SparkSession,
+    cassandra: Session,
+    settings: Settings,
+    run: Run,
+    rows: DataFrame,
+    compared: list[Day] | str,
+    accepted: str = "",
+    facts: Mapping[str, int] | None = None,
 ) -> int:
-    """Load, publish; returns the number of rows written. `rows` is the run's snapshot (snapshots.SCHEMA)."""
-    note_loading(settings.log.snapshots, run)
+    """Load, publish; returns the number of rows written. `rows` is the run's snapshot (snapshots.SCHEMA); what was
+    accepted, and the facts about what was read, go into the ledger."""
+    note(cassandra, run, State.LOADING, accepted)
     written = load(rows, settings, run)
     failpoints.die("before_publish")
     keep_corrections(spark, compared, settings, run)
-    publish(cassandra, run, [counter.name for counter in settings.counters])
+    figures = {**(facts or {}), "rows_written": written}
+    publish(
+        cassandra, run, [counter.name for counter in settings.counters],
+        statement(run, State.PUBLISHED, accepted, figures),
+    )  # fmt: skip
     finish(settings, run)
     return written
 
 
 def finish(settings: Settings, run: Run) -> None:
-    """All is in: take the note of the load away, and snapshots that are too old."""
+    """All is in: snapshots that are too old go."""
     mark_published(settings.log.snapshots, run.target)
-    note_loaded(settings.log.snapshots)
     forget(settings.log.snapshots, settings.log.keep_snapshots, run.target)

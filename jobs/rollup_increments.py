@@ -12,6 +12,7 @@ batch_totals on a keyspace, not both: nobody removes duplicates here.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
@@ -22,13 +23,14 @@ from pyspark.sql import functions as F
 from jobs.completeness import check_counted, held_since
 from jobs.errors import JobError, run
 from jobs.frames.totals import added, totals
+from jobs.ledger import noted_runs
 from jobs.loading import load_and_publish
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import half_loaded, only_one, read_snapshot, write_snapshot
-from jobs.sources.stored import latest_cutoff_write, published, read_increments
+from jobs.sinks.snapshots import only_one, read_snapshot, write_snapshot
+from jobs.sources.stored import latest_write, published, read_increments
 from jobs.spark import session
-from stitch.runs import Run, folder, newest, plan
+from stitch.runs import Run, folder, half_loaded, newest, plan
 from stitch.settings import Settings, load_settings
 
 JOB = "rollup_increments"
@@ -49,8 +51,9 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
             "totals would lack them. Run the rollup more often than realtime.retention, or raise that in time: rows "
             "keep the expiry they were written with"
         )
-    died, stored = half_loaded(settings.log.snapshots), latest_cutoff_write(cassandra)
-    return plan(names, known, cutoff, True, died=died, stored=stored)
+    runs = noted_runs(cassandra)
+    run = plan(names, known, cutoff, True, died=half_loaded(runs, base), stored=latest_write(cassandra, runs))
+    return replace(run, kind="rollup") if run else None
 
 
 def folded(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:

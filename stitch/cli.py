@@ -166,6 +166,23 @@ def check(context: click.Context, layer: LayerName | None) -> None:
     context.exit(ExitStatus.LOOK if any(found.values()) else ExitStatus.DONE)
 
 
+@main.command("status")
+@click.option("--last", default=10, show_default=True, help="How many.")
+@click.pass_context
+def last_runs(context: click.Context, last: int) -> None:
+    """The last runs that made totals, the newest first: how far each came, and what it did."""
+    from connections.cassandra import check_keyspace, connected
+    from jobs.ledger import noted_runs
+    from stitch.runs import described
+
+    layer = settings_of(context).batch
+    with connected(layer, "batch") as session:
+        check_keyspace(session, layer, "batch")
+        session.set_keyspace(layer.keyspace)
+        runs = noted_runs(session, last)
+    click.echo("\n".join(map(described, runs)) or "no run made totals yet")
+
+
 @main.command()
 @click.argument("name")
 @click.option("--counter", "counters", multiple=True, help="a counter that it may read (default: all)")

@@ -11,9 +11,10 @@ that one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 
 from stitch.cutoff import Published, next_run
@@ -29,10 +30,38 @@ class PlanError(StitchError):
     exit_status = ExitStatus.USAGE
 
 
+class State(StrEnum):
+    """How far a run came."""
+
+    COUNTING = "counting"  # nothing of it can be read
+    REFUSED = "refused"  # by the guard: nothing was loaded
+    LOADING = "loading"  # rows of it may be in the tables
+    PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A run as the table `runs` has it.
+
+    reason:   why it was refused, or what somebody accepted
+    figures:  what it read and wrote: {"events": 336776, …}
+    noted_at: when it came to this state, by the clock of `noted_by` (host and process): for people
+    """
+
+    at: Published
+    kind: str
+    state: State
+    recount: frozenset[str] = frozenset()
+    reason: str | None = None
+    figures: Mapping[str, int] = field(default_factory=dict)
+    noted_at: datetime | None = None
+    noted_by: str | None = None
+
+
 @dataclass(frozen=True)
 class HalfLoaded:
-    """What a run that died may have loaded in part: rows of this write timestamp; `recount`: the counters that it
-    recounted."""
+    """What runs that died may have loaded in part: rows of this write timestamp and earlier ones; `recount`: the
+    counters that they recounted."""
 
     write_time: int
     recount: frozenset[str] = frozenset()
@@ -40,16 +69,51 @@ class HalfLoaded:
 
 @dataclass(frozen=True)
 class Run:
-    """From the published totals (None: from nothing) to `target`; the counters of `recount` from the whole log."""
+    """From the published totals (None: from nothing) to `target`; the counters of `recount` from the whole log.
+
+    died: whether a run since the published one may have loaded rows; those are written again, for this run may count
+          other events (somebody excluded some meanwhile), and would leave what it does not touch
+    """
 
     base: Published | None
     target: Published
     recount: frozenset[str]
     kind: str  # incremental, full, or restore
+    died: bool = False
+
+    @property
+    def loaded_since(self) -> int | None:
+        """The write timestamp behind which all rows are of runs that died; None where none did."""
+        return self.base.write_time if self.died and self.base else None
 
     def since(self, counter: str) -> datetime | None:
         """The ingest time from which the run reads events of the counter; None: from the beginning."""
         return None if self.base is None or counter in self.recount else self.base.cutoff
+
+
+def described(run: Noted) -> str:
+    """The run in a line, and the lines of its reason."""
+    figures = " ".join(f"{name}={value}" for name, value in sorted(run.figures.items()))
+    recount = f"recounted={','.join(sorted(run.recount))}" if run.recount and run.kind != "full" else ""
+    when = f"{run.noted_at:%F %T}" if run.noted_at else ""
+    said = [
+        f"cutoff={run.at.cutoff:%FT%TZ}",
+        f"revision={run.at.revision}",
+        run.kind,
+        run.state,
+        when,
+        run.noted_by or "",
+    ]
+    reason = "".join(f"\n    {line.strip()}" for line in (run.reason or "").splitlines())
+    return " ".join(part for part in (*said, recount, figures) if part) + reason
+
+
+def half_loaded(runs: Iterable[Noted], base: Published | None) -> HalfLoaded | None:
+    """What runs after the published one have loaded without coming to publish."""
+    died = [run for run in runs if run.state == State.LOADING and (base is None or run.at.write_time > base.write_time)]
+    if not died:
+        return None
+    return HalfLoaded(max(run.at.write_time for run in died), frozenset().union(*(run.recount for run in died)))
 
 
 def newest(counters: Collection[str], known: Mapping[str, Published]) -> Published | None:
@@ -72,9 +136,10 @@ def plan(
     known: what is published of each counter
     held:  whether the snapshot of the newest published run can be read; else all is recounted
     full:  recount from the whole log: every counter, or that of `only`
-    died:  the run before, where it did not come to publish; what it recounted must be recounted, or some of its
-           rows would stay, and what it wrote must be overwritten
-    stored: the latest write timestamp in the table of cutoffs, whoever wrote it: a publication must overwrite it
+    died:  the runs before, where they did not come to publish; what they recounted must be recounted, or some of
+           their rows would stay, and what they wrote must be overwritten
+    stored: the latest write timestamp in the tables of cutoffs and runs, whoever wrote it: a publication must overwrite
+           it, and no two runs have the same
     """
     base = newest(counters, known)
     if base and cutoff < base.cutoff:
@@ -91,7 +156,8 @@ def plan(
     if base and base.cutoff == cutoff and not fresh:
         return None
     kind = "full" if fresh == frozenset(counters) else "incremental"
-    return overwriting(Run(base, next_run(cutoff, _to_overwrite(base, died)), fresh, kind), stored, "cutoffs")
+    run = Run(base, next_run(cutoff, _to_overwrite(base, died)), fresh, kind, died is not None)
+    return overwriting(run, stored, "cutoffs")
 
 
 def restoring(

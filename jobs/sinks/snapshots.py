@@ -2,14 +2,12 @@
 cluster.
 
 A snapshot is written under a temporary name and renamed when whole, so one that can be read is complete. A run holds
-the folder's lock from its plan to its publication, and notes there which counters it is loading: what a run that
-died had begun to load is recounted by the next.
+the folder's lock from its plan to its publication.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -21,18 +19,12 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import BadOption, NotYet
 from stitch.cutoff import Published
-from stitch.notes import read_note, write_note
-from stitch.runs import HalfLoaded, Run, folder
+from stitch.runs import folder
 
 SCHEMA = (
     "counter string, key string, member string, granularity string, bucket timestamp, count bigint, changed boolean"
 )
 _NAME = re.compile(r"^cutoff=(\d{8}T\d{6}Z)-r(\d+)$")
-_LOADING = "loading.json"
-_UNKNOWN_LOAD = (
-    "What a run that died had loaded is unknown: remove the file, and run `batch_totals --full` (at its default "
-    "cutoff) once, whose rows replace all"
-)
 _MARK = "_PUBLISHED"  # Spark does not read files that begin so
 
 
@@ -124,28 +116,6 @@ def forget(snapshots: str, keep: int, published: Published) -> None:
             shutil.rmtree(folder(snapshots, at))
     for unfinished in Path(snapshots).glob(".cutoff=*"):  # of a run that was killed
         shutil.rmtree(unfinished)
-
-
-def note_loading(snapshots: str, run: Run) -> None:
-    """Note that the rows of this run are about to be loaded."""
-    before = half_loaded(snapshots)
-    counters = run.recount | (before.recount if before else frozenset())
-    note = {"write_time": run.target.write_time, "recount": sorted(counters)}
-    write_note(Path(snapshots, _LOADING), json.dumps(note))
-
-
-def half_loaded(snapshots: str) -> HalfLoaded | None:
-    """What a run that died may have loaded in part; None where the last one came to its end. Raises TornNote."""
-    note = Path(snapshots, _LOADING)
-    if not note.exists():
-        return None
-    said = read_note(note, ("write_time", "recount"), _UNKNOWN_LOAD)
-    return HalfLoaded(said["write_time"], frozenset(said["recount"]))
-
-
-def note_loaded(snapshots: str) -> None:
-    """Take the note away: all is in and published."""
-    Path(snapshots, _LOADING).unlink(missing_ok=True)
 
 
 def _published(match: re.Match[str]) -> Published:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stitch.cutoff import Published
+from stitch.runs import Noted
 from stitch.settings import Settings
 
 
@@ -26,10 +28,12 @@ def published(cassandra: Session) -> dict[str, Published]:
     return {row.counter: Published(row.cutoff.replace(tzinfo=UTC), row.revision) for row in rows}
 
 
-def latest_cutoff_write(cassandra: Session) -> int | None:
-    """The latest write timestamp (µs) in the table of cutoffs, whoever wrote it; None where it is empty."""
+def latest_write(cassandra: Session, runs: Sequence[Noted]) -> int | None:
+    """The latest write timestamp (µs) in the table of cutoffs, whoever wrote it, and of the runs; None where there are
+    none."""
     rows = cassandra.execute("SELECT WRITETIME(cutoff) AS cutoff, WRITETIME(revision) AS revision FROM cutoffs")
-    return max((stamp for row in rows for stamp in (row.cutoff, row.revision) if stamp is not None), default=None)
+    stamps = [stamp for row in rows for stamp in (row.cutoff, row.revision) if stamp is not None]
+    return max([*stamps, *(run.at.write_time for run in runs)], default=None)
 
 
 def read_changes(cassandra: Session) -> dict[str, datetime]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from jobs.sinks.snapshots import half_loaded
 from jobs.sources.segments import begin, losses, note_loss, segments
 from stitch.notes import TornNote, read_note, write_note
 from stitch.sections import LogSettings
@@ -41,12 +40,6 @@ def test_a_torn_note_is_named_with_the_way_out(tmp_path: Path, content: bytes, w
     with pytest.raises(TornNote, match=rf"topic\.json is not whole: {why}.* Write it again") as told:
         read_note(tmp_path / "topic.json", ("topic_id",), "Write it again")
     assert str(tmp_path) in str(told.value)
-
-
-def test_a_load_whose_note_is_torn_asks_for_a_full_run(tmp_path: Path) -> None:
-    (tmp_path / "loading.json").write_text('{"write_time": 17', "utf-8")
-    with pytest.raises(TornNote, match=r"loading\.json is not whole: .* run `batch_totals --full`"):
-        half_loaded(str(tmp_path))
 
 
 def test_a_segment_whose_note_is_torn_is_not_taken_for_none(tmp_path: Path) -> None:

@@ -8,7 +8,20 @@ import pytest
 
 from stitch.buckets import micros
 from stitch.cutoff import Published, next_run
-from stitch.runs import HalfLoaded, PlanError, Run, going_back, loaded, overwriting, plan, restoring
+from stitch.runs import (
+    HalfLoaded,
+    Noted,
+    PlanError,
+    Run,
+    State,
+    described,
+    going_back,
+    half_loaded,
+    loaded,
+    overwriting,
+    plan,
+    restoring,
+)
 from stitch.write_time import LATEST
 
 MIDNIGHT = datetime(2024, 5, 1, tzinfo=UTC)
@@ -67,8 +80,64 @@ def test_restored_totals_win_over_later_ones_and_are_overwritten_by_the_next_nig
 def test_after_a_run_that_died_its_rows_are_overwritten_and_what_it_counted_anew_is_counted_anew() -> None:
     died = HalfLoaded(NEXT.write_time, frozenset({"likes"}))
     assert plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True, died=died) == Run(
-        FIRST, Published(MIDNIGHT + NIGHT, 1), frozenset({"likes"}), "incremental"
+        FIRST, Published(MIDNIGHT + NIGHT, 1), frozenset({"likes"}), "incremental", died=True
     )
+
+
+def test_after_a_run_that_died_whatever_was_written_since_the_published_one_is_written_again() -> None:
+    died = HalfLoaded(NEXT.write_time)
+    run = plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True, died=died)
+    assert run and run.loaded_since == FIRST.write_time
+    first = plan(NAMES, {}, MIDNIGHT, held=True, died=died)
+    assert first and first.loaded_since is None  # it recounts all, and finds all
+    quiet = plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True)
+    assert quiet and quiet.loaded_since is None
+
+
+THIRD = Published(MIDNIGHT + 2 * NIGHT, 0)
+LEDGERS = {
+    "nothing": ([], FIRST, None),
+    "published ones": ([Noted(NEXT, "full", State.PUBLISHED), Noted(FIRST, "full", State.PUBLISHED)], NEXT, None),
+    "one that was refused, one that died while it counted": (
+        [Noted(THIRD, "incremental", State.COUNTING), Noted(NEXT, "incremental", State.REFUSED)], FIRST, None,
+    ),
+    "two that died while they loaded": (
+        [Noted(THIRD, "incremental", State.LOADING, frozenset({"plays"})),
+         Noted(NEXT, "incremental", State.LOADING, frozenset({"likes"}))], FIRST, HalfLoaded(THIRD.write_time, ALL),
+    ),
+    "one that died, then one that published": (
+        [Noted(THIRD, "full", State.PUBLISHED), Noted(NEXT, "incremental", State.LOADING)], THIRD, None,
+    ),
+    "the first that ever was": ([Noted(FIRST, "full", State.LOADING, ALL)], None, HalfLoaded(FIRST.write_time, ALL)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("runs", "base", "found"), LEDGERS.values(), ids=LEDGERS.keys())
+def test_the_ledger_says_what_runs_that_died_may_have_loaded(
+    runs: list[Noted], base: Published | None, found: HalfLoaded | None
+) -> None:
+    assert half_loaded(runs, base) == found
+
+
+def test_a_run_is_described_in_a_line_and_why_it_was_refused_below() -> None:
+    at = datetime(2024, 5, 2, 0, 3, 12, tzinfo=UTC)
+    done = Noted(
+        NEXT, "incremental", State.PUBLISHED, frozenset({"likes"}), "", {"events": 7, "b": 1}, at, "host, pid 1"
+    )
+    assert described(done) == (
+        "cutoff=2024-05-02T00:00:00Z revision=0 incremental published 2024-05-02 00:03:12 host, pid 1 recounted=likes b=1 "
+        "events=7"
+    )
+    refused = Noted(NEXT, "full", State.REFUSED, ALL, "too much:\n  plays: 11 of 20\nLook")
+    assert described(refused) == (
+        "cutoff=2024-05-02T00:00:00Z revision=0 full refused\n    too much:\n    plays: 11 of 20\n    Look"
+    )
+
+
+def test_a_run_that_tries_again_at_a_cutoff_has_a_write_timestamp_of_its_own() -> None:
+    refused = NEXT.write_time
+    run = plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True, stored=refused)
+    assert run and run.target == Published(MIDNIGHT + NIGHT, 1)
 
 
 def test_only_counters_that_a_restore_takes_back_are_published_before_their_rows_are_there() -> None:
