@@ -6,7 +6,8 @@
 --cutoff   count every event appended before this instant, an ingest window's edge (default: the last edge that passed)
 --full     recount the whole log in place of adding the new ingest windows to the previous totals; it overwrites
            whatever is stored, rows that were damaged or added by hand too
---counter  with --full: only this counter (default cutoff: the published one), the others stay as they are
+--counter  with --full: this counter (default cutoff: the published one); the others stay as they are, save those whose
+           definition changed
 --exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in
            history
 --accept   publish even where readers will see counts change by more than batch.max_difference
@@ -35,7 +36,7 @@ from jobs.sinks.snapshots import keep_as, named, only_one, read_snapshot, write_
 from jobs.sources.stored import latest_write, published
 from jobs.spark import session
 from stitch.exclusions import keep
-from stitch.runs import Run, State, folder, going_back, half_loaded, loaded, newest, plan, restoring
+from stitch.runs import Run, State, defined, folder, going_back, half_loaded, loaded, newest, plan, restoring
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -76,7 +77,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             note(cassandra, planned, State.COUNTING)
             totals = count_totals(spark, settings, planned, stored)
             counting = time.monotonic()
-            snapshot = write_snapshot(totals.rows, settings.log.snapshots, planned.target)
+            snapshot = write_snapshot(totals.rows, settings.log.snapshots, planned.target, planned.base)
             counted = time.monotonic() - counting
             stored.unpersist()
             failpoints.die("before_load")
@@ -110,9 +111,13 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     cutoff = ask.cutoff or (base.cutoff if ask.counter and base else None)
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
     held = base is None or folder(settings.log.snapshots, base).is_dir()
-    runs = noted_runs(cassandra)
-    died, stored = half_loaded(runs, base), latest_write(cassandra, runs)
-    return plan(names, known, cutoff, held, ask.full, ask.counter, died, stored)
+    runs = noted_runs(cassandra, base)
+    died, stored, before = half_loaded(runs, base), latest_write(cassandra, runs), defined(runs, base)
+    redefined = frozenset(name for name, said in settings.definitions.items() if before.get(name, said) != said)
+    planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined)
+    for name in sorted(redefined):
+        print(f"stitch: counter {name}: its definition changed, so it is counted again from the whole log", flush=True)
+    return planned
 
 
 def restore(settings: Settings, cassandra: Session, name: str, now: datetime) -> None:
@@ -122,13 +127,13 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         raise BadOption(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
     names, runs = [counter.name for counter in settings.counters], noted_runs(cassandra)
     known = {name: at for name, at in published(cassandra).items() if name in names}
-    died = half_loaded(runs, newest(names, known))
+    died, then = half_loaded(runs, newest(names, known)), defined(runs, kept)
     back = restoring(names, known, kept.cutoff, died, latest_write(cassandra, runs))
     with session(JOB, settings) as spark:
         stored, back = stored_totals(spark, settings, back)
         current = read_snapshot(spark, settings.log.snapshots, back.base).select(*ROW).unionByName(stored.select(*ROW))
         rows = replaced(current, read_snapshot(spark, settings.log.snapshots, kept))
-        snapshot = write_snapshot(rows, settings.log.snapshots, back.target)
+        snapshot = write_snapshot(rows, settings.log.snapshots, back.target, back.base)
         stored.unpersist()
         note(cassandra, back, State.LOADING)
         if first := going_back(known, back.target):
@@ -138,7 +143,9 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         written = load(snapshot, settings, back)
         done = loaded(back)
         keep_as(settings.log.snapshots, back.target, done.target)  # before it is published: the next run starts from it
-        publish(cassandra, done, names, statement(back, State.PUBLISHED, name, {"rows_written": written}))
+        # The next run counts those again that the snapshot lacks, or of which nobody knows how it counted them.
+        definitions = {counter: then.get(counter, "unknown") for counter in names}
+        publish(cassandra, done, names, statement(back, State.PUBLISHED, name, definitions, {"rows_written": written}))
     finish(settings, done)
     print(f"{JOB} restored {name}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
 

@@ -31,7 +31,7 @@ FOR_GOOD = {
     "SunCertPathBuilderException", "SSLCertVerificationError",
     # Spark, and the JVM
     "AnalysisException", "ParseException", "NoSuchTableException", "ClassNotFoundException", "NoClassDefFoundError",
-    "NoSuchMethodError", "UnsupportedOperationException", "SchemaColumnConvertNotSupportedException",
+    "NoSuchMethodError", "UnsupportedOperationException", "SchemaColumnConvertNotSupportedException", "ArithmeticException",
 }  # fmt: skip
 # What servers and Spark say where no class comes with it.
 FOR_GOOD_SAID = (
@@ -46,6 +46,13 @@ PASSING = (
     "DriverTimeoutException", "BusyPoolException", "NoNodeAvailableException", "_TRANSPORT", "_TIMED_OUT",
     "_ALL_BROKERS_DOWN", "org.apache.kafka.common.errors.TimeoutException", "Cassandra timeout during", "Not enough replicas",
 )  # fmt: skip
+# What a cause means where its own words do not say it.
+MEANING = {
+    "ArithmeticException: long overflow": (
+        "a record's producer stamped it beyond the year 294247 (nanoseconds in place of milliseconds?), and Spark cannot "
+        "read it; docs/reliability.md says how to go on behind it"
+    ),
+}
 _HEAD = re.compile(
     r"^(?:Caused by: |: |[\w.]*Py4JJavaError: )*(?P<name>(?:[A-Za-z_$][\w$]*\.)+[\w$]*[A-Z][\w$]*)(?:: (?P<said>.*))?$"
 )
@@ -66,7 +73,8 @@ _CONNECTOR = re.compile(
 def cause_of(error: BaseException) -> str:
     """What happened, in a line: the innermost cause, by its class and message."""
     name, said = _innermost(error)
-    return f"{name}: {said}"[:MOST_CHARACTERS] if said else name
+    told = f"{name}: {said}"[:MOST_CHARACTERS] if said else name
+    return f"{told} ({MEANING[told]})" if told in MEANING else told
 
 
 def is_permanent(error: BaseException) -> bool:

@@ -93,6 +93,6 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
     ]  # fmt: skip
     return notices + [
         f"counter {name}: its definition changed; windows that are over keep what they have until `restore_counts --apply`, "
-        f"totals until `batch_totals --full --counter {name}`"
+        "totals until the next batch_totals, which counts it from the whole log"
         for name in changed
     ]

@@ -44,9 +44,9 @@ def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Da
     """
     recounted = F.col("counter").isin(sorted(run.recount))
     since = run.loaded_since
-    stored = read_totals(spark, settings).where(
-        recounted if since is None else recounted | (F.col("write_time") > since)
-    )
+    wanted = recounted if since is None else recounted | (F.col("write_time") > since)
+    ours = F.col("counter").isin([counter.name for counter in settings.counters])
+    stored = read_totals(spark, settings).where(ours & wanted)
     if not run.recount and since is None:
         return stored, run
     stored = stored.persist()
@@ -84,8 +84,10 @@ def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
 
 
 def guard(compared: list[Day] | str, run: Run, settings: Settings, accept: bool) -> str:
-    """What a person accepted; nothing where there was nothing to accept. Raises RefusedByGuard where the run would change too
-    much of what readers saw, and nobody accepts it."""
+    """What the ledger is to say of it: what a person accepted, or why nothing was compared; else nothing.
+
+    Raises RefusedByGuard where the run would change too much of what readers saw, and nobody accepts it.
+    """
     if isinstance(compared, str):
         print(f"not compared with the real-time layer: {compared}", flush=True)
         return f"not compared with the real-time layer: {compared}"
@@ -168,7 +170,7 @@ def load_and_publish(
     figures = {**(facts or {}), "rows_written": written}
     publish(
         cassandra, run, [counter.name for counter in settings.counters],
-        statement(run, State.PUBLISHED, accepted, figures),
+        statement(run, State.PUBLISHED, accepted, settings.definitions if run.kind != "rollup" else None, figures),
     )  # fmt: skip
     finish(settings, run)
     return written

@@ -51,8 +51,13 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
             "totals would lack them. Run the rollup more often than realtime.retention, or raise that in time: rows "
             "keep the expiry they were written with"
         )
-    runs = noted_runs(cassandra)
+    runs = noted_runs(cassandra, base)
     run = plan(names, known, cutoff, True, died=half_loaded(runs, base), stored=latest_write(cassandra, runs))
+    if run and (again := sorted(run.recount & known.keys())):
+        raise JobError(
+            f"the counters {', '.join(again)} were published before, and not by the last run alone: without a log their history "
+            "cannot be counted again. Take them out of the settings, or give them other names"
+        )
     return replace(run, kind="rollup") if run else None
 
 
@@ -79,7 +84,9 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
             return
         check_counted(settings, cutoff)
         with session(JOB, settings) as spark:
-            rows = write_snapshot(folded(spark, settings, planned), settings.log.snapshots, planned.target)
+            rows = write_snapshot(
+                folded(spark, settings, planned), settings.log.snapshots, planned.target, planned.base
+            )
             written = load_and_publish(spark, cassandra, settings, planned, rows, "there is no log to compare with")
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)

@@ -167,19 +167,16 @@ def check(context: click.Context, layer: LayerName | None) -> None:
 
 
 @main.command("status")
-@click.option("--last", default=10, show_default=True, help="How many.")
+@click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many.")
 @click.pass_context
 def last_runs(context: click.Context, last: int) -> None:
     """The last runs that made totals, the newest first: how far each came, and what it did."""
-    from connections.cassandra import check_keyspace, connected
     from jobs.ledger import noted_runs
+    from jobs.sinks.cassandra import connected
     from stitch.runs import described
 
-    layer = settings_of(context).batch
-    with connected(layer, "batch") as session:
-        check_keyspace(session, layer, "batch")
-        session.set_keyspace(layer.keyspace)
-        runs = noted_runs(session, last)
+    with connected(settings_of(context).batch, "batch") as session:
+        runs = noted_runs(session, last=last)
     click.echo("\n".join(map(described, runs)) or "no run made totals yet")
 
 

@@ -31,7 +31,7 @@ class PlanError(StitchError):
 
 
 class State(StrEnum):
-    """How far a run came."""
+    """How far a run came, in this order: jobs.ledger writes them with timestamps that grow with it."""
 
     COUNTING = "counting"  # nothing of it can be read
     REFUSED = "refused"  # by the guard: nothing was loaded
@@ -43,7 +43,8 @@ class State(StrEnum):
 class Noted:
     """A run as the table `runs` has it.
 
-    reason:   why it was refused, or what somebody accepted
+    definitions: counter → the id of the definition that its totals have (Settings.definitions)
+    reason:   why it was refused, what somebody accepted, why nothing was compared, or the snapshot that it restored
     figures:  what it read and wrote: {"events": 336776, …}
     noted_at: when it came to this state, by the clock of `noted_by` (host and process): for people
     """
@@ -52,6 +53,7 @@ class Noted:
     kind: str
     state: State
     recount: frozenset[str] = frozenset()
+    definitions: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
     figures: Mapping[str, int] = field(default_factory=dict)
     noted_at: datetime | None = None
@@ -78,12 +80,12 @@ class Run:
     base: Published | None
     target: Published
     recount: frozenset[str]
-    kind: str  # incremental, full, or restore
+    kind: str  # incremental, full, restore or rollup
     died: bool = False
 
     @property
     def loaded_since(self) -> int | None:
-        """The write timestamp behind which all rows are of runs that died; None where none did."""
+        """The write timestamp behind which rows may be of runs that died; None where there are none to look for."""
         return self.base.write_time if self.died and self.base else None
 
     def since(self, counter: str) -> datetime | None:
@@ -116,6 +118,11 @@ def half_loaded(runs: Iterable[Noted], base: Published | None) -> HalfLoaded | N
     return HalfLoaded(max(run.at.write_time for run in died), frozenset().union(*(run.recount for run in died)))
 
 
+def defined(runs: Iterable[Noted], at: Published | None) -> Mapping[str, str]:
+    """counter → the id of the definition that its totals have in that run; nothing where the ledger does not say."""
+    return next((run.definitions for run in runs if run.at == at and run.state == State.PUBLISHED), {})
+
+
 def newest(counters: Collection[str], known: Mapping[str, Published]) -> Published | None:
     """The newest run that published any of the counters."""
     return max((known[name] for name in counters if name in known), key=lambda at: at.write_time, default=None)
@@ -130,6 +137,7 @@ def plan(
     only: str | None = None,
     died: HalfLoaded | None = None,
     stored: int | None = None,
+    redefined: frozenset[str] = frozenset(),
 ) -> Run | None:
     """The run to `cutoff`, or None where nothing is left to do.
 
@@ -140,6 +148,7 @@ def plan(
            their rows would stay, and what they wrote must be overwritten
     stored: the latest write timestamp in the tables of cutoffs and runs, whoever wrote it: a publication must overwrite
            it, and no two runs have the same
+    redefined: the counters whose definition is another than that of the published totals; they are recounted
     """
     base = newest(counters, known)
     if base and cutoff < base.cutoff:
@@ -152,7 +161,7 @@ def plan(
         fresh = frozenset(counters)
     elif full and only:
         fresh |= {only}
-    fresh |= died.recount & frozenset(counters) if died else frozenset()
+    fresh |= redefined | (died.recount & frozenset(counters) if died else frozenset())
     if base and base.cutoff == cutoff and not fresh:
         return None
     kind = "full" if fresh == frozenset(counters) else "incremental"

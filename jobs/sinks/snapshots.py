@@ -50,13 +50,16 @@ def read_snapshot(spark: SparkSession, snapshots: str, at: Published | None) -> 
     return spark.read.schema(SCHEMA).parquet(str(folder(snapshots, at)))
 
 
-def write_snapshot(rows: DataFrame, snapshots: str, at: Published) -> DataFrame:
-    """Write the rows (SCHEMA) as the snapshot of that run and read them back."""
+def write_snapshot(rows: DataFrame, snapshots: str, at: Published, base: Published | None) -> DataFrame:
+    """Write the rows (SCHEMA) as the snapshot of that run and read them back. Those of tries that did not publish go,
+    save the one that the run starts from: a guard that refuses each night would fill the disk."""
+    published = kept(snapshots)
+    for other in written(snapshots):
+        if other != base and other not in published:
+            shutil.rmtree(folder(snapshots, other))
     target = folder(snapshots, at)
     unfinished = target.with_name(f".{target.name}.unfinished")
     rows.write.mode("overwrite").parquet(str(unfinished))
-    if target.exists():  # an earlier try of the same run that died before it published
-        shutil.rmtree(target)
     unfinished.rename(target)
     return read_snapshot(rows.sparkSession, snapshots, at)
 

@@ -92,6 +92,9 @@ FAILURES = {  # a trace, what it comes down to, and whether it is permanent
     "a disk that is full": (
         java(f"{ABORTED}Lost task 0.0", "java.io.IOException: No space left on device"),
         "IOException: No space left on device", False),
+    "a record stamped in nanoseconds by its producer": (
+        java(f"{ABORTED}Lost task 0.0", "java.lang.ArithmeticException: long overflow"),
+        "ArithmeticException: long overflow (a record's producer stamped it beyond the year 294247", True),
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from stitch.amounts import saturated
 from stitch.buckets import ALL, EPOCH, Bucket, micros
 from stitch.cutoff import Published, window_start
 from stitch.merge import Increment, Total, count
-from stitch.runs import HalfLoaded, Run, going_back, loaded, overwriting, plan, restoring
+from stitch.runs import Noted, Run, State, going_back, half_loaded, loaded, overwriting, plan, restoring
 from tests.cells import Cell, expiring, lasting
 from tests.events_counted import (
     AMOUNTS,
@@ -66,7 +66,7 @@ class Stitch(RuleBasedStateMachine):
         self.stamp: int | None = None  # the write timestamp of what is published
         self.snapshots: dict[Published, dict[Totals, int]] = {}
         self.kept: list[Published] = []
-        self.note: HalfLoaded | None = None
+        self.runs: list[Noted] = []  # the ledger
         self.excluded: set[int] = set()
         self.removed: Removed = {counter: frozenset() for counter in AMOUNTS}  # what totals lack by exclusion
         self.removed_in: dict[Published, Removed] = {}
@@ -150,14 +150,23 @@ class Stitch(RuleBasedStateMachine):
     # The batch
 
     @precondition(lambda self: self.loading is None)
-    @rule(back=st.integers(0, 3), full=st.booleans(), only=st.sampled_from([None, *AMOUNTS]))
-    def a_batch_counts(self, back: int, full: bool, only: str | None) -> None:
+    @rule(
+        back=st.integers(0, 3),
+        full=st.booleans(),
+        only=st.sampled_from([None, *AMOUNTS]),
+        refused=st.sampled_from([None, None, None, State.REFUSED, State.COUNTING]),
+    )
+    def a_batch_counts(self, back: int, full: bool, only: str | None, refused: State | None = None) -> None:
         cutoff = passed_edge(SETTINGS, self.now) - back * WINDOW
         if self.published and cutoff < self.published.cutoff:
             return
         held = self.published in self.snapshots
-        run = plan([*AMOUNTS], self.known(), cutoff, held, full, only if full else None, self.note, self.stamp)
-        if run:
+        died = half_loaded(self.runs, self.published)
+        run = plan([*AMOUNTS], self.known(), cutoff, held, full, only if full else None, died, self.latest_write())
+        if run and refused:
+            self.note(self.stored_totals(run)[0], refused)
+            self.a_batch_counts(back, full, only)  # again, and accepted
+        elif run:
             run, stored = self.stored_totals(run)
             self.begin_load(run, self.counted(run, stored), self.removed_by(run))
 
@@ -212,7 +221,7 @@ class Stitch(RuleBasedStateMachine):
         self.snapshots[run.target] = rows
         self.removed_in[run.target] = removed
         self.unfinished.append(removed)
-        self.note = HalfLoaded(run.target.write_time, run.recount | (self.note.recount if self.note else frozenset()))
+        self.note(run, State.LOADING)
         if run.kind == "restore" and going_back(self.known(), run.target):
             self.unfinished.append(self.removed)
             self.publish(run.target)
@@ -236,7 +245,8 @@ class Stitch(RuleBasedStateMachine):
             self.unfinished = []
             self.kept = [*self.kept, done][-KEEP:]
             self.snapshots = {at: self.snapshots[at] for at in self.kept if at in self.snapshots}
-            self.note = self.loading = None
+            self.note(run, State.PUBLISHED)
+            self.loading = None
 
     @precondition(lambda self: self.loading is None)
     @rule()
@@ -272,7 +282,8 @@ class Stitch(RuleBasedStateMachine):
         kept = data.draw(st.sampled_from(self.kept))
         if kept.cutoff < self.now - RETENTION:  # refused
             return
-        run = restoring([*AMOUNTS], self.known(), kept.cutoff, self.note, self.stamp)
+        died = half_loaded(self.runs, self.published)
+        run = restoring([*AMOUNTS], self.known(), kept.cutoff, died, self.latest_write())
         run, stored = self.stored_totals(run)
         current = self.snapshots.get(run.base, {}) if run.base else {}
         restored = {**dict.fromkeys([*current, *stored], 0), **self.snapshots[kept]}
@@ -358,6 +369,17 @@ class Stitch(RuleBasedStateMachine):
         return before + [event for event in self.appended if event.window >= bound]
 
     # What the rules share
+
+    def note(self, run: Run, state: State) -> None:
+        """As jobs.ledger.note: a row for each write timestamp, which the try before did not have."""
+        at = (loaded(run) if run.kind == "restore" else run).target
+        before = [noted for noted in self.runs if noted.at.write_time == at.write_time]
+        assert not before or state == State.PUBLISHED
+        self.runs = [noted for noted in self.runs if noted not in before] + [Noted(at, run.kind, state, run.recount)]
+
+    def latest_write(self) -> int | None:
+        stamps = [noted.at.write_time for noted in self.runs]
+        return max([*stamps, *([self.stamp] if self.stamp else [])], default=None)
 
     def known(self) -> dict[str, Published]:
         return dict.fromkeys(AMOUNTS, self.published) if self.published else {}

@@ -14,6 +14,7 @@ from stitch.runs import (
     PlanError,
     Run,
     State,
+    defined,
     described,
     going_back,
     half_loaded,
@@ -97,7 +98,7 @@ def test_after_a_run_that_died_whatever_was_written_since_the_published_one_is_w
 THIRD = Published(MIDNIGHT + 2 * NIGHT, 0)
 LEDGERS = {
     "nothing": ([], FIRST, None),
-    "published ones": ([Noted(NEXT, "full", State.PUBLISHED), Noted(FIRST, "full", State.PUBLISHED)], NEXT, None),
+    "published ones": ([Noted(NEXT, "full", State.PUBLISHED), Noted(FIRST, "full", State.PUBLISHED)], FIRST, None),
     "one that was refused, one that died while it counted": (
         [Noted(THIRD, "incremental", State.COUNTING), Noted(NEXT, "incremental", State.REFUSED)], FIRST, None,
     ),
@@ -119,16 +120,33 @@ def test_the_ledger_says_what_runs_that_died_may_have_loaded(
     assert half_loaded(runs, base) == found
 
 
+def test_a_counter_whose_definition_changed_is_counted_again_in_the_next_run() -> None:
+    run = plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True, redefined=frozenset({"likes"}))
+    assert run and (run.recount, run.kind) == ({"likes"}, "incremental")
+    assert (run.since("likes"), run.since("plays")) == (None, MIDNIGHT)
+    at_once = plan(NAMES, BOTH, MIDNIGHT, held=True, redefined=frozenset({"likes"}))
+    assert at_once and at_once.target == Published(MIDNIGHT, 1)
+
+
+def test_the_ledger_says_which_definition_published_totals_have() -> None:
+    runs = [
+        Noted(NEXT, "incremental", State.LOADING, definitions={"plays": "c"}),
+        Noted(FIRST, "full", State.PUBLISHED, definitions={"plays": "b"}),
+    ]
+    assert defined(runs, FIRST) == {"plays": "b"}
+    assert defined(runs, NEXT) == defined(runs, None) == {}
+
+
 def test_a_run_is_described_in_a_line_and_why_it_was_refused_below() -> None:
     at = datetime(2024, 5, 2, 0, 3, 12, tzinfo=UTC)
     done = Noted(
-        NEXT, "incremental", State.PUBLISHED, frozenset({"likes"}), "", {"events": 7, "b": 1}, at, "host, pid 1"
+        NEXT, "incremental", State.PUBLISHED, frozenset({"likes"}), {}, "", {"events": 7, "b": 1}, at, "host, pid 1"
     )
     assert described(done) == (
         "cutoff=2024-05-02T00:00:00Z revision=0 incremental published 2024-05-02 00:03:12 host, pid 1 recounted=likes b=1 "
         "events=7"
     )
-    refused = Noted(NEXT, "full", State.REFUSED, ALL, "too much:\n  plays: 11 of 20\nLook")
+    refused = Noted(NEXT, "full", State.REFUSED, ALL, {}, "too much:\n  plays: 11 of 20\nLook")
     assert described(refused) == (
         "cutoff=2024-05-02T00:00:00Z revision=0 full refused\n    too much:\n    plays: 11 of 20\n    Look"
     )
