@@ -31,7 +31,8 @@ FOR_GOOD = {
     "SunCertPathBuilderException", "SSLCertVerificationError",
     # Spark, and the JVM
     "AnalysisException", "ParseException", "NoSuchTableException", "ClassNotFoundException", "NoClassDefFoundError",
-    "NoSuchMethodError", "UnsupportedOperationException", "SchemaColumnConvertNotSupportedException", "ArithmeticException",
+    "NoSuchMethodError", "UnsupportedOperationException", "SchemaColumnConvertNotSupportedException",
+    "ArithmeticException",
 }  # fmt: skip
 # What servers and Spark say where no class comes with it.
 FOR_GOOD_SAID = (
@@ -49,8 +50,8 @@ PASSING = (
 # What a cause means where its own words do not say it.
 MEANING = {
     "ArithmeticException: long overflow": (
-        "a record's producer stamped it beyond the year 294247 (nanoseconds in place of milliseconds?), and Spark cannot "
-        "read it; docs/reliability.md says how to go on behind it"
+        "a record's producer stamped it beyond the year 294247 (nanoseconds in place of milliseconds?), and Spark "
+        "cannot read it; docs/reliability.md says how to go on behind it"
     ),
 }
 _HEAD = re.compile(

@@ -1,9 +1,9 @@
 """The ledger: which runs made totals, and how far each came (the table `runs` of the batch keyspace).
 
 A run is noted before its first row is loaded, one of the batch also before it counts, and becomes published in one
-logged batch with the readers' cutoffs. So whoever runs next, on whatever machine, knows whether rows of a run that died may be in the tables.
-Every try is a run of its own, with a write timestamp that none before it had; its states are written with that and the few µs
-that put them in order, so no clock decides which of them is the last.
+logged batch with the readers' cutoffs. So whoever runs next, on whatever machine, knows whether rows of a run that died
+may be in the tables. Every try is a run of its own, with a write timestamp that none before it had; its states are
+written with that and the few µs that put them in order, so no clock decides which of them is the last.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def noted_runs(cassandra: Session, since: Published | None = None, last: int = 2
     return [
         Noted(
             Published(row.cutoff.replace(tzinfo=UTC), row.revision), row.kind, State(row.state),
-            frozenset(row.recount or ()), dict(row.definitions or {}), row.reason, dict(row.figures or {}), row.noted_at.replace(tzinfo=UTC), row.noted_by,
+            frozenset(row.recount or ()), dict(row.definitions or {}), row.reason, dict(row.figures or {}),
+            row.noted_at.replace(tzinfo=UTC), row.noted_by,
         )
         for row in rows
     ]  # fmt: skip
@@ -53,7 +54,8 @@ def statement(
     """(CQL, its values) that note the state of the run."""
     at = (loaded(run) if run.kind == "restore" else run).target
     return _INSERT, (
-        SUBJECT, at.write_time, at.cutoff, at.revision, run.kind, state.value, set(run.recount), dict(definitions or {}),
+        SUBJECT, at.write_time, at.cutoff, at.revision, run.kind, state.value, set(run.recount),
+        dict(definitions or {}),
         reason, dict(figures or {}), datetime.now(UTC), f"{socket.gethostname()}, pid {os.getpid()}",
         at.write_time + list(State).index(state),
     )  # fmt: skip

@@ -55,8 +55,8 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
     run = plan(names, known, cutoff, True, died=half_loaded(runs, base), stored=latest_write(cassandra, runs))
     if run and (again := sorted(run.recount & known.keys())):
         raise JobError(
-            f"the counters {', '.join(again)} were published before, and not by the last run alone: without a log their history "
-            "cannot be counted again. Take them out of the settings, or give them other names"
+            f"the counters {', '.join(again)} were published before, and not by the last run: without a log their "
+            "history cannot be counted again. Take them out of the settings, or give them other names"
         )
     return replace(run, kind="rollup") if run else None
 
