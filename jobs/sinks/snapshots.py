@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,13 +53,12 @@ def read_snapshot(spark: SparkSession, snapshots: str, at: Published | None) -> 
 def write_snapshot(rows: DataFrame, snapshots: str, at: Published, base: Published | None) -> DataFrame:
     """Write the rows (SCHEMA) as the snapshot of that run and read them back. Those of tries that did not publish go,
     save the one that the run starts from: a guard that refuses each night would fill the disk."""
-    published = kept(snapshots)
-    for other in written(snapshots):
-        if other != base and other not in published:
-            shutil.rmtree(folder(snapshots, other))
+    _keep_only(snapshots, [*kept(snapshots), base])
     target = folder(snapshots, at)
     unfinished = target.with_name(f".{target.name}.unfinished")
     rows.write.mode("overwrite").parquet(str(unfinished))
+    if target.exists():  # of a run that published, and that a lost cluster has forgotten
+        shutil.rmtree(target)
     unfinished.rename(target)
     return read_snapshot(rows.sparkSession, snapshots, at)
 
@@ -113,12 +112,15 @@ def named(name: str, snapshots: str) -> Published:
 
 def forget(snapshots: str, keep: int, published: Published) -> None:
     """Remove all but the newest `keep` snapshots of runs that published; never the published one."""
-    wanted = {*kept(snapshots)[-keep:], published}
+    _keep_only(snapshots, [*kept(snapshots)[-keep:], published])
+    for unfinished in Path(snapshots).glob(".cutoff=*"):  # of a run that was killed
+        shutil.rmtree(unfinished)
+
+
+def _keep_only(snapshots: str, wanted: Collection[Published | None]) -> None:
     for at in written(snapshots):
         if at not in wanted:
             shutil.rmtree(folder(snapshots, at))
-    for unfinished in Path(snapshots).glob(".cutoff=*"):  # of a run that was killed
-        shutil.rmtree(unfinished)
 
 
 def _published(match: re.Match[str]) -> Published:
