@@ -206,8 +206,8 @@ class Stitch(RuleBasedStateMachine):
         return rows, touched
 
     def stored_totals(self, run: Run) -> tuple[Run, list[Totals]]:
-        """As jobs.loading.stored_totals: what is stored of the counters that are recounted, and by runs that died, and a
-        run that overwrites it."""
+        """As jobs.loading.stored_totals: what is stored of the counters that are recounted, and by runs that died, and
+        a run that overwrites it."""
         written = {
             row: max(cells[row].stamp for cells in (self.counts, self.cutoffs) if row in cells) for row in self.counts
         }

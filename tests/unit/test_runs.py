@@ -143,8 +143,8 @@ def test_a_run_is_described_in_a_line_and_why_it_was_refused_below() -> None:
         NEXT, "incremental", State.PUBLISHED, frozenset({"likes"}), {}, "", {"events": 7, "b": 1}, at, "host, pid 1"
     )
     assert described(done) == (
-        "cutoff=2024-05-02T00:00:00Z revision=0 incremental published 2024-05-02 00:03:12 host, pid 1 recounted=likes b=1 "
-        "events=7"
+        "cutoff=2024-05-02T00:00:00Z revision=0 incremental published 2024-05-02 00:03:12 host, pid 1 recounted=likes "
+        "b=1 events=7"
     )
     refused = Noted(NEXT, "full", State.REFUSED, ALL, {}, "too much:\n  plays: 11 of 20\nLook")
     assert described(refused) == (
