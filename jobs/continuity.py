@@ -1,7 +1,8 @@
 """May a streaming job go on from its checkpoint? Asked at every start, before Spark answers with a stack trace.
 
-A topic that was recreated, records that the broker removed before the job read them, a counter that is new: each has
-its own message with the way out. What is lost is told with its offsets.
+A topic that was recreated, records that the broker removed before the job read them: each has its own message with the
+way out. What is lost is told with its offsets. A counter that is new needs nobody: the job reads again from the
+published cutoff.
 """
 
 from __future__ import annotations
@@ -70,22 +71,7 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
             f"{now['ingest_window_seconds']} s: increments of both lengths would overlap. Set it back, or set realtime.keyspace "
             "to a new one and start with --from-cutoff"
         )
-    if before["deduplicate"] != now["deduplicate"]:
-        raise JobError(
-            f"streaming.deduplicate changed since {name} began, and its state with it: start with --from-cutoff"
-        )
-    if before.get("state", 1) != now["state"]:
-        raise JobError(
-            f"{name} keeps the state of another version of Stitch, which this one cannot read: start once with --from-cutoff"
-        )
-    new = sorted(set(now["counters"]) - set(before["counters"]))
-    if new:
-        raise JobError(
-            f"counters that are new since {name} began: {', '.join(new)}. From here on alone, the events since the published "
-            "cutoff would miss in them: start once with --from-cutoff, which reads these again for all counters (twice counts "
-            f"once), after `batch_totals --full --counter {new[0]}` has counted the history"
-        )
-    changed = sorted(name for name, said in now["counters"].items() if before["counters"][name] != said)
+    changed = sorted(name for name, said in now["counters"].items() if before["counters"].get(name, said) != said)
     decoded = before.get("decoder", now["decoder"]) == now["decoder"]
     notices = [] if decoded else [
         "the settings of [events] changed: records of the running ingest windows that were read before were decoded by the "
@@ -96,3 +82,17 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
         "totals until the next batch_totals, which counts it from the whole log"
         for name in changed
     ]
+
+
+def outdated(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """Why the checkpoint cannot be gone on from, so that the job reads again from the published cutoff: what is read
+    twice counts once. None where it can, or where check_note refuses."""
+    if any(before[said] != now[said] for said in ("topic_id", "ingest_window_seconds")):
+        return None
+    if new := sorted(set(now["counters"]) - set(before["counters"])):
+        return f"counters are new, and would lack the events since the published cutoff: {', '.join(new)}"
+    if before["deduplicate"] != now["deduplicate"]:
+        return "streaming.deduplicate changed, and with it what the job keeps as its state"
+    if before.get("state", 1) != now["state"]:
+        return "its state is of another version of Stitch"
+    return None

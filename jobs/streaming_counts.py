@@ -24,7 +24,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from connections.cassandra import WRITE
 from jobs import failpoints
-from jobs.continuity import check_note, check_offsets, noted
+from jobs.continuity import check_note, check_offsets, noted, outdated
 from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, once_per_window, windowed
@@ -101,8 +101,9 @@ def count_topic(
         LagReport(settings.kafka, JOB) as lag,
     ):
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
-        starting = published_offsets(settings) if from_cutoff else None
-        if from_cutoff and checkpoint.exists():
+        again = from_cutoff or is_outdated(checkpoint, settings)
+        starting = published_offsets(settings) if again else None
+        if again and checkpoint.exists():
             print(f"{JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
 
         trigger: dict[str, Any] = (
@@ -132,6 +133,16 @@ def count_topic(
 
         print(f"{JOB} counts {settings.kafka.topic} into {settings.realtime.keyspace}", flush=True)
         keep_running(start, stop, report, settings.streaming.retry_for)
+
+
+def is_outdated(checkpoint: Checkpoint, settings: Settings) -> bool:
+    """Whether the job must read again from the published cutoff, for what it counts now the checkpoint did not; says
+    why."""
+    before = checkpoint.note() if checkpoint.exists() else None
+    why = outdated(before, noted(settings, topic_id(settings.kafka))) if before else None
+    if why:
+        print(f"{JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
+    return why is not None
 
 
 def check_continuity(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.continuity import check_note, noted
+from jobs.continuity import check_note, noted, outdated
 from jobs.errors import JobError
 from stitch.settings import Settings, load_settings
 
@@ -21,21 +21,39 @@ def without_plays() -> dict[str, Any]:
     return {name: said for name, said in note()["counters"].items() if name != "plays"}
 
 
-@pytest.mark.parametrize(
-    ("before", "why"),
-    [
-        (note(topic_id="topic-0"), "deleted and recreated"),
-        (note(ingest_window_seconds=60), "increments of both lengths would overlap"),
-        (note(deduplicate=True), "streaming.deduplicate changed"),
-        (note(state=1), "keeps the state of another version of Stitch"),
-        ({name: said for name, said in note().items() if name != "state"}, "keeps the state of another version"),
-        (note(counters=without_plays()), "counters that are new since .*: plays"),
-    ],
-)
+REFUSED = [
+    (note(topic_id="topic-0"), "deleted and recreated"),
+    (note(ingest_window_seconds=60), "increments of both lengths would overlap"),
+]
+
+
+@pytest.mark.parametrize(("before", "why"), REFUSED)
 def test_what_would_not_be_exact_is_refused_with_the_way_out(before: dict[str, Any], why: str) -> None:
     with pytest.raises(JobError, match=why) as refused:
         check_note(SETTINGS, before, note())
     assert "--from-cutoff" in str(refused.value)
+    assert outdated({**before, "state": 1}, note()) is None  # refused, and not read again
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (note(deduplicate=True), "streaming.deduplicate changed, and with it what the job keeps as its state"),
+        (note(state=1), "its state is of another version of Stitch"),
+        ({name: said for name, said in note().items() if name != "state"}, "its state is of another version of Stitch"),
+        (
+            note(counters=without_plays()),
+            "counters are new, and would lack the events since the published cutoff: plays",
+        ),
+        (note(), None),
+        (note(decoder="other"), None),
+        (note(counters={**note()["counters"], "gone": {}}), None),
+    ],
+)
+def test_a_checkpoint_that_lacks_something_is_read_again_from_the_published_cutoff(
+    before: dict[str, Any], why: str | None
+) -> None:
+    assert outdated(before, note()) == why
 
 
 def test_the_same_again_goes_on_without_a_word() -> None:
