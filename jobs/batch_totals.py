@@ -10,36 +10,39 @@
            definition changed
 --exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in
            history
---accept   publish even where readers will see counts change by more than batch.max_difference
+--accept   publish even where readers will see counts change by more than batch.max_difference, or nothing can be
+           compared
 --restore  restore the totals of a kept snapshot, by the name of its folder
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import click
 from cassandra.cluster import Session
 
 from jobs import failpoints
+from jobs.comparing import RefusedByGuard, compare, guard
 from jobs.completeness import check_complete, held_since, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import BadOption, run
 from jobs.frames.totals import ROW, replaced
 from jobs.ledger import note, noted_runs, statement
-from jobs.loading import RefusedByGuard, compare, finish, guard, load, load_and_publish, publish, stored_totals
+from jobs.loading import finish, load, load_and_publish, publish, stored_totals
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import keep_as, named, only_one, read_snapshot, write_snapshot
 from jobs.sources.stored import latest_write, published
 from jobs.spark import session
-from stitch.exclusions import keep
-from stitch.runs import Run, State, defined, folder, going_back, half_loaded, loaded, newest, plan, restoring
+from stitch.exclusions import how_many, keep
+from stitch.runs import Run, State, folder, going_back, half_loaded, loaded, newest, plan, publication, restoring
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
+EXCLUSIONS = "exclusions"  # the figure of the ledger that says how many exclusions a run counted with
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
                 print(f"stitch: {loss}", flush=True)
             stored, planned = stored_totals(spark, settings, planned)
             note(cassandra, planned, State.COUNTING)
+            excluding = how_many(settings.log.exclusions)
             totals = count_totals(spark, settings, planned, stored)
             counting = time.monotonic()
             snapshot = write_snapshot(totals.rows, settings.log.snapshots, planned.target, planned.base)
@@ -88,7 +92,8 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
                 note(cassandra, planned, State.REFUSED, str(refused))
                 raise
             facts = totals.facts()
-            written = load_and_publish(spark, cassandra, settings, planned, snapshot, compared, accepted, facts)
+            noted = {**facts, EXCLUSIONS: excluding}
+            written = load_and_publish(spark, cassandra, settings, planned, snapshot, compared, accepted, noted)
     summarize(planned, facts, written, counted, time.monotonic() - started)
 
 
@@ -112,12 +117,13 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
     held = base is None or folder(settings.log.snapshots, base).is_dir()
     runs = noted_runs(cassandra, base)
-    died, stored, before = half_loaded(runs, base), latest_write(cassandra, runs), defined(runs, base)
-    redefined = frozenset(name for name, said in settings.definitions.items() if before.get(name, said) != said)
+    died, stored, before = half_loaded(runs, base), latest_write(cassandra, runs), publication(runs, base)
+    then = before.definitions if before else {}
+    redefined = frozenset(name for name, said in settings.definitions.items() if then.get(name, said) != said)
     planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined)
     for name in sorted(redefined):
         print(f"stitch: counter {name}: its definition changed, so it is counted again from the whole log", flush=True)
-    return planned
+    return replace(planned, excluding=before.figures.get(EXCLUSIONS, 0)) if planned and before else planned
 
 
 def restore(settings: Settings, cassandra: Session, name: str, now: datetime) -> None:
@@ -127,7 +133,7 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         raise BadOption(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
     names, runs = [counter.name for counter in settings.counters], noted_runs(cassandra)
     known = {name: at for name, at in published(cassandra).items() if name in names}
-    died, then = half_loaded(runs, newest(names, known)), defined(runs, kept)
+    died, then = half_loaded(runs, newest(names, known)), publication(runs, kept)
     back = restoring(names, known, kept.cutoff, died, latest_write(cassandra, runs))
     with session(JOB, settings) as spark:
         stored, back = stored_totals(spark, settings, back)
@@ -144,8 +150,9 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         done = loaded(back)
         keep_as(settings.log.snapshots, back.target, done.target)  # before it is published: the next run starts from it
         # The next run counts those again that the snapshot lacks, or of which nobody knows how it counted them.
-        definitions = {counter: then.get(counter, "unknown") for counter in names}
-        publish(cassandra, done, names, statement(back, State.PUBLISHED, name, definitions, {"rows_written": written}))
+        definitions = {counter: then.definitions.get(counter, "unknown") if then else "unknown" for counter in names}
+        figures = {"rows_written": written, EXCLUSIONS: then.figures.get(EXCLUSIONS, 0) if then else 0}
+        publish(cassandra, done, names, statement(back, State.PUBLISHED, name, definitions, figures))
     finish(settings, done)
     print(f"{JOB} restored {name}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
 

@@ -106,10 +106,11 @@ def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) ->
     return judged(spark, decoded, settings).where(F.col("verdict") == "wanted").drop("verdict")
 
 
-def judged(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:
-    """Decoded records → the same with a verdict: rejected, excluded or wanted."""
+def judged(spark: SparkSession, decoded: DataFrame, settings: Settings, first: int | None = None) -> DataFrame:
+    """Decoded records → the same with a verdict: rejected, excluded (by the first so many exclusions; None: by any) or
+    wanted."""
     flagged, named = decoded, F.lit(False)
-    for at, (field, values) in enumerate(exclusions.read(settings.log.exclusions, settings.fields).items()):
+    for at, (field, values) in enumerate(exclusions.read(settings.log.exclusions, settings.fields, first).items()):
         kind = settings.fields[field][1] if field in settings.fields else "string"
         listed = F.broadcast(
             spark.createDataFrame([(as_text(value, kind),) for value in values], f"_excluded_{at} string")
@@ -138,12 +139,24 @@ def first_events(spark: SparkSession, settings: Settings, since: datetime | None
 def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
     """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes
     them."""
-    events = accepted(not_excluded(spark, read_events(spark, settings, since, until), settings))
-    placed = windowed(events, settings.streaming.ingest_window)
-    return increments(
-        once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed,
-        settings.counters,
-    )
+    events = not_excluded(spark, read_events(spark, settings, since, until), settings)
+    return increments(streamed(events, settings), settings.counters)
+
+
+def excluded_contributions(
+    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime, first: int
+) -> DataFrame:
+    """What the increments of the ingest windows in [since, until) hold of events that the first so many exclusions
+    name: (counter, key, member, bucket, amount)."""
+    verdicts = judged(spark, read_events(spark, settings, since, until), settings, first)
+    events = verdicts.where(F.col("verdict") == "excluded").drop("verdict")
+    return contributions(streamed(events, settings), settings.counters)
+
+
+def streamed(decoded: DataFrame, settings: Settings) -> DataFrame:
+    """Decoded records → the events that the streaming job counts of them, with their ingest window."""
+    placed = windowed(accepted(decoded), settings.streaming.ingest_window)
+    return once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed
 
 
 def compared_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:

@@ -1,4 +1,4 @@
-"""From counted totals to published ones: compare, load, publish. The same for every job that makes totals.
+"""From counted totals to published ones: load, publish. The same for every job that makes totals.
 
 Each row carries its own cutoff, so a reader merges a half-finished load exactly and a run that died is simply run
 again. Only after all rows are in are the counters' cutoffs published, all of them in one logged batch.
@@ -7,7 +7,6 @@ again. Only after all rows are in are the counters' cutoffs published, all of th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from cassandra.cluster import Session
@@ -17,22 +16,15 @@ from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
 from jobs import failpoints
-from jobs.completeness import uncounted_offsets
-from jobs.errors import JobError, Unreachable
-from jobs.frames.corrections import days
+from jobs.comparing import Compared
 from jobs.ledger import note, statement
-from jobs.sinks.cassandra import NoLayer, upsert, upsert_by_member
-from jobs.sinks.snapshots import forget, mark_published, read_snapshot
-from jobs.sources.event_log import first_ingest_day
-from jobs.sources.stored import read_increments, read_totals
-from stitch.guard import Day, corrected, objections
+from jobs.sinks.cassandra import upsert, upsert_by_member
+from jobs.sinks.snapshots import forget, mark_published
+from jobs.sources.stored import read_totals
+from stitch.guard import Day, corrected
 from stitch.runs import Run, State, overwriting
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
-
-
-class RefusedByGuard(JobError):
-    """A person must look at what the run would change."""
 
 
 def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[DataFrame, Run]:
@@ -52,55 +44,6 @@ def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Da
     stored = stored.persist()
     latest = stored.where(recounted).agg(F.max("write_time")).collect()[0][0]
     return stored, overwriting(run, latest, "totals (or member_totals)")
-
-
-def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> list[Day] | str:
-    """What the run changes of what readers saw before it; or why that cannot be told."""
-    reason = not_comparable(settings, run, now)
-    if reason:
-        return reason
-    since = run.base.cutoff if run.base else None
-    live = read_increments(spark, settings, since, run.target.cutoff)
-    rows = days(read_snapshot(spark, settings.log.snapshots, run.base), live, new).collect()
-    found = [Day(*row) for row in rows]
-    held = {day.counter for day in found if day.previous}
-    backfilled = run.recount - held if run.base else frozenset()  # new counters: their history corrects nothing
-    return [day for day in found if day.counter not in backfilled]
-
-
-def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
-    """Why the increments that the run replaces say nothing about it; None where they do."""
-    if settings.log.origin != "archive":
-        return "a log of other origin has no real-time layer"
-    since = run.base.cutoff if run.base else first_ingest_day(settings.log)
-    if since < now - settings.realtime.retention:
-        return "increments of the windows since then have expired"
-    try:
-        if uncounted_offsets(settings, run.target.cutoff):
-            return "streaming_counts has not come to the cutoff yet"
-    except (Unreachable, NoLayer) as error:
-        return str(error)
-    return None
-
-
-def guard(compared: list[Day] | str, run: Run, settings: Settings, accept: bool) -> str:
-    """What the ledger is to say of it: what a person accepted, or why nothing was compared; else nothing.
-
-    Raises RefusedByGuard where the run would change too much of what readers saw, and nobody accepts it.
-    """
-    if isinstance(compared, str):
-        print(f"not compared with the real-time layer: {compared}", flush=True)
-        return f"not compared with the real-time layer: {compared}"
-    found = objections(compared, run.recount, settings.batch.max_difference, settings.batch.min_difference)
-    if found and not accept:
-        raise RefusedByGuard(
-            "nothing was loaded, since readers would see counts change by more than batch.max_difference="
-            f"{settings.batch.max_difference}:\n  "
-            + "\n  ".join(found)
-            + "\nLook into it (`stitch audit` compares log and "
-            "increments), then run again, with --accept where the log is right"
-        )
-    return "accepted:\n  " + "\n  ".join(found) if found else ""
 
 
 def load(rows: DataFrame, settings: Settings, run: Run) -> int:
@@ -141,9 +84,8 @@ def publish(cassandra: Session, run: Run, counters: Iterable[str], noted: tuple[
     cassandra.execute(batch, timeout=60, execution_profile=WRITE)
 
 
-def keep_corrections(spark: SparkSession, compared: list[Day] | str, settings: Settings, run: Run) -> None:
+def keep_corrections(spark: SparkSession, rows: Iterable[Day], settings: Settings, run: Run) -> None:
     """One row for each counter and day that the run changes: readers ask there why their plays dropped."""
-    rows: Iterable[Day] = [] if isinstance(compared, str) else corrected(compared)
     stamp = (run.target.cutoff, run.target.revision, run.target.write_time)
     values = [(day.counter, day.day, *stamp, day.before, day.after) for day in rows]
     if values:
@@ -157,7 +99,7 @@ def load_and_publish(
     settings: Settings,
     run: Run,
     rows: DataFrame,
-    compared: list[Day] | str,
+    compared: Compared,
     accepted: str = "",
     facts: Mapping[str, int] | None = None,
 ) -> int:
@@ -166,7 +108,8 @@ def load_and_publish(
     note(cassandra, run, State.LOADING, accepted)
     written = load(rows, settings, run)
     failpoints.die("before_publish")
-    keep_corrections(spark, compared, settings, run)
+    if compared.not_live is None:  # else what readers saw is not known
+        keep_corrections(spark, corrected(compared.days), settings, run)
     figures = {**(facts or {}), "rows_written": written}
     publish(
         cassandra, run, [counter.name for counter in settings.counters],

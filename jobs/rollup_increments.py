@@ -20,6 +20,7 @@ from cassandra.cluster import Session
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.comparing import Compared
 from jobs.completeness import check_counted, held_since
 from jobs.errors import JobError, run
 from jobs.frames.totals import added, totals
@@ -87,7 +88,8 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
             rows = write_snapshot(
                 folded(spark, settings, planned), settings.log.snapshots, planned.target, planned.base
             )
-            written = load_and_publish(spark, cassandra, settings, planned, rows, "there is no log to compare with")
+            nothing = Compared([], "there is no log to compare with")
+            written = load_and_publish(spark, cassandra, settings, planned, rows, nothing)
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)
 

@@ -39,9 +39,17 @@ def parse(text: str, fields: Collection[str], name: str) -> dict[str, list[str]]
     return {field: sorted(set(values)) for field, values in found.items()}
 
 
-def read(path: str, fields: Collection[str]) -> dict[str, list[str]]:
-    """The exclusions that are in force; none where there is no file."""
-    return parse(_text(path), fields, path) if Path(path).exists() else {}
+def read(path: str, fields: Collection[str], first: int | None = None) -> dict[str, list[str]]:
+    """The exclusions that are in force, or the first so many of them; none where there is no file."""
+    if not Path(path).exists():
+        return {}
+    return parse(_text(path) if first is None else "\n".join(_rules(path)[:first]), fields, path)
+
+
+def how_many(path: str) -> int:
+    """The number of exclusions in force. New ones are added behind the others, so the first so many are those that were
+    in force when there were so many."""
+    return len(_rules(path)) if Path(path).exists() else 0
 
 
 def keep(new: str, path: str, fields: Collection[str]) -> int:
@@ -54,6 +62,10 @@ def keep(new: str, path: str, fields: Collection[str]) -> int:
     added = [line for line in dict.fromkeys(text.splitlines()) if line.strip() and line not in kept]
     write_note(file, "".join(f"{line}\n" for line in [*kept, *added]))
     return len(added)
+
+
+def _rules(path: str) -> list[str]:
+    return [line for line in _text(path).splitlines() if line.strip()]
 
 
 def _text(path: str) -> str:

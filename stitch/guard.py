@@ -1,24 +1,39 @@
 """The publish guard: a run that would change what readers saw by too much loads nothing until a person accepts it.
 
 An archive that lost hours, a spam filter that catches everybody, a renamed field: all of them count well and publish
-nonsense. Against that stands the real-time layer, which counted the same events by another way.
+nonsense. Against that stands the real-time layer, which counted the same events by another way; where that cannot be
+asked, the totals that the run replaces; where there are none either, a person.
+
+What is compared are amounts, not sums: of the increments the movement (Σ |amount|), so that likes and unlikes that
+cancel out are many events and not none, and changes key by key, so that one key's gain does not hide another's loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import date
 from typing import NamedTuple
 
 
 class Day(NamedTuple):
-    """A counter's count of one day, over all keys: previous totals, increments that the run replaces, new totals."""
+    """A counter's count of one day, over all keys.
+
+    previous: the totals before; live: the increments that the run replaces; after: the new totals
+    changed:  Σ over keys of what the run changes, up or down; not what exclusions leave out that readers know already
+    lost:     Σ over keys of what they have less than in the previous totals
+    moved:    Σ |amount| of the events behind `live`
+    held:     Σ over keys of |previous|
+    """
 
     counter: str
     day: date
     previous: int
     live: int
     after: int
+    changed: int
+    lost: int
+    moved: int
+    held: int
 
     @property
     def before(self) -> int:
@@ -31,28 +46,67 @@ class Day(NamedTuple):
         return self.after - self.before
 
 
+class Limits(NamedTuple):
+    """How much a run may change unasked: that share of a counter, and in any case that many events."""
+
+    share: float
+    events: int
+
+    def exceeded(self, changed: int, compared: int) -> bool:
+        """Whether the change is too large a part of what was compared."""
+        return changed > self.events and changed > self.share * compared
+
+
 def corrected(days: Iterable[Day]) -> list[Day]:
     """The days that a run changes."""
     return sorted(day for day in days if day.difference)
 
 
-def objections(days: Iterable[Day], recount: Collection[str], max_difference: float, min_difference: int) -> list[str]:
-    """One sentence for each counter that changes by more than a share of what was compared; none: publish.
+def objections(days: Iterable[Day], recount: Collection[str], limits: Limits) -> list[str]:
+    """One sentence for each counter that differs too much from what the real-time layer counted; none: publish.
 
     Compared is what the run replaces: the increments of its windows, and for a counter in `recount` the previous totals
     too.
     """
-    by_counter: dict[str, list[Day]] = {}
-    for day in days:
-        by_counter.setdefault(day.counter, []).append(day)
     found = []
-    for counter, mine in sorted(by_counter.items()):
-        changed = sum(abs(day.difference) for day in mine)
-        compared = sum(abs(day.live) + (abs(day.previous) if counter in recount else 0) for day in mine)
-        if changed > min_difference and changed > max_difference * compared:
-            worst = max(mine, key=lambda day: abs(day.difference))
+    for counter, mine in _by_counter(days):
+        changed, worst = _sum_and_worst(mine, lambda day: day.changed)
+        compared = sum(day.moved + (day.held if counter in recount else 0) for day in mine)
+        if limits.exceeded(changed, compared):
             found.append(
                 f"{counter}: {changed} of {compared} counted events differ, most on {worst.day}: readers saw {worst.before}, "
                 f"the log gives {worst.after}"
             )
     return found
+
+
+def losses(days: Iterable[Day], limits: Limits) -> list[str]:
+    """The same where the real-time layer cannot be asked: one sentence for each counter that loses too much of its
+    previous totals. What they gain may be the new events."""
+    found = []
+    for counter, mine in _by_counter(days):
+        lost, worst = _sum_and_worst(mine, lambda day: day.lost)
+        held = sum(day.held for day in mine)
+        if limits.exceeded(lost, held):
+            found.append(
+                f"{counter}: {lost} of {held} events of the totals are gone, most on {worst.day}: the totals were "
+                f"{worst.previous}, the log gives {worst.after}"
+            )
+    return found
+
+
+def unknown(days: Iterable[Day], limits: Limits) -> list[str]:
+    """The same where there are no previous totals either: one sentence for each counter that is not small."""
+    counted = [(counter, sum(abs(day.after) for day in mine)) for counter, mine in _by_counter(days)]
+    return [f"{counter}: {n} events, and nothing to compare them with" for counter, n in counted if n > limits.events]
+
+
+def _by_counter(days: Iterable[Day]) -> list[tuple[str, list[Day]]]:
+    by_counter: dict[str, list[Day]] = {}
+    for day in days:
+        by_counter.setdefault(day.counter, []).append(day)
+    return sorted(by_counter.items())
+
+
+def _sum_and_worst(days: list[Day], of: Callable[[Day], int]) -> tuple[int, Day]:
+    return sum(map(of, days)), max(days, key=of)

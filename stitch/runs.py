@@ -75,6 +75,7 @@ class Run:
 
     died: whether a run since the published one may have loaded rows; those are written again, for this run may count
           other events (somebody excluded some meanwhile), and would leave what it does not touch
+    excluding: the number of exclusions that the published totals were counted with
     """
 
     base: Published | None
@@ -82,6 +83,7 @@ class Run:
     recount: frozenset[str]
     kind: str  # incremental, full, restore or rollup
     died: bool = False
+    excluding: int = 0
 
     @property
     def loaded_since(self) -> int | None:
@@ -118,9 +120,10 @@ def half_loaded(runs: Iterable[Noted], base: Published | None) -> HalfLoaded | N
     return HalfLoaded(max(run.at.write_time for run in died), frozenset().union(*(run.recount for run in died)))
 
 
-def defined(runs: Iterable[Noted], at: Published | None) -> Mapping[str, str]:
-    """counter → the id of the definition that its totals have in that run; nothing where the ledger does not say."""
-    return next((run.definitions for run in runs if run.at == at and run.state == State.PUBLISHED), {})
+def publication(runs: Iterable[Noted], at: Published | None) -> Noted | None:
+    """The run that published those totals, by which definitions (none: not known) and figures; None where the ledger
+    does not say."""
+    return next((run for run in runs if run.at == at and run.state == State.PUBLISHED), None)
 
 
 def newest(counters: Collection[str], known: Mapping[str, Published]) -> Published | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stitch.exclusions import ExclusionError, keep, parse, read
+from stitch.exclusions import ExclusionError, how_many, keep, parse, read
 
 FIELDS = ("track_id", "country")
 
@@ -41,3 +41,15 @@ def test_rules_are_kept_once_and_a_bad_file_changes_nothing(tmp_path: Path) -> N
     assert read(str(tmp_path / "none"), FIELDS) == {}
     with pytest.raises(ExclusionError, match="cannot be read"):
         keep(str(tmp_path / "none"), kept, FIELDS)
+
+
+def test_the_first_so_many_rules_are_those_that_were_in_force_before_others_were_added(tmp_path: Path) -> None:
+    kept, first, more = (str(tmp_path / name) for name in ("kept.jsonl", "first.jsonl", "more.jsonl"))
+    Path(first).write_text('{"event_id": "e2"}\n\n{"event_id": "e9"}\n')
+    Path(more).write_text('{"event_id": "e9"}\n{"event_id": "e1"}\n')
+    assert (how_many(kept), read(kept, FIELDS, 5)) == (0, {})
+    keep(first, kept, FIELDS)
+    assert how_many(kept) == 2
+    keep(more, kept, FIELDS)
+    assert (how_many(kept), read(kept, FIELDS)) == (3, {"event_id": ["e1", "e2", "e9"]})
+    assert (read(kept, FIELDS, 2), read(kept, FIELDS, 0)) == ({"event_id": ["e2", "e9"]}, {})

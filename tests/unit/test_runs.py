@@ -14,13 +14,13 @@ from stitch.runs import (
     PlanError,
     Run,
     State,
-    defined,
     described,
     going_back,
     half_loaded,
     loaded,
     overwriting,
     plan,
+    publication,
     restoring,
 )
 from stitch.write_time import LATEST
@@ -133,8 +133,9 @@ def test_the_ledger_says_which_definition_published_totals_have() -> None:
         Noted(NEXT, "incremental", State.LOADING, definitions={"plays": "c"}),
         Noted(FIRST, "full", State.PUBLISHED, definitions={"plays": "b"}),
     ]
-    assert defined(runs, FIRST) == {"plays": "b"}
-    assert defined(runs, NEXT) == defined(runs, None) == {}
+    found = publication(runs, FIRST)
+    assert found and found.definitions == {"plays": "b"}
+    assert publication(runs, NEXT) is None and publication(runs, None) is None
 
 
 def test_a_run_is_described_in_a_line_and_why_it_was_refused_below() -> None:

@@ -1,0 +1,103 @@
+"""What a run would change of what readers saw, and whether a person must look at it first (stitch.guard judges)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame, SparkSession
+
+from jobs.completeness import uncounted_offsets
+from jobs.counting import excluded_contributions
+from jobs.errors import JobError, Unreachable
+from jobs.frames.corrections import days
+from jobs.sinks.cassandra import NoLayer
+from jobs.sinks.snapshots import read_snapshot
+from jobs.sources.event_log import first_ingest_day
+from jobs.sources.stored import read_increments
+from stitch.exclusions import how_many
+from stitch.guard import Day, Limits, losses, objections, unknown
+from stitch.runs import Run
+from stitch.settings import Settings
+
+CONTRIBUTIONS = "counter string, key string, member string, bucket timestamp, amount bigint"
+INCREMENTS = "counter string, key string, member string, ingest_window timestamp, bucket timestamp, count bigint, write_time bigint"
+
+
+WHAT_TO_DO = (
+    "Look into it (`stitch audit` compares log and increments), then run again, with --accept where the log is right"
+)
+
+
+class RefusedByGuard(JobError):
+    """A person must look at what the run would change."""
+
+
+def nothing(spark: SparkSession, schema: str) -> DataFrame:
+    """No rows, where a layer or the log is not to be read."""
+    return spark.createDataFrame([], schema)
+
+
+class Compared(NamedTuple):
+    """What a run changes of what readers saw; `not_live`: why the increments that it replaces say nothing about it, so
+    that the days hold none of them; None where they do."""
+
+    days: list[Day]
+    not_live: str | None
+
+
+def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> Compared:
+    """What the run changes of what readers saw before it."""
+    not_live = not_comparable(settings, run, now)
+    since, until = run.base.cutoff if run.base else None, run.target.cutoff
+    live = nothing(spark, INCREMENTS) if not_live else read_increments(spark, settings, since, until)
+    known = run.excluding if run.excluding <= how_many(settings.log.exclusions) else 0  # else somebody removed some
+    excluded = (
+        nothing(spark, CONTRIBUTIONS) if not_live or not known
+        else excluded_contributions(spark, settings, since, until, known)
+    )  # fmt: skip
+    previous = read_snapshot(spark, settings.log.snapshots, run.base)
+    rows = days(previous, live, excluded, new, settings.streaming.ingest_window, run.recount).collect()
+    found = [Day(*row) for row in rows]
+    held = {day.counter for day in found if day.previous}
+    backfilled = run.recount - held if run.base else frozenset()  # new counters: their history corrects nothing
+    return Compared([day for day in found if day.counter not in backfilled], not_live)
+
+
+def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
+    """Why the increments that the run replaces say nothing about it; None where they do."""
+    if settings.log.origin != "archive":
+        return "a log of other origin has no real-time layer"
+    since = run.base.cutoff if run.base else first_ingest_day(settings.log)
+    if since < now - settings.realtime.retention:
+        return "increments of the windows since then have expired"
+    try:
+        if uncounted_offsets(settings, run.target.cutoff):
+            return "streaming_counts has not come to the cutoff yet"
+    except (Unreachable, NoLayer) as error:
+        return str(error)
+    return None
+
+
+def guard(compared: Compared, run: Run, settings: Settings, accept: bool) -> str:
+    """What the ledger is to say of it: what a person accepted, and why the real-time layer was not asked.
+
+    Raises RefusedByGuard where the run would change too much of what readers saw, and nobody accepts it.
+    """
+    limits = Limits(settings.batch.max_difference, settings.batch.min_difference)
+    said = f"not compared with the real-time layer: {compared.not_live}" if compared.not_live else ""
+    why = f"since readers would see counts change by more than batch.max_difference={limits.share}"
+    if not compared.not_live:
+        found = objections(compared.days, run.recount, limits)
+    elif run.base:
+        found = losses(compared.days, limits)
+    else:
+        # Readers of a log of other origin saw nothing before, in no layer.
+        found = unknown(compared.days, limits) if settings.log.origin == "archive" else []
+        why = "since these are the first totals, and nothing tells whether they are right"
+    if said:
+        print(said, flush=True)
+    if found and not accept:
+        told = f"nothing was loaded, {why}{f' ({said})' if said else ''}:"
+        raise RefusedByGuard("\n  ".join([told, *found]) + f"\n{WHAT_TO_DO}")
+    return "\n  ".join([*([said] if said else []), *(["accepted:", *found] if found else [])])
