@@ -27,7 +27,7 @@ from cassandra.cluster import Session
 from jobs import failpoints
 from jobs.comparing import RefusedByGuard, compare, guard
 from jobs.completeness import check_complete, held_since, lost_hours
-from jobs.counting import Facts, count_totals
+from jobs.counting import Facts, count_totals, standing
 from jobs.errors import BadOption, run
 from jobs.frames.totals import ROW, replaced
 from jobs.ledger import note, noted_runs, statement
@@ -138,7 +138,7 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
     with session(JOB, settings) as spark:
         stored, back = stored_totals(spark, settings, back)
         current = read_snapshot(spark, settings.log.snapshots, back.base).select(*ROW).unionByName(stored.select(*ROW))
-        rows = replaced(current, read_snapshot(spark, settings.log.snapshots, kept))
+        rows = replaced(current, read_snapshot(spark, settings.log.snapshots, kept), standing(stored, back))
         snapshot = write_snapshot(rows, settings.log.snapshots, back.target, back.base)
         stored.unpersist()
         note(cassandra, back, State.LOADING)

@@ -40,7 +40,8 @@ def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: Data
     """The totals at the run's cutoff (snapshots.SCHEMA).
 
     stored: loading.stored_totals. Of recounted counters, rows of it and of the previous snapshot that the log does not
-            give become 0; of others, its rows are written again, whether new events touch them or not
+            give become 0, and those that it gives alike stay; of others, its rows are written again, whether new events
+            touch them or not
     """
     again = [counter for counter in settings.counters if counter.name in run.recount]
     onward = [counter for counter in settings.counters if counter.name not in run.recount]
@@ -55,9 +56,15 @@ def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: Data
     if again:
         parts.append(count_windows(spark, settings, again, None, run.target.cutoff))
         before = previous.where(recounted).select(*ROW).unionByName(stored.select(*ROW))
-        rows.append(replaced(before, parts[-1].rows))
+        rows.append(replaced(before, parts[-1].rows, standing(stored, run)))
     whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
     return Counted(whole, parts[-1].facts)  # the figures of what was recounted, where anything was
+
+
+def standing(stored: DataFrame, run: Run) -> DataFrame | None:
+    """The stored rows that a recount may leave where it counts the same: not those with a cutoff behind the run's, for
+    readers would miss increments; and none after a run that died, whose last writes may still be on their way."""
+    return None if run.died else stored.where(F.col("cutoff") <= F.lit(run.target.cutoff))
 
 
 def count_windows(

@@ -58,16 +58,17 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
         upsert_by_member(changed.where(half), settings.batch, "totals")
         failpoints.die("half_loaded")
     upsert_by_member(changed, settings.batch, "totals")
-    upsert(keys(changed), settings.batch, "keys")
+    upsert(keys(rows, run), settings.batch, "keys")
     return changed.count()
 
 
-def keys(changed: DataFrame) -> DataFrame:
-    """Changed totals → the rows of their keys, so that readers find them by prefix; in shards, for one counter may
-    have millions."""
+def keys(rows: DataFrame, run: Run) -> DataFrame:
+    """Totals → the rows of the keys that changed, and of all keys of recounted counters, so that readers find them by
+    prefix; in shards, for one counter may have millions."""
     shard = F.pmod(F.xxhash64("key"), F.lit(KEY_SHARDS)).cast("int")
-    whole = changed.where((F.col("granularity") == "all") & F.col("member").isNull())
-    return whole.select("counter", shard.alias("shard"), "key", "write_time")
+    wanted = F.col("changed") | F.col("counter").isin(sorted(run.recount))
+    whole = rows.where(wanted & (F.col("granularity") == "all") & F.col("member").isNull())
+    return whole.select("counter", shard.alias("shard"), "key", F.lit(run.target.write_time).alias("write_time"))
 
 
 def publish(cassandra: Session, run: Run, counters: Iterable[str], noted: tuple[str, Any] | None = None) -> None:

@@ -181,7 +181,7 @@ def restoring(
 ) -> Run:
     """The run that restores the totals of a kept snapshot; its rows must win over those of every later run."""
     base = newest(counters, known)
-    run = Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore")
+    run = Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore", died is not None)
     return overwriting(run, stored, "cutoffs")
 
 

@@ -1,12 +1,13 @@
 """Contributions of the event log summed into totals: the finest buckets first, the coarser from them.
 
 An increment of the nightly run is the sum over the new ingest windows; the new totals are the previous snapshot's rows
-plus it. `changed` marks the rows that the run touched: only these are written.
+plus it. `changed` marks the rows that are to be written: those that a run touched, or that a recount found otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -51,10 +52,21 @@ def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
     )
 
 
-def replaced(previous: DataFrame, recounted: DataFrame) -> DataFrame:
-    """A full recount in place of the previous rows (ROW): every row is written, and a row that vanished becomes 0."""
-    gone = previous.select(*ROW, F.lit(0).cast("bigint").alias("count"))
-    return added(gone, recounted).withColumn("changed", F.lit(True))
+def replaced(previous: DataFrame, recounted: DataFrame, standing: DataFrame | None = None) -> DataFrame:
+    """A recount in place of the previous rows (ROW) → (…, count, changed): a row that vanished becomes 0.
+
+    standing: rows (ROW, count) that are stored and may stay: those that the recount gives too are not `changed`
+    """
+    nobody = F.lit(None).cast("bigint")
+    parts = [
+        previous.select(*ROW, F.lit(0).cast("bigint").alias("count"), nobody.alias("stands")),
+        recounted.select(*ROW, "count", nobody.alias("stands")),
+    ]
+    if standing is not None:
+        parts.append(standing.select(*ROW, F.lit(0).cast("bigint").alias("count"), F.col("count").alias("stands")))
+    both = reduce(DataFrame.unionByName, parts).groupBy(*ROW)
+    rows = both.agg(saturating_sum("count").alias("count"), F.max("stands").alias("stands"))
+    return rows.select(*ROW, "count", (~F.col("count").eqNullSafe(F.col("stands"))).alias("changed"))
 
 
 def _buckets(counters: list[Counter]) -> Column:

@@ -76,7 +76,8 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
     before = table(fresh)
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals", full=True)
-    assert "run=full records=11 rejected=2 excluded=0 duplicates=2 events=7 noted=1" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert "run=full records=11 rejected=2 excluded=0 duplicates=2 events=7 noted=1 rows_written=0" in said
     assert table(fresh) == before
 
 

@@ -166,9 +166,17 @@ def test_an_incremental_run_changes_only_the_rows_it_touches(spark: SparkSession
     assert table(added(previous, delta)) == {"t1": (5, False), "t2": (5, True), "t3": (1, True)}
 
 
-def test_a_full_run_writes_every_row_and_zeroes_those_that_vanished(spark: SparkSession) -> None:
-    previous, recounted = totals_frame(spark, ("t1", 5), ("t2", 7)), totals_frame(spark, ("t2", 6))
-    assert table(replaced(previous, recounted)) == {"t1": (0, True), "t2": (6, True)}
+def test_a_full_run_zeroes_rows_that_vanished_and_leaves_those_that_are_stored_alike(spark: SparkSession) -> None:
+    previous, recounted = (
+        totals_frame(spark, ("t1", 5), ("t2", 7), ("t3", 1)),
+        totals_frame(spark, ("t2", 6), ("t3", 1)),
+    )
+    assert table(replaced(previous, recounted)) == {"t1": (0, True), "t2": (6, True), "t3": (1, True)}
+    stored = totals_frame(spark, ("t1", 5), ("t2", 7), ("t3", 1), ("t4", 2), ("t5", 0))
+    everything = previous.unionByName(stored)
+    assert table(replaced(everything, recounted, stored)) == {
+        "t1": (0, True), "t2": (6, True), "t3": (1, False), "t4": (0, True), "t5": (0, False),
+    }  # fmt: skip
 
 
 def test_an_increment_holds_its_whole_window_and_its_write_time_is_the_movement_behind_it(spark: SparkSession) -> None:
