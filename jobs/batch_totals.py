@@ -30,11 +30,12 @@ from jobs.completeness import check_complete, held_since, lost_hours
 from jobs.counting import Facts, count_totals, standing
 from jobs.errors import BadOption, run
 from jobs.frames.totals import ROW, replaced
-from jobs.ledger import note, noted_runs, statement
+from jobs.lease import Lease, leased
+from jobs.ledger import SUBJECT, note, noted_runs, statement
 from jobs.loading import finish, load, load_and_publish, publish, stored_totals
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import keep_as, named, only_one, read_snapshot, write_snapshot
+from jobs.sinks.snapshots import keep_as, named, read_snapshot, write_snapshot
 from jobs.sources.stored import latest_write, published
 from jobs.spark import session
 from stitch.exclusions import how_many, keep
@@ -64,9 +65,9 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
     if ask.exclude:
         added = keep(ask.exclude, settings.log.exclusions, settings.fields)
         print(f"{JOB} keeps {added} new exclusions in {settings.log.exclusions}", flush=True)
-    with connected(settings.batch, "batch") as cassandra, only_one(settings.log.snapshots):
+    with connected(settings.batch, "batch") as cassandra, leased(cassandra, SUBJECT) as lease:
         if ask.restore:
-            restore(settings, cassandra, ask.restore, now)
+            restore(settings, cassandra, lease, ask.restore, now)
             return
         planned = plan_run(settings, cassandra, ask, now)
         if planned is None:
@@ -93,7 +94,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
                 raise
             facts = totals.facts()
             noted = {**facts, EXCLUSIONS: excluding}
-            written = load_and_publish(spark, cassandra, settings, planned, snapshot, compared, accepted, noted)
+            written = load_and_publish(spark, cassandra, lease, settings, planned, snapshot, compared, accepted, noted)
     summarize(planned, facts, written, counted, time.monotonic() - started)
 
 
@@ -126,7 +127,7 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     return replace(planned, excluding=before.figures.get(EXCLUSIONS, 0)) if planned and before else planned
 
 
-def restore(settings: Settings, cassandra: Session, name: str, now: datetime) -> None:
+def restore(settings: Settings, cassandra: Session, lease: Lease, name: str, now: datetime) -> None:
     """Bring a snapshot back, or forward again (stitch.runs.going_back says which counters publish before the load)."""
     kept = named(name, settings.log.snapshots)
     if settings.log.origin == "archive" and kept.cutoff < held_since(settings, now):
@@ -141,6 +142,7 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         rows = replaced(current, read_snapshot(spark, settings.log.snapshots, kept), standing(stored, back))
         snapshot = write_snapshot(rows, settings.log.snapshots, back.target, back.base)
         stored.unpersist()
+        lease.check()
         note(cassandra, back, State.LOADING)
         if first := going_back(known, back.target):
             publish(cassandra, back, first)
@@ -152,6 +154,7 @@ def restore(settings: Settings, cassandra: Session, name: str, now: datetime) ->
         # The next run counts those again that the snapshot lacks, or of which nobody knows how it counted them.
         definitions = {counter: then.definitions.get(counter, "unknown") if then else "unknown" for counter in names}
         figures = {"rows_written": written, EXCLUSIONS: then.figures.get(EXCLUSIONS, 0) if then else 0}
+        lease.check()
         publish(cassandra, done, names, statement(back, State.PUBLISHED, name, definitions, figures))
     finish(settings, done)
     print(f"{JOB} restored {name}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)

@@ -26,8 +26,10 @@ from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
 from jobs.errors import BadOption, run
+from jobs.lease import leased
+from jobs.ledger import SUBJECT
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import only_one, read_snapshot, rewrite_snapshot, written
+from jobs.sinks.snapshots import read_snapshot, rewrite_snapshot, written
 from jobs.sources.stored import published, read_increments, read_totals
 from jobs.spark import session
 from stitch import exclusions
@@ -42,17 +44,20 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
     """Forget it; returns how many rows of each were removed."""
     named = of_value(settings, field, value)
     exclude(settings, field, value)
-    with only_one(settings.log.snapshots), session(JOB, settings) as spark:
+    with (
+        connected(settings.batch, "batch") as batch,
+        connected(settings.realtime, "realtime") as realtime,
+        leased(batch, SUBJECT),
+        session(JOB, settings) as spark,
+    ):
         erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
         totals = read_totals(spark, settings).where(named)
-        with connected(settings.batch, "batch") as cassandra:
-            erased["totals"] = delete(cassandra, "totals", totals.collect(), now)
-            at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(cassandra).values())])
-            forget_key(cassandra, [counter.name for counter in settings.counters if counter.key == field], value, at)
+        erased["totals"] = delete(batch, "totals", totals.collect(), now)
+        at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(batch).values())])
+        forget_key(batch, [counter.name for counter in settings.counters if counter.key == field], value, at)
         live = read_increments(spark, settings, None, ALL_END).where(named)
         live = live.withColumn("ingest_date", F.to_date("ingest_window"))
-        with connected(settings.realtime, "realtime") as cassandra:
-            erased["increments"] = delete(cassandra, "increments", live.collect(), now)
+        erased["increments"] = delete(realtime, "increments", live.collect(), now)
     return erased
 
 

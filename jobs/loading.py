@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.comparing import Compared
+from jobs.lease import Lease
 from jobs.ledger import note, statement
 from jobs.sinks.cassandra import upsert, upsert_by_member
 from jobs.sinks.snapshots import forget, mark_published
@@ -97,6 +98,7 @@ def keep_corrections(spark: SparkSession, rows: Iterable[Day], settings: Setting
 def load_and_publish(
     spark: SparkSession,
     cassandra: Session,
+    lease: Lease,
     settings: Settings,
     run: Run,
     rows: DataFrame,
@@ -105,13 +107,15 @@ def load_and_publish(
     facts: Mapping[str, int] | None = None,
 ) -> int:
     """Load, publish; returns the number of rows written. `rows` is the run's snapshot (snapshots.SCHEMA); what was
-    accepted, and the facts about what was read, go into the ledger."""
+    accepted, and the facts about what was read, go into the ledger. Raises NotYet where another run has the lease."""
+    lease.check()
     note(cassandra, run, State.LOADING, accepted)
     written = load(rows, settings, run)
     failpoints.die("before_publish")
     if compared.not_live is None:  # else what readers saw is not known
         keep_corrections(spark, corrected(compared.days), settings, run)
     figures = {**(facts or {}), "rows_written": written}
+    lease.check()
     publish(
         cassandra, run, [counter.name for counter in settings.counters],
         statement(run, State.PUBLISHED, accepted, settings.definitions if run.kind != "rollup" else None, figures),

@@ -24,11 +24,12 @@ from jobs.comparing import Compared
 from jobs.completeness import check_counted, held_since
 from jobs.errors import JobError, run
 from jobs.frames.totals import added, totals
-from jobs.ledger import noted_runs
+from jobs.lease import leased
+from jobs.ledger import SUBJECT, noted_runs
 from jobs.loading import load_and_publish
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import only_one, read_snapshot, write_snapshot
+from jobs.sinks.snapshots import read_snapshot, write_snapshot
 from jobs.sources.stored import latest_write, published, read_increments
 from jobs.spark import session
 from stitch.runs import Run, folder, half_loaded, newest, plan
@@ -78,7 +79,7 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
     """The whole run: plan, check, fold, keep, load, publish."""
     started = time.monotonic()
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
-    with connected(settings.batch, "batch") as cassandra, only_one(settings.log.snapshots):
+    with connected(settings.batch, "batch") as cassandra, leased(cassandra, SUBJECT) as lease:
         planned = plan_rollup(settings, cassandra, cutoff, now)
         if planned is None:
             print(f"{JOB} nothing to do: {cutoff:%FT%TZ} is published", flush=True)
@@ -89,7 +90,7 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
                 folded(spark, settings, planned), settings.log.snapshots, planned.target, planned.base
             )
             nothing = Compared([], "there is no log to compare with")
-            written = load_and_publish(spark, cassandra, settings, planned, rows, nothing)
+            written = load_and_publish(spark, cassandra, lease, settings, planned, rows, nothing)
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)
 

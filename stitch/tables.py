@@ -181,6 +181,19 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             clustering=("write_time",),
         ),
         Table(
+            "leases",
+            "Who writes the totals at this moment?",
+            "whoever may, as long as it renews it; another waits until it expires",
+            "Cassandra's own: lightweight transactions",
+            (
+                Column("subject", "text", "totals: as in runs"),
+                Column("holder", "text", "an id of its own, that no other process has"),
+                Column("named", "text", "host and process, for people"),
+                Column("renewed_at", "timestamp", "tells a holder that lives from one that is gone"),
+            ),
+            partition_key=("subject",),
+        ),
+        Table(
             "corrections",
             "Why did the count of a day change when the batch came to it?",
             "a run that changed the day",

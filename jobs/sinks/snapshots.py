@@ -1,23 +1,21 @@
 """The totals at a cutoff as a Parquet snapshot beside the log: what the next run adds to, and what reloads a lost
 cluster.
 
-A snapshot is written under a temporary name and renamed when whole, so one that can be read is complete. A run holds
-the folder's lock from its plan to its publication.
+A snapshot is written under a temporary name and renamed when whole, so one that can be read is complete. Whoever writes
+here has the lease on the totals (jobs.lease).
 """
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.errors import BadOption, NotYet
+from jobs.errors import BadOption
 from stitch.cutoff import Published
 from stitch.runs import folder
 
@@ -26,21 +24,6 @@ SCHEMA = (
 )
 _NAME = re.compile(r"^cutoff=(\d{8}T\d{6}Z)-r(\d+)$")
 _MARK = "_PUBLISHED"  # Spark does not read files that begin so
-
-
-@contextmanager
-def only_one(snapshots: str) -> Iterator[None]:
-    """Hold the folder's lock. Raises NotYet where another run holds it."""
-    Path(snapshots).mkdir(parents=True, exist_ok=True)
-    with Path(snapshots, ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise NotYet(
-                f"another run works on {snapshots} at this moment: let it end (two that load at once would be exact too, but "
-                "only one can keep the snapshot)"
-            ) from None
-        yield
 
 
 def read_snapshot(spark: SparkSession, snapshots: str, at: Published | None) -> DataFrame:

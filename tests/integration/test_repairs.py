@@ -4,7 +4,6 @@ rollup."""
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.errors import JobError
-from jobs.sinks.snapshots import kept, only_one, read_snapshot, written
+from jobs.sinks.snapshots import kept, read_snapshot, written
 from stitch.local.producer import produce
 from stitch.runs import folder
 from stitch.settings import load_settings
@@ -163,25 +162,6 @@ def corrected(stack: Stack) -> list[tuple[str, int]]:
     with connected(stack.settings.batch) as session:
         rows = session.execute(f"SELECT counter, before, after FROM {stack.settings.batch.keyspace}.corrections")
         return sorted((row.counter, row.after - row.before) for row in rows)
-
-
-def test_of_two_batches_at_once_one_refuses(fresh: Stack, run_job: Run) -> None:
-    held, release = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with only_one(fresh.settings.log.snapshots):
-            held.set()
-            release.wait(60)
-
-    other = threading.Thread(target=hold)
-    other.start()
-    try:
-        assert held.wait(10)
-        with pytest.raises(JobError, match="another run works on"):
-            run_job("batch_totals")
-    finally:
-        release.set()
-        other.join()
 
 
 def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywhere(

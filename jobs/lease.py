@@ -1,0 +1,108 @@
+"""One run at a time: a lease on the totals, in the batch keyspace, by lightweight transactions.
+
+Two runs that load at once would be exact too, for their write timestamps decide; but each would remove the other's
+snapshot. The holder renews the lease as long as it lives. Of one that was killed, or whose machine is gone, it expires,
+and whoever waits for it takes it. A holder that was stopped for longer than that asks before it loads and before it
+publishes, and ends where another has the lease by then.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from cassandra import ConsistencyLevel, DriverException, RequestExecutionException
+from cassandra.cluster import NoHostAvailable, Session
+from cassandra.query import SimpleStatement
+
+from connections.cassandra import WRITE
+from jobs.errors import NotYet
+
+LASTS = 20  # seconds without a renewal; a dead holder is waited for as long
+_FAILED = (DriverException, RequestExecutionException, NoHostAvailable)
+_TAKE = "INSERT INTO leases (subject, holder, named, renewed_at) VALUES (%s, %s, %s, %s) IF NOT EXISTS USING TTL %s"
+_RENEW = "UPDATE leases USING TTL %s SET holder = %s, named = %s, renewed_at = %s WHERE subject = %s IF holder = %s"
+_LEAVE = "DELETE FROM leases WHERE subject = %s IF holder = %s"
+
+
+class Lease:
+    """The right to write the subject's tables, for this process; `lasts`: seconds."""
+
+    def __init__(self, cassandra: Session, subject: str, lasts: int = LASTS) -> None:
+        self._cassandra, self._subject, self._lasts = cassandra, subject, lasts
+        self._holder, self._named = uuid.uuid4().hex, f"{socket.gethostname()}, pid {os.getpid()}"
+
+    def take(self) -> None:
+        """Take it, or wait until it expires. Raises NotYet where its holder renews it meanwhile."""
+        seen, until = None, time.monotonic() + self._lasts + 5
+        while True:
+            found = self._transact(_TAKE, self._subject, self._holder, self._named, datetime.now(UTC), self._lasts)
+            if found.applied or found.holder == self._holder:  # a try before it was applied and not acknowledged
+                return
+            now = (found.holder, found.renewed_at)
+            if (seen and now != seen) or time.monotonic() > until:
+                raise NotYet(
+                    f"another run writes the {self._subject} at this moment ({found.named}): let it end (two that load at "
+                    "once would be exact too, but only one can keep the snapshot)"
+                )
+            seen = now
+            time.sleep(min(1, self._lasts / 20))
+
+    def renew(self) -> bool:
+        """Whether it is still held; one that has expired, and that nobody took, is taken again."""
+        found = self._transact(
+            _RENEW, self._lasts, self._holder, self._named, datetime.now(UTC), self._subject, self._holder
+        )
+        if found.applied or getattr(found, "holder", None) not in (None, self._holder):
+            return bool(found.applied)
+        again = self._transact(_TAKE, self._subject, self._holder, self._named, datetime.now(UTC), self._lasts)
+        return bool(again.applied or again.holder == self._holder)
+
+    def check(self) -> None:
+        """Raises NotYet where another has it."""
+        if not self.renew():
+            raise NotYet(
+                f"this run stood still for more than {self._lasts} s, and another began to write the {self._subject}: nothing "
+                "is wrong, let that one end, and run again if the cutoff is not published then"
+            )
+
+    def leave(self) -> None:
+        """Let the next one have it at once; where that fails, it expires."""
+        try:
+            self._transact(_LEAVE, self._subject, self._holder)
+        except _FAILED as error:
+            print(f"stitch: the lease on the {self._subject} was not given back, and expires: {error}", flush=True)
+
+    def renew_until(self, over: threading.Event) -> None:
+        """Renew it four times as often as it must be; check() tells whether that was enough."""
+        while not over.wait(self._lasts / 4):
+            try:
+                self.renew()
+            except _FAILED:
+                continue
+
+    def _transact(self, statement: str, *values: Any) -> Any:
+        made = SimpleStatement(statement, serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL)
+        return self._cassandra.execute(made, values, timeout=self._lasts, execution_profile=WRITE).one()
+
+
+@contextmanager
+def leased(cassandra: Session, subject: str, lasts: int = LASTS) -> Iterator[Lease]:
+    """The lease, renewed until the end. Raises NotYet where another run has it."""
+    lease, over = Lease(cassandra, subject, lasts), threading.Event()
+    lease.take()
+    renewing = threading.Thread(target=lease.renew_until, args=(over,), name="lease", daemon=True)
+    renewing.start()
+    try:
+        yield lease
+    finally:
+        over.set()
+        renewing.join()
+        lease.leave()

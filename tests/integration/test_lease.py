@@ -1,0 +1,90 @@
+"""The lease on a real Cassandra: one run at a time, and none that is gone in the way of the next."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from jobs.errors import JobError, NotYet
+from jobs.lease import Lease, leased
+from jobs.ledger import SUBJECT
+from stitch.local.producer import produce
+from tests.conftest import Reader, Stack
+from tests.steps import count, event, wait_for_the_window_to_end
+
+LeaseOf = Callable[..., Lease]
+
+
+@pytest.fixture
+def lease(fresh: Stack, cassandra: Any) -> LeaseOf:
+    """lease(seconds) is another process's, which does not renew it by itself."""
+    cassandra.set_keyspace(fresh.settings.batch.keyspace)
+    return lambda lasts: Lease(cassandra, SUBJECT, lasts)
+
+
+def test_whoever_comes_second_is_told_who_writes_and_whoever_comes_after_the_end_may(
+    lease: LeaseOf, cassandra: Any
+) -> None:
+    with leased(cassandra, SUBJECT, lasts=4) as held:
+        for _ in range(2):  # also after it was renewed, and for longer than it lasts
+            with pytest.raises(
+                NotYet, match=rf"another run writes the totals at this moment \(.*, pid {os.getpid()}\)"
+            ):
+                lease(4).take()
+            time.sleep(2.5)
+        held.check()
+    began = time.monotonic()
+    lease(4).take()
+    assert time.monotonic() - began < 2
+
+
+def test_the_lease_of_a_run_that_was_killed_expires_and_is_waited_for(lease: LeaseOf) -> None:
+    lease(4).take()
+    began = time.monotonic()
+    lease(4).take()
+    assert 2 < time.monotonic() - began < 8
+
+
+def test_a_run_that_stood_still_ends_where_another_has_begun_and_goes_on_where_none_has(lease: LeaseOf) -> None:
+    stopped, other = lease(2), lease(2)
+    stopped.take()
+    time.sleep(3)
+    stopped.check()
+    time.sleep(3)
+    other.take()
+    with pytest.raises(NotYet, match="stood still for more than 2 s, and another began to write the totals"):
+        stopped.check()
+    stopped.leave()  # which is not its own
+    other.check()
+
+
+def test_a_batch_that_is_overtaken_before_it_publishes_leaves_what_readers_see_as_it_is(
+    fresh: Stack, reader: Reader, run_job: Callable[..., Any], cassandra: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = reader(fresh.settings)
+    produce(fresh.settings.kafka, [event(f"e{n}", "like", track_id="t1", creator_id="c1") for n in range(10)])
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    cassandra.set_keyspace(fresh.settings.batch.keyspace)
+    with leased(cassandra, SUBJECT), pytest.raises(JobError, match="another run writes the totals"):
+        run_job("batch_totals")
+
+    def overtaken(self: Lease) -> None:
+        cassandra.execute(f"DELETE FROM leases WHERE subject = '{SUBJECT}' IF EXISTS")
+        with leased(cassandra, SUBJECT):
+            checked(self)
+
+    checked = Lease.check
+    monkeypatch.setattr(Lease, "check", overtaken)
+    with pytest.raises(JobError, match="stood still for more than 20 s"):
+        run_job("batch_totals")
+    monkeypatch.undo()
+    assert (count(client, "likes", "t1"), count(client, "likes", "t1", "batch")) == (10, 0)
+    run_job("batch_totals")
+    assert (count(client, "likes", "t1"), count(client, "likes", "t1", "batch")) == (10, 10)
+    assert list(cassandra.execute("SELECT * FROM leases")) == []
