@@ -38,12 +38,13 @@ from jobs.sinks.cassandra import connected
 from jobs.sinks.snapshots import keep_as, named, read_snapshot, write_snapshot
 from jobs.sources.stored import latest_write, published
 from jobs.spark import session
-from stitch.exclusions import how_many, keep
+from stitch.exclusions import keep, mark
+from stitch.exclusions import known as known_exclusions
 from stitch.runs import Run, State, folder, going_back, half_loaded, loaded, newest, plan, publication, restoring
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
-EXCLUSIONS = "exclusions"  # the figure of the ledger that says how many exclusions a run counted with
+EXCLUSIONS = ("exclusions", "exclusions_digest")  # the figures of the ledger: with which a run counted
 
 
 @dataclass(frozen=True)
@@ -79,21 +80,22 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
                 print(f"stitch: {loss}", flush=True)
             stored, planned = stored_totals(spark, settings, planned)
             note(cassandra, planned, State.COUNTING)
-            excluding = how_many(settings.log.exclusions)
+            excluding = dict(zip(EXCLUSIONS, mark(settings.log.exclusions), strict=True))
             totals = count_totals(spark, settings, planned, stored)
             counting = time.monotonic()
+            lease.check()
             snapshot = write_snapshot(totals.rows, settings.log.snapshots, planned.target, planned.base)
             counted = time.monotonic() - counting
-            stored.unpersist()
             failpoints.die("before_load")
-            compared = compare(spark, settings, planned, snapshot, now)
+            compared = compare(spark, settings, planned, snapshot, stored, now)
+            stored.unpersist()
             try:
                 accepted = guard(compared, planned, settings, ask.accept)
             except RefusedByGuard as refused:
                 note(cassandra, planned, State.REFUSED, str(refused))
                 raise
             facts = totals.facts()
-            noted = {**facts, EXCLUSIONS: excluding}
+            noted = {**facts, **excluding}
             written = load_and_publish(spark, cassandra, lease, settings, planned, snapshot, compared, accepted, noted)
     summarize(planned, facts, written, counted, time.monotonic() - started)
 
@@ -124,7 +126,10 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined)
     for name in sorted(redefined):
         print(f"stitch: counter {name}: its definition changed, so it is counted again from the whole log", flush=True)
-    return replace(planned, excluding=before.figures.get(EXCLUSIONS, 0)) if planned and before else planned
+    if planned is None or before is None:
+        return planned
+    number, digest = (before.figures.get(name, 0) for name in EXCLUSIONS)
+    return replace(planned, excluding=known_exclusions(settings.log.exclusions, number, digest))
 
 
 def restore(settings: Settings, cassandra: Session, lease: Lease, name: str, now: datetime) -> None:
@@ -142,8 +147,8 @@ def restore(settings: Settings, cassandra: Session, lease: Lease, name: str, now
         rows = replaced(current, read_snapshot(spark, settings.log.snapshots, kept), standing(stored, back))
         snapshot = write_snapshot(rows, settings.log.snapshots, back.target, back.base)
         stored.unpersist()
-        lease.check()
         note(cassandra, back, State.LOADING)
+        lease.check()
         if first := going_back(known, back.target):
             publish(cassandra, back, first)
             no_longer = settings.serving.timeout + settings.serving.cache
@@ -153,7 +158,8 @@ def restore(settings: Settings, cassandra: Session, lease: Lease, name: str, now
         keep_as(settings.log.snapshots, back.target, done.target)  # before it is published: the next run starts from it
         # The next run counts those again that the snapshot lacks, or of which nobody knows how it counted them.
         definitions = {counter: then.definitions.get(counter, "unknown") if then else "unknown" for counter in names}
-        figures = {"rows_written": written, EXCLUSIONS: then.figures.get(EXCLUSIONS, 0) if then else 0}
+        figures = {name: then.figures.get(name, 0) for name in EXCLUSIONS} if then else {}
+        figures["rows_written"] = written
         lease.check()
         publish(cassandra, done, names, statement(back, State.PUBLISHED, name, definitions, figures))
     finish(settings, done)

@@ -15,9 +15,8 @@ from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.snapshots import read_snapshot
 from jobs.sources.event_log import first_ingest_day
 from jobs.sources.stored import read_increments
-from stitch.exclusions import how_many
 from stitch.guard import Day, Limits, losses, objections, unknown
-from stitch.runs import Run
+from stitch.runs import Run, folder
 from stitch.settings import Settings
 
 CONTRIBUTIONS = "counter string, key string, member string, bucket timestamp, amount bigint"
@@ -46,21 +45,26 @@ class Compared(NamedTuple):
     not_live: str | None
 
 
-def compare(spark: SparkSession, settings: Settings, run: Run, new: DataFrame, now: datetime) -> Compared:
-    """What the run changes of what readers saw before it."""
+def compare(
+    spark: SparkSession, settings: Settings, run: Run, new: DataFrame, stored: DataFrame, now: datetime
+) -> Compared:
+    """What the run changes of what readers saw before it.
+
+    new, stored: the run's snapshot, and loading.stored_totals, which is asked where the previous snapshot is gone
+    """
     not_live = not_comparable(settings, run, now)
     since, until = run.base.cutoff if run.base else None, run.target.cutoff
     live = nothing(spark, INCREMENTS) if not_live else read_increments(spark, settings, since, until)
-    known = run.excluding if run.excluding <= how_many(settings.log.exclusions) else 0  # else somebody removed some
     excluded = (
-        nothing(spark, CONTRIBUTIONS) if not_live or not known
-        else excluded_contributions(spark, settings, since, until, known)
+        nothing(spark, CONTRIBUTIONS) if not_live or not run.excluding
+        else excluded_contributions(spark, settings, since, until, run.excluding)
     )  # fmt: skip
-    previous = read_snapshot(spark, settings.log.snapshots, run.base)
+    held = run.base is None or folder(settings.log.snapshots, run.base).is_dir()
+    previous = read_snapshot(spark, settings.log.snapshots, run.base) if held else stored
     rows = days(previous, live, excluded, new, settings.streaming.ingest_window, run.recount).collect()
     found = [Day(*row) for row in rows]
-    held = {day.counter for day in found if day.previous}
-    backfilled = run.recount - held if run.base else frozenset()  # new counters: their history corrects nothing
+    before = {day.counter for day in found if day.held}
+    backfilled = run.recount - before if run.base else frozenset()  # new counters: their history corrects nothing
     return Compared([day for day in found if day.counter not in backfilled], not_live)
 
 
@@ -90,7 +94,7 @@ def guard(compared: Compared, run: Run, settings: Settings, accept: bool) -> str
     if not compared.not_live:
         found = objections(compared.days, run.recount, limits)
     elif run.base:
-        found = losses(compared.days, limits)
+        found = losses(compared.days, run.recount, limits)
     else:
         # Readers of a log of other origin saw nothing before, in no layer.
         found = unknown(compared.days, limits) if settings.log.origin == "archive" else []

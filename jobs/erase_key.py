@@ -47,9 +47,10 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
     with (
         connected(settings.batch, "batch") as batch,
         connected(settings.realtime, "realtime") as realtime,
-        leased(batch, SUBJECT),
+        leased(batch, SUBJECT) as lease,
         session(JOB, settings) as spark,
     ):
+        lease.check()
         erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
         totals = read_totals(spark, settings).where(named)
         erased["totals"] = delete(batch, "totals", totals.collect(), now)

@@ -14,19 +14,18 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from cassandra import ConsistencyLevel, DriverException, RequestExecutionException
-from cassandra.cluster import NoHostAvailable, Session
+from cassandra import ConsistencyLevel
+from cassandra.cluster import Session
 from cassandra.query import SimpleStatement
 
 from connections.cassandra import WRITE
 from jobs.errors import NotYet
 
 LASTS = 20  # seconds without a renewal; a dead holder is waited for as long
-_FAILED = (DriverException, RequestExecutionException, NoHostAvailable)
 _TAKE = "INSERT INTO leases (subject, holder, named, renewed_at) VALUES (%s, %s, %s, %s) IF NOT EXISTS USING TTL %s"
 _RENEW = "UPDATE leases USING TTL %s SET holder = %s, named = %s, renewed_at = %s WHERE subject = %s IF holder = %s"
 _LEAVE = "DELETE FROM leases WHERE subject = %s IF holder = %s"
@@ -67,6 +66,9 @@ class Lease:
 
     def check(self) -> None:
         """Raises NotYet where another has it."""
+        with suppress(Exception):  # as when two ask at once; then it is asked again
+            if self.renew():
+                return
         if not self.renew():
             raise NotYet(
                 f"this run stood still for more than {self._lasts} s, and another began to write the {self._subject}: nothing "
@@ -77,16 +79,14 @@ class Lease:
         """Let the next one have it at once; where that fails, it expires."""
         try:
             self._transact(_LEAVE, self._subject, self._holder)
-        except _FAILED as error:
+        except Exception as error:  # some answers of Cassandra the driver has no name for
             print(f"stitch: the lease on the {self._subject} was not given back, and expires: {error}", flush=True)
 
     def renew_until(self, over: threading.Event) -> None:
         """Renew it four times as often as it must be; check() tells whether that was enough."""
         while not over.wait(self._lasts / 4):
-            try:
+            with suppress(Exception):
                 self.renew()
-            except _FAILED:
-                continue
 
     def _transact(self, statement: str, *values: Any) -> Any:
         made = SimpleStatement(statement, serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL)

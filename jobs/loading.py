@@ -108,8 +108,10 @@ def load_and_publish(
 ) -> int:
     """Load, publish; returns the number of rows written. `rows` is the run's snapshot (snapshots.SCHEMA); what was
     accepted, and the facts about what was read, go into the ledger. Raises NotYet where another run has the lease."""
+    note(
+        cassandra, run, State.LOADING, accepted
+    )  # before the lease is asked: whoever has it then must know of this run
     lease.check()
-    note(cassandra, run, State.LOADING, accepted)
     written = load(rows, settings, run)
     failpoints.die("before_publish")
     if compared.not_live is None:  # else what readers saw is not known

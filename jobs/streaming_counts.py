@@ -72,6 +72,13 @@ def publish_progress(cassandra: Session, progress: dict[str, Any], topic: str) -
         print(f"stitch: progress not published: {error}", flush=True)
 
 
+def go_back(cassandra: Session, offsets: dict[int, int]) -> None:
+    """Tell, before it is read again, that what is behind the offsets is not counted yet as it is to be counted now: a
+    rollup would publish a new counter without it."""
+    statement = "INSERT INTO progress (job, offsets) VALUES (%s, %s)"
+    cassandra.execute(statement, (JOB, offsets), timeout=5, execution_profile=WRITE)
+
+
 def published_offsets(settings: Settings) -> dict[int, int] | None:
     """partition → the first offset behind the published cutoff, an ingest window's edge; None where nothing is
     published."""
@@ -101,8 +108,10 @@ def count_topic(
         LagReport(settings.kafka, JOB) as lag,
     ):
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
-        again = from_cutoff or is_outdated(checkpoint, settings)
+        again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)
         starting = published_offsets(settings) if again else None
+        if again:
+            go_back(cassandra, starting or {})
         if again and checkpoint.exists():
             print(f"{JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
 
@@ -135,14 +144,18 @@ def count_topic(
         keep_running(start, stop, report, settings.streaming.retry_for)
 
 
-def is_outdated(checkpoint: Checkpoint, settings: Settings) -> bool:
+def is_outdated(checkpoint: Checkpoint, settings: Settings, accept_data_loss: bool) -> bool:
     """Whether the job must read again from the published cutoff, for what it counts now the checkpoint did not; says
-    why."""
-    before = checkpoint.note() if checkpoint.exists() else None
-    why = outdated(before, noted(settings, topic_id(settings.kafka))) if before else None
-    if why:
-        print(f"{JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
-    return why is not None
+    why. Raises JobError as check_continuity, which sees no gap behind a checkpoint that was moved away."""
+    now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note() if checkpoint.exists() else None
+    why = outdated(before, now) if before else None
+    if before is None or why is None:
+        return False
+    for notice in check_note(settings, before, now):
+        print(f"stitch: {notice}", flush=True)
+    check_offsets(JOB, settings, checkpoint.next_offsets(), edges(settings.kafka), accept_data_loss)
+    print(f"{JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
+    return True
 
 
 def check_continuity(

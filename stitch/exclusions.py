@@ -6,6 +6,7 @@ A rule names one field and its value; an event that has it is left out of every 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -46,10 +47,17 @@ def read(path: str, fields: Collection[str], first: int | None = None) -> dict[s
     return parse(_text(path) if first is None else "\n".join(_rules(path)[:first]), fields, path)
 
 
-def how_many(path: str) -> int:
-    """The number of exclusions in force. New ones are added behind the others, so the first so many are those that were
-    in force when there were so many."""
-    return len(_rules(path)) if Path(path).exists() else 0
+def mark(path: str, first: int | None = None) -> tuple[int, int]:
+    """(number, digest) of the exclusions in force, or of the first so many: what a run notes that counts with them."""
+    rules = _rules(path)[:first] if Path(path).exists() else []
+    digest = hashlib.sha256("\n".join(rules).encode()).digest()
+    return len(rules), int.from_bytes(digest[:8]) >> 1  # the ledger keeps numbers of 63 bits
+
+
+def known(path: str, number: int, digest: int) -> int:
+    """How many of the exclusions in force have that mark: all of them, behind which new ones are kept, or none where
+    somebody changed them by hand."""
+    return number if mark(path, number) == (number, digest) else 0
 
 
 def keep(new: str, path: str, fields: Collection[str]) -> int:

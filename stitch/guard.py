@@ -20,7 +20,7 @@ class Day(NamedTuple):
 
     previous: the totals before; live: the increments that the run replaces; after: the new totals
     changed:  Σ over keys of what the run changes, up or down; not what exclusions leave out that readers know already
-    lost:     Σ over keys of what they have less than in the previous totals
+    lost:     Σ over keys of what is gone of the previous totals, at most all
     moved:    Σ |amount| of the events behind `live`
     held:     Σ over keys of |previous|
     """
@@ -80,11 +80,11 @@ def objections(days: Iterable[Day], recount: Collection[str], limits: Limits) ->
     return found
 
 
-def losses(days: Iterable[Day], limits: Limits) -> list[str]:
-    """The same where the real-time layer cannot be asked: one sentence for each counter that loses too much of its
-    previous totals. What they gain may be the new events."""
+def losses(days: Iterable[Day], recount: Collection[str], limits: Limits) -> list[str]:
+    """The same where the real-time layer cannot be asked: one sentence for each counter in `recount` that loses too
+    much of its previous totals. What they gain may be new events; and to other counters events are only added."""
     found = []
-    for counter, mine in _by_counter(days):
+    for counter, mine in _by_counter(day for day in days if day.counter in recount):
         lost, worst = _sum_and_worst(mine, lambda day: day.lost)
         held = sum(day.held for day in mine)
         if limits.exceeded(lost, held):

@@ -47,11 +47,18 @@ def days(
     )
     compared = of_keys.select(
         "counter", "day", "previous", "live", "moved", "after",
-        F.abs(F.col("after") + F.col("excluded") - F.col("previous") - F.col("live")).alias("changed"),
-        F.greatest(F.col("previous") - F.col("after"), F.lit(0)).alias("lost"),
+        _beyond(F.col("previous") + F.col("live") - F.col("after"), F.col("excluded")).alias("changed"),
+        F.greatest(F.least(F.col("previous") - F.col("after"), F.col("previous")), F.lit(0)).alias("lost"),
         F.abs("previous").alias("held"),
     )  # fmt: skip
     return compared.groupBy("counter", "day").agg(*[saturating_sum(name).alias(name) for name in _COLUMNS])
+
+
+def _beyond(taken: Column, known: Column) -> Column:
+    """How much what a run takes away exceeds what it is known to leave out: nothing anywhere between that and none, for
+    increments that were repaired lack it already."""
+    none = F.lit(0).cast("bigint")
+    return F.greatest(taken - F.greatest(known, none), none) + F.greatest(F.least(known, none) - taken, none)
 
 
 def _movement(ingest_window: timedelta) -> Column:

@@ -77,6 +77,10 @@ def test_what_known_exclusions_leave_out_every_night_is_no_change(found) -> None
     assert [(day.changed, day.difference) for day in found([], live, new)] == [(12, -12)]
     excluded = [("plays", "t1", None, NOON, 12), ("plays", "t1", "m", NOON, 12)]
     assert [(day.changed, day.difference) for day in found([], live, new, excluded)] == [(0, -12)]
+    repaired = [increment("t1", 88, 88)]
+    assert [(day.changed, day.difference) for day in found([], repaired, new, excluded)] == [(0, 0)]
+    for count, beyond in ((101, 1), (87, 1)):
+        assert [day.changed for day in found([], [increment("t1", count, count)], new, excluded)] == [beyond]
 
 
 def test_a_movement_is_told_by_the_write_timestamp_unless_somebody_wrote_it_at_some_time_of_day(found) -> None:  # type: ignore[no-untyped-def]
@@ -86,5 +90,6 @@ def test_a_movement_is_told_by_the_write_timestamp_unless_somebody_wrote_it_at_s
 
 
 def test_what_keys_lost_is_told_apart_from_what_others_gained(found) -> None:  # type: ignore[no-untyped-def]
-    previous, new = [total("t1", 100), total("t2", 50)], [total("t1", 40), total("t2", 500), total("t3", 1)]
-    assert [(day.lost, day.held) for day in found(previous, [], new)] == [(60, 150)]
+    previous = [total("t1", 100), total("t2", 50), total("t4", 3)]
+    new = [total("t1", 40), total("t2", 500), total("t3", -7), total("t4", -2)]
+    assert [(day.lost, day.held) for day in found(previous, [], new)] == [(60 + 3, 153)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stitch.exclusions import ExclusionError, how_many, keep, parse, read
+from stitch.exclusions import ExclusionError, keep, known, mark, parse, read
 
 FIELDS = ("track_id", "country")
 
@@ -47,9 +47,25 @@ def test_the_first_so_many_rules_are_those_that_were_in_force_before_others_were
     kept, first, more = (str(tmp_path / name) for name in ("kept.jsonl", "first.jsonl", "more.jsonl"))
     Path(first).write_text('{"event_id": "e2"}\n\n{"event_id": "e9"}\n')
     Path(more).write_text('{"event_id": "e9"}\n{"event_id": "e1"}\n')
-    assert (how_many(kept), read(kept, FIELDS, 5)) == (0, {})
+    assert (mark(kept)[0], known(kept, *mark(kept)), read(kept, FIELDS, 5)) == (0, 0, {})
     keep(first, kept, FIELDS)
-    assert how_many(kept) == 2
+    before = mark(kept)
     keep(more, kept, FIELDS)
-    assert (how_many(kept), read(kept, FIELDS)) == (3, {"event_id": ["e1", "e2", "e9"]})
+    assert (mark(kept)[0], read(kept, FIELDS)) == (3, {"event_id": ["e1", "e2", "e9"]})
+    assert known(kept, *before) == 2 and 0 <= before[1] < 2**63
     assert (read(kept, FIELDS, 2), read(kept, FIELDS, 0)) == ({"event_id": ["e2", "e9"]}, {})
+
+
+def test_rules_that_were_changed_by_hand_are_known_to_nobody(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text('{"event_id": "e1"}\n{"event_id": "e2"}\n')
+    before = mark(str(kept))
+    for by_hand in (
+        '{"event_id": "e1"}\n{"track_id": "t1"}\n',
+        '{"event_id": "e2"}\n',
+        '{"event_id": "e3"}\n' + kept.read_text(),
+    ):
+        kept.write_text(by_hand)
+        assert known(str(kept), *before) == 0
+    kept.unlink()
+    assert known(str(kept), *before) == 0
