@@ -20,9 +20,10 @@ from stitch.runs import Run, folder
 from stitch.settings import Settings
 
 CONTRIBUTIONS = "counter string, key string, member string, bucket timestamp, amount bigint"
-INCREMENTS = "counter string, key string, member string, ingest_window timestamp, bucket timestamp, count bigint, write_time bigint"
-
-
+INCREMENTS = (
+    "counter string, key string, member string, ingest_window timestamp, bucket timestamp, count bigint, "
+    "write_time bigint"
+)
 WHAT_TO_DO = (
     "Look into it (`stitch audit` compares log and increments), then run again, with --accept where the log is right"
 )

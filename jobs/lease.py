@@ -48,8 +48,8 @@ class Lease:
             now = (found.holder, found.renewed_at)
             if (seen and now != seen) or time.monotonic() > until:
                 raise NotYet(
-                    f"another run writes the {self._subject} at this moment ({found.named}): let it end (two that load at "
-                    "once would be exact too, but only one can keep the snapshot)"
+                    f"another run writes the {self._subject} at this moment ({found.named}): let it end (two that load "
+                    "at once would be exact too, but only one can keep the snapshot)"
                 )
             seen = now
             time.sleep(min(1, self._lasts / 20))
@@ -71,8 +71,8 @@ class Lease:
                 return
         if not self.renew():
             raise NotYet(
-                f"this run stood still for more than {self._lasts} s, and another began to write the {self._subject}: nothing "
-                "is wrong, let that one end, and run again if the cutoff is not published then"
+                f"this run stood still for more than {self._lasts} s, and another began to write the {self._subject}: "
+                "nothing is wrong, let that one end, and run again if the cutoff is not published then"
             )
 
     def leave(self) -> None:

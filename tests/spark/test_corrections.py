@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs.comparing import CONTRIBUTIONS, INCREMENTS
 from jobs.frames.corrections import days
+from jobs.sinks.snapshots import SCHEMA
 from stitch.buckets import micros
 from stitch.guard import Day
 
+Found = Callable[..., list[Day]]
 HOUR = timedelta(hours=1)
 WINDOW, NOON, NEXT = (datetime(2024, 5, 1, hour, tzinfo=UTC) for hour in (10, 12, 13))
 MIDNIGHT, MAY = datetime(2024, 5, 1, tzinfo=UTC), date(2024, 5, 1)
-TOTALS = (
-    "counter string, key string, member string, granularity string, bucket timestamp, count bigint, changed boolean"
-)
-INCREMENTS = "counter string, key string, member string, ingest_window timestamp, bucket timestamp, count bigint, write_time bigint"
-CONTRIBUTIONS = "counter string, key string, member string, bucket timestamp, amount bigint"
 
 
 def total(key: str, count: int, changed: bool = True, **other: Any) -> tuple[Any, ...]:
@@ -34,20 +33,20 @@ def increment(
 
 
 @pytest.fixture
-def found(spark: SparkSession):  # type: ignore[no-untyped-def]
+def found(spark: SparkSession) -> Found:
     def of(
         previous: list[Any], live: list[Any], new: list[Any], excluded: list[Any] | None = None, recount: str = ""
     ) -> list[Day]:
         rows = days(
-            spark.createDataFrame(previous, TOTALS), spark.createDataFrame(live, INCREMENTS),
-            spark.createDataFrame(excluded or [], CONTRIBUTIONS), spark.createDataFrame(new, TOTALS), HOUR, [recount],
+            spark.createDataFrame(previous, SCHEMA), spark.createDataFrame(live, INCREMENTS),
+            spark.createDataFrame(excluded or [], CONTRIBUTIONS), spark.createDataFrame(new, SCHEMA), HOUR, [recount],
         )  # fmt: skip
         return sorted(Day(*row) for row in rows.collect())
 
     return of
 
 
-def test_changes_are_summed_key_by_key(found) -> None:  # type: ignore[no-untyped-def]
+def test_changes_are_summed_key_by_key(found: Found) -> None:
     previous = [total("t1", 100), total("t2", 50), total("t1", 150, granularity="month")]
     live = [increment("t1", 10, 10), increment("t1", 7, 7, member="m"), increment("t2", 10, 10)]
     new = [total("t1", 105), total("t2", 65), total("t1", 105, granularity="month"), total("t1", 5, member="m")]
@@ -56,7 +55,7 @@ def test_changes_are_summed_key_by_key(found) -> None:  # type: ignore[no-untype
     ]
 
 
-def test_days_that_the_run_does_not_touch_are_compared_only_of_recounted_counters(found) -> None:  # type: ignore[no-untyped-def]
+def test_days_that_the_run_does_not_touch_are_compared_only_of_recounted_counters(found: Found) -> None:
     before = {"bucket": MIDNIGHT - timedelta(days=1)}
     previous = [total("t1", 100), total("t1", 70, **before)]
     new = [total("t1", 110), total("t1", 70, changed=False, **before)]
@@ -65,14 +64,14 @@ def test_days_that_the_run_does_not_touch_are_compared_only_of_recounted_counter
     assert [day.held for day in found(previous, live, new, recount="plays")] == [70, 100]
 
 
-def test_increments_that_the_log_does_not_have_are_a_change_too(found) -> None:  # type: ignore[no-untyped-def]
+def test_increments_that_the_log_does_not_have_are_a_change_too(found: Found) -> None:
     previous = [total("t1", 100)]
     assert found(previous, [increment("t2", 9, 9)], [total("t1", 100, changed=False)]) == [
         Day("plays", MAY, previous=100, live=9, after=100, changed=9, lost=0, moved=9, held=100)
     ]
 
 
-def test_what_known_exclusions_leave_out_every_night_is_no_change(found) -> None:  # type: ignore[no-untyped-def]
+def test_what_known_exclusions_leave_out_every_night_is_no_change(found: Found) -> None:
     live, new = [increment("t1", 100, 100)], [total("t1", 88)]
     assert [(day.changed, day.difference) for day in found([], live, new)] == [(12, -12)]
     excluded = [("plays", "t1", None, NOON, 12), ("plays", "t1", "m", NOON, 12)]
@@ -83,13 +82,13 @@ def test_what_known_exclusions_leave_out_every_night_is_no_change(found) -> None
         assert [day.changed for day in found([], [increment("t1", count, count)], new, excluded)] == [beyond]
 
 
-def test_a_movement_is_told_by_the_write_timestamp_unless_somebody_wrote_it_at_some_time_of_day(found) -> None:  # type: ignore[no-untyped-def]
+def test_a_movement_is_told_by_the_write_timestamp_unless_somebody_wrote_it_at_some_time_of_day(found: Found) -> None:
     by_hand = micros(NEXT) - micros(WINDOW)
     live = [increment("t1", -2, 100), increment("t2", 3, by_hand), increment("t3", -5, 0)]
     assert [day.moved for day in found([], live, [])] == [100 + 3 + 5]
 
 
-def test_what_keys_lost_is_told_apart_from_what_others_gained(found) -> None:  # type: ignore[no-untyped-def]
+def test_what_keys_lost_is_told_apart_from_what_others_gained(found: Found) -> None:
     previous = [total("t1", 100), total("t2", 50), total("t4", 3)]
     new = [total("t1", 40), total("t2", 500), total("t3", -7), total("t4", -2)]
     assert [(day.lost, day.held) for day in found(previous, [], new)] == [(60 + 3, 153)]
