@@ -35,12 +35,12 @@ from jobs.ledger import SUBJECT, note, noted_runs, statement
 from jobs.loading import finish, load, load_and_publish, publish, stored_totals
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import keep_as, named, read_snapshot, write_snapshot
+from jobs.sinks.snapshots import holds, keep_as, named, read_snapshot, write_snapshot
 from jobs.sources.stored import latest_write, published
 from jobs.spark import session
 from stitch.exclusions import keep, mark
 from stitch.exclusions import known as known_exclusions
-from stitch.runs import Run, State, folder, going_back, half_loaded, loaded, newest, plan, publication, restoring
+from stitch.runs import Run, State, going_back, half_loaded, loaded, newest, plan, publication, restoring
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -118,7 +118,7 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     base = newest(names, known)
     cutoff = ask.cutoff or (base.cutoff if ask.counter and base else None)
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
-    held = base is None or folder(settings.log.snapshots, base).is_dir()
+    held = base is None or holds(settings.log.snapshots, base)
     runs = noted_runs(cassandra, base)
     died, stored, before = half_loaded(runs, base), latest_write(cassandra, runs), publication(runs, base)
     then = before.definitions if before else {}

@@ -12,11 +12,11 @@ from jobs.counting import excluded_contributions
 from jobs.errors import JobError, Unreachable
 from jobs.frames.corrections import days
 from jobs.sinks.cassandra import NoLayer
-from jobs.sinks.snapshots import read_snapshot
+from jobs.sinks.snapshots import holds, read_snapshot
 from jobs.sources.event_log import first_ingest_day
 from jobs.sources.stored import read_increments
 from stitch.guard import Day, Limits, losses, objections, unknown
-from stitch.runs import Run, folder
+from stitch.runs import Run
 from stitch.settings import Settings
 
 CONTRIBUTIONS = "counter string, key string, member string, bucket timestamp, amount bigint"
@@ -54,13 +54,15 @@ def compare(
     new, stored: the run's snapshot, and loading.stored_totals, which is asked where the previous snapshot is gone
     """
     not_live = not_comparable(settings, run, now)
+    if not_live and run.base and not run.recount:
+        return Compared([], not_live)  # events are only added to the previous totals: nothing to read them for
     since, until = run.base.cutoff if run.base else None, run.target.cutoff
     live = nothing(spark, INCREMENTS) if not_live else read_increments(spark, settings, since, until)
     excluded = (
         nothing(spark, CONTRIBUTIONS) if not_live or not run.excluding
         else excluded_contributions(spark, settings, since, until, run.excluding)
     )  # fmt: skip
-    held = run.base is None or folder(settings.log.snapshots, run.base).is_dir()
+    held = run.base is None or holds(settings.log.snapshots, run.base)
     previous = read_snapshot(spark, settings.log.snapshots, run.base) if held else stored
     rows = days(previous, live, excluded, new, settings.streaming.ingest_window, run.recount).collect()
     found = [Day(*row) for row in rows]

@@ -8,8 +8,6 @@ publishes, and ends where another has the lease by then.
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 import uuid
@@ -24,6 +22,7 @@ from cassandra.query import SimpleStatement
 
 from connections.cassandra import WRITE
 from jobs.errors import NotYet
+from jobs.ledger import this_process
 
 LASTS = 20  # seconds without a renewal; a dead holder is waited for as long
 _TAKE = "INSERT INTO leases (subject, holder, named, renewed_at) VALUES (%s, %s, %s, %s) IF NOT EXISTS USING TTL %s"
@@ -36,7 +35,7 @@ class Lease:
 
     def __init__(self, cassandra: Session, subject: str, lasts: int = LASTS) -> None:
         self._cassandra, self._subject, self._lasts = cassandra, subject, lasts
-        self._holder, self._named = uuid.uuid4().hex, f"{socket.gethostname()}, pid {os.getpid()}"
+        self._holder, self._named = uuid.uuid4().hex, this_process()
 
     def take(self) -> None:
         """Take it, or wait until it expires. Raises NotYet where its holder renews it meanwhile."""

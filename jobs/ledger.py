@@ -27,6 +27,11 @@ _INSERT = (
 )
 
 
+def this_process() -> str:
+    """Host and process, for people."""
+    return f"{socket.gethostname()}, pid {os.getpid()}"
+
+
 def noted_runs(cassandra: Session, since: Published | None = None, last: int = 2**31 - 1) -> list[Noted]:
     """The runs from that one on (None: all), the newest (by write timestamp) first; no more than `last` of them."""
     rows = cassandra.execute(
@@ -56,7 +61,7 @@ def statement(
     return _INSERT, (
         SUBJECT, at.write_time, at.cutoff, at.revision, run.kind, state.value, set(run.recount),
         dict(definitions or {}),
-        reason, dict(figures or {}), datetime.now(UTC), f"{socket.gethostname()}, pid {os.getpid()}",
+        reason, dict(figures or {}), datetime.now(UTC), this_process(),
         at.write_time + list(State).index(state),
     )  # fmt: skip
 

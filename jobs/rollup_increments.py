@@ -29,7 +29,7 @@ from jobs.ledger import SUBJECT, noted_runs
 from jobs.loading import load_and_publish
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import read_snapshot, write_snapshot
+from jobs.sinks.snapshots import holds, read_snapshot, write_snapshot
 from jobs.sources.stored import latest_write, published, read_increments
 from jobs.spark import session
 from stitch.runs import Run, folder, half_loaded, newest, plan
@@ -42,7 +42,7 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
     """Which totals to add to; None where the cutoff is published. Raises JobError where increments are gone."""
     names, known = [counter.name for counter in settings.counters], published(cassandra)
     base = newest(names, known)
-    if base and not folder(settings.log.snapshots, base).is_dir():
+    if base and not holds(settings.log.snapshots, base):
         raise JobError(
             f"the snapshot {folder(settings.log.snapshots, base)} of the published totals is gone, and there is no log to "
             "count again: restore it from a copy"

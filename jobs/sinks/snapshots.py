@@ -26,9 +26,14 @@ _NAME = re.compile(r"^cutoff=(\d{8}T\d{6}Z)-r(\d+)$")
 _MARK = "_PUBLISHED"  # Spark does not read files that begin so
 
 
+def holds(snapshots: str, at: Published) -> bool:
+    """Whether the snapshot of that run can be read."""
+    return folder(snapshots, at).is_dir()
+
+
 def read_snapshot(spark: SparkSession, snapshots: str, at: Published | None) -> DataFrame:
     """The totals at a cutoff (SCHEMA); no rows where there is none."""
-    if at is None or not folder(snapshots, at).is_dir():
+    if at is None or not holds(snapshots, at):
         return spark.createDataFrame([], SCHEMA)
     return spark.read.schema(SCHEMA).parquet(str(folder(snapshots, at)))
 
