@@ -14,12 +14,12 @@ from pyspark.sql import SparkSession
 from jobs.counting import count_totals
 from jobs.frames.increments import increments, windowed
 from jobs.queries import print_progress
-from jobs.sinks.snapshots import SCHEMA
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.runs import Run
 from stitch.settings import Settings
 
+STORED = "counter string, key string, member string, granularity string, bucket timestamp, count bigint, cutoff timestamp"
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 CUTOFF = datetime(2024, 3, 10, tzinfo=UTC)  # of the run before
 LIKES = Counter(name="likes", key="track_id", weights={"like": 1, "love": 5})
@@ -61,7 +61,7 @@ def test_a_night_finds_duplicates_as_far_back_as_the_lookback_and_a_full_run_all
     spark: SparkSession, logged: Settings, recount: frozenset[str], base: Published, count: int
 ) -> None:
     run = Run(base, Published(CUTOFF + DAY, 0), recount, "incremental")
-    rows = count_totals(spark, logged, run, spark.createDataFrame([], SCHEMA)).rows
+    rows = count_totals(spark, logged, run, spark.createDataFrame([], STORED)).rows
     assert [row["count"] for row in rows.where("granularity = 'all'").collect()] == [count]
 
 
