@@ -19,7 +19,9 @@ from stitch.cutoff import Published
 from stitch.runs import Run
 from stitch.settings import Settings
 
-STORED = "counter string, key string, member string, granularity string, bucket timestamp, count bigint, cutoff timestamp"
+STORED = (
+    "counter string, key string, member string, granularity string, bucket timestamp, count bigint, cutoff timestamp"
+)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 CUTOFF = datetime(2024, 3, 10, tzinfo=UTC)  # of the run before
 LIKES = Counter(name="likes", key="track_id", weights={"like": 1, "love": 5})
