@@ -87,6 +87,8 @@ SPARK = JarSet(
     (
         "com.datastax.spark:spark-cassandra-connector_2.12:3.5.1",
         "org.apache.spark:spark-sql-kafka-0-10_2.12:3.5.7",
+        "org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:1.12.0",
+        "org.xerial:sqlite-jdbc:3.51.1.0",
     ),
 )
 # What the pages of the reader show charts and documentation with: npm packages, as jars so that no npm is needed.
