@@ -30,11 +30,11 @@ from jobs.frames.audits import conserved, stretches, unequal_zooms
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared, differing
 from jobs.frames.totals import totals
+from jobs.lake import Log
 from jobs.options import passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import read_offsets
 from jobs.sources.readable import stamps
-from jobs.sources.segments import losses
 from jobs.sources.stored import published, read_totals
 from jobs.sources.topic import check_topic, edges, topic_id
 from jobs.spark import session
@@ -125,7 +125,8 @@ def contiguity(spark: SparkSession, settings: Settings) -> Finding:
     those that it no longer holds were asked by the batch, when it did."""
     if settings.log.origin != "archive":
         return Finding("log: contiguous", True, "a log of other origin has no offsets")
-    offsets, checked = read_offsets(spark, settings.log).persist(), read_checked(settings.log)
+    log = Log(spark, settings)
+    offsets, checked = read_offsets(spark, settings).persist(), read_checked(log)
     try:
         rows = stretches(offsets).collect()
         found = {}
@@ -151,7 +152,7 @@ def contiguity(spark: SparkSession, settings: Settings) -> Finding:
     said = f"{sum(row.records for row in rows)} records of {len(rows)} partitions, by offset"
     if unreadable := sum(one.unreadable for one in found.values()):
         said += f", {unreadable} offsets without a record (transactions, or what compaction removed)"
-    if accepted := len(losses(settings.log)):
+    if accepted := len(log.losses()):
         said += f", {accepted} losses accepted"
     return Finding("log: contiguous", not details, said, details)
 

@@ -30,6 +30,7 @@ from jobs.completeness import check_complete, held_since, lost_hours
 from jobs.counting import Facts, count_totals, standing
 from jobs.errors import BadOption, run
 from jobs.frames.totals import ROW, replaced
+from jobs.lake import Log
 from jobs.lease import Lease, leased
 from jobs.ledger import SUBJECT, note, noted_runs, statement
 from jobs.loading import finish, load, load_and_publish, publish, stored_totals
@@ -76,7 +77,9 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             return
         with session(JOB, settings) as spark:
             check_complete(spark, settings, planned.target.cutoff)
-            for loss in lost_hours(settings, planned.base.cutoff if planned.base else None, planned.target.cutoff):
+            for loss in lost_hours(
+                Log(spark, settings), planned.base.cutoff if planned.base else None, planned.target.cutoff
+            ):
                 print(f"stitch: {loss}", flush=True)
             stored, planned = stored_totals(spark, settings, planned)
             note(cassandra, planned, State.COUNTING)

@@ -11,9 +11,9 @@ from jobs.completeness import uncounted_offsets
 from jobs.counting import excluded_contributions
 from jobs.errors import JobError, Unreachable
 from jobs.frames.corrections import days
+from jobs.lake import Log
 from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.snapshots import holds, read_snapshot
-from jobs.sources.event_log import first_ingest_day
 from jobs.sources.stored import read_increments
 from stitch.guard import Day, Limits, losses, objections, unknown
 from stitch.runs import Run
@@ -53,7 +53,7 @@ def compare(
 
     new, stored: the run's snapshot, and loading.stored_totals, which is asked where the previous snapshot is gone
     """
-    not_live = not_comparable(settings, run, now)
+    not_live = not_comparable(spark, settings, run, now)
     if not_live and run.base and not run.recount:
         return Compared([], not_live)  # events are only added to the previous totals: nothing to read them for
     since, until = run.base.cutoff if run.base else None, run.target.cutoff
@@ -71,11 +71,11 @@ def compare(
     return Compared([day for day in found if day.counter not in backfilled], not_live)
 
 
-def not_comparable(settings: Settings, run: Run, now: datetime) -> str | None:
+def not_comparable(spark: SparkSession, settings: Settings, run: Run, now: datetime) -> str | None:
     """Why the increments that the run replaces say nothing about it; None where they do."""
     if settings.log.origin != "archive":
         return "a log of other origin has no real-time layer"
-    since = run.base.cutoff if run.base else first_ingest_day(settings.log)
+    since = run.base.cutoff if run.base else Log(spark, settings).first_day()
     if since < now - settings.realtime.retention:
         return "increments of the windows since then have expired"
     try:

@@ -11,20 +11,18 @@ from pyspark.sql import functions as F
 
 from jobs.contiguity import Checked, find_gaps, read_checked, unchecked, untold, write_checked
 from jobs.errors import JobError, NotYet
+from jobs.lake import Log
 from jobs.sinks.cassandra import connected
-from jobs.sources.checkpoint import Checkpoint
-from jobs.sources.event_log import archived_offsets, read_offsets
+from jobs.sources.event_log import read_offsets
 from jobs.sources.readable import behind
-from jobs.sources.segments import checkpoint_of, losses, losses_file, segments
 from jobs.sources.stored import read_changes, read_progress
-from jobs.sources.topic import edges, topic_id
+from jobs.sources.topic import topic_id
 from stitch import retention
 from stitch.cutoff import Behind, Missing, missing_before
 from stitch.settings import Settings
 
 STREAMING_JOB = "streaming_counts"
 A_RUN = timedelta(hours=1)  # how long a run may take from its start to its last read of increments
-LOSS = '{"partition": 0, "first": 100, "last": 119, "appended_after": null, "appended_before": null}'
 
 
 def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) -> None:
@@ -32,7 +30,7 @@ def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) ->
     missing = missing_offsets(spark, settings, cutoff) if settings.log.origin == "archive" else {}
     if missing:
         raise not_yet(missing)(
-            f"the event log {settings.log.path} is not complete before {cutoff:%FT%TZ}:\n{told(missing)}\n"
+            f"the event log {settings.lake.events} is not complete before {cutoff:%FT%TZ}:\n{told(missing)}\n"
             f"{way_out(missing, 'archive_events')}"
         )
     if settings.log.origin == "archive":
@@ -41,8 +39,9 @@ def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) ->
 
 def check_contiguous(spark: SparkSession, settings: Settings) -> None:
     """Raises JobError where the log lacks records between those that were checked before and its last ones."""
-    topic, checked = topic_id(settings.kafka), read_checked(settings.log)
-    offsets = read_offsets(spark, settings.log, topic).where(unchecked(checked))
+    log, topic = Log(spark, settings), topic_id(settings.kafka)
+    checked = read_checked(log)
+    offsets = read_offsets(spark, settings, topic).where(unchecked(checked))
     rows = offsets.groupBy("partition").agg(F.min("offset"), F.max("offset"), F.count(F.lit(1))).collect()
     ends = {partition: last + 1 for partition, _, last, _ in rows}
     found = {}
@@ -56,16 +55,17 @@ def check_contiguous(spark: SparkSession, settings: Settings) -> None:
             f"  partition {partition}: {records} records, offsets {first} to {last}"
             for partition, (records, first, last) in lacking.items()
         )
+        accepting = [f"--accept-loss {partition}:{first}-{last}" for partition, (_, first, last) in lacking.items()]
         raise JobError(
-            f"the event log {settings.log.path} lacks records that the topic {settings.kafka.topic!r} holds:\n{facts}\n"
-            f"Copy the missing files of the log from a backup; or accept the loss: add a line such as {LOSS} to "
-            f"{losses_file(settings.log)}"
+            f"the event log {log.name} lacks records that the topic {settings.kafka.topic!r} holds:\n{facts}\n"
+            f"Roll the table back to a snapshot that has them, and archive_events reads on from there; or accept the "
+            f"loss: stitch submit archive_events --available-now {' '.join(accepting)}"
         )
     for partition, end in ends.items():
         before = checked.get((topic, partition), Checked())
         unreadable = found[partition].unreadable if partition in found else 0
         checked[topic, partition] = Checked(end, before.unreadable + unreadable)
-    write_checked(settings.log, checked)
+    write_checked(log, checked)
 
 
 def check_counted(settings: Settings, cutoff: datetime) -> None:
@@ -88,17 +88,13 @@ def uncounted_offsets(settings: Settings, cutoff: datetime) -> dict[int, Missing
 
 
 def behind_log(spark: SparkSession, settings: Settings) -> dict[int, Behind]:
-    """partition → what the topic holds behind the last record in the log."""
-    topic, brokers = topic_id(settings.kafka), edges(settings.kafka)
-    at, read = archived_offsets(spark, settings.log, topic), archive_position(spark, settings, topic)
-    for loss in losses(settings.log):  # what was accepted as lost is not waited for
+    """partition → what the topic holds behind the position of the log."""
+    log = Log(spark, settings)
+    _, at = log.position(topic_id(settings.kafka))
+    for loss in log.losses():  # what was accepted as lost is not waited for
         partition = loss["partition"]
-        if loss["last"] is not None and loss["first"] in (at.get(partition, 0), read.get(partition)):
+        if loss["last"] is not None and loss["first"] == at.get(partition, 0):
             at[partition] = loss["last"] + 1
-    for partition, (low, high) in brokers.items():
-        # Between the log's last record and what the broker holds, the archive has read on and found no record.
-        if not low <= at.get(partition, 0) <= high and low <= read.get(partition, -1) <= high:
-            at[partition] = read[partition]
     return behind(settings.kafka, at)
 
 
@@ -119,19 +115,11 @@ def held_since(settings: Settings, now: datetime) -> datetime:
         return retention.held_since(now + min(A_RUN, kept / 10), kept, read_changes(cassandra))
 
 
-def archive_position(spark: SparkSession, settings: Settings, topic: str) -> dict[int, int]:
-    """partition → up to where the archive has read this topic, by the checkpoint of the log's last segment."""
-    known = segments(settings.log)
-    if not known or known[-1].topic_id != topic:
-        return {}
-    return Checkpoint(spark, checkpoint_of(settings.log, known[-1]), settings.kafka.topic).next_offsets()
-
-
-def lost_hours(settings: Settings, since: datetime | None, until: datetime) -> list[str]:
+def lost_hours(log: Log, since: datetime | None, until: datetime) -> list[str]:
     """One sentence for each loss whose records may have been appended in [since, until): totals lack them
     permanently."""
     found = []
-    for loss in losses(settings.log):
+    for loss in log.losses():
         after, before = loss["appended_after"], loss["appended_before"]
         if (after and datetime.fromisoformat(after) >= until) or (
             before and since and datetime.fromisoformat(before) < since

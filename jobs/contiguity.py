@@ -3,15 +3,13 @@ topic.
 
 Offsets alone do not tell: markers and aborted records of transactions take some, and so does what compaction removed.
 So where the log's offsets have gaps, the committed records of the topic are read there and compared. That answer is
-noted beside the log, for the broker forgets (its retention), and the gaps of old transactions would be a riddle to
+noted in the log, for the broker forgets (its retention), and the gaps of old transactions would be a riddle to
 every audit.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from pyspark.errors import PySparkException
@@ -20,14 +18,13 @@ from pyspark.sql import functions as F
 
 from jobs.errors import Unreachable
 from jobs.frames.audits import gaps
-from jobs.sources.segments import losses
+from jobs.lake import Log
 from jobs.sources.topic import edges, read_range
-from stitch.notes import read_note, write_note
-from stitch.sections import LogSettings
 from stitch.settings import Settings
 
 BROKER = 1  # timestamp_type of a record that the broker stamped; others do not count, and may be missing
 NEVER = 2**62
+CHECKED = "checked"  # the note of the log
 
 
 class Checked(NamedTuple):
@@ -73,7 +70,7 @@ def find_gaps(
     offsets:  (topic_id, partition, offset) of the log; of the topic with the id `topic`, the broker can be asked
     """
     low = {(topic, partition): first for partition, (first, _) in edges(settings.kafka).items()}
-    known = [loss for loss in losses(settings.log) if loss["last"] is not None]
+    known = [loss for loss in Log(spark, settings).losses() if loss["last"] is not None]
     rows = _by_kind(gaps(offsets), low, {at: one.upto for at, one in checked.items()}, known)
     ranges = {row.partition: (row.asked_from, row.asked_to + 1) for row in rows if row.asked_from is not None}
     lacking = records_lacking(spark, settings, offsets.where(F.col("topic_id") == topic), ranges, known)
@@ -164,24 +161,18 @@ def records_lacking(
         ) from None
 
 
-def read_checked(log: LogSettings) -> dict[tuple[str, int], Checked]:
+def read_checked(log: Log) -> dict[tuple[str, int], Checked]:
     """(topic id, partition) → how far gaps were asked of the broker."""
-    file = checked_file(log)
-    known = read_note(file, (), "Remove it: gaps are looked into again") if file.exists() else {}
-    return {(topic, int(partition)): Checked(*one) for topic, of in known.items() for partition, one in of.items()}
+    known = log.note(CHECKED) if log.exists() else None
+    return {(topic, int(at)): Checked(*one) for topic, of in (known or {}).items() for at, one in of.items()}
 
 
-def write_checked(log: LogSettings, checked: Mapping[tuple[str, int], Checked]) -> None:
-    """Note it, whole or not at all."""
+def write_checked(log: Log, checked: Mapping[tuple[str, int], Checked]) -> None:
+    """Note it in the log."""
     document: dict[str, dict[int, Checked]] = {}
     for (topic, partition), one in sorted(checked.items()):
         document.setdefault(topic, {})[partition] = one
-    write_note(checked_file(log), json.dumps(document))
-
-
-def checked_file(log: LogSettings) -> Path:
-    """Beside the log, not in it."""
-    return Path(log.path).with_name(Path(log.path).name + ".gaps.json")
+    log.write_note(CHECKED, document)
 
 
 def _by_partition(values: Mapping[tuple[str, int], int], otherwise: int) -> Column:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared
-from jobs.frames.events import DECODED, accepted, decode, fields_type, noted
+from jobs.frames.events import DECODED, accepted, decode, noted
 from jobs.frames.events import field as of_event
 from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
@@ -99,13 +99,10 @@ def count_windows(
 
 def read_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
     """The log decoded (DECODED): as the archive did where the decoder is the same, else again from the payloads."""
-    decoder = settings.decoder
-    records = read_log(spark, settings.log, since, until, decoder)
-    again = decode(records, settings, ["partition", "offset", "timestamp"])
+    again = decode(read_log(spark, settings, since, until), settings, ["partition", "offset", "timestamp"])
     if settings.log.origin != "archive":
         return again
-    known = read_decoded(spark, settings.log, since, until, decoder, fields_type(settings.rules)).select(*DECODED)
-    return known.unionByName(again)
+    return read_decoded(spark, settings, since, until).select(*DECODED).unionByName(again)
 
 
 def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:

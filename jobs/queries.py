@@ -2,8 +2,8 @@
 parts that are away.
 
 `query.stop()` in the middle of a batch interrupts Py4J inside foreachBatch (SPARK-39218), so SIGTERM sets a flag and
-the query is stopped when no batch is running. A query that fails is started again from its checkpoint, since its writes
-are idempotent, until it has made no progress for `streaming.retry_for`.
+the query is stopped when no batch is running. A query that fails is started again where it was, since its writes are
+idempotent, until it has made no progress for `streaming.retry_for`. One that ends by itself may be started again after a pause.
 """
 
 from __future__ import annotations
@@ -65,9 +65,17 @@ class Stop:
             time.sleep(POLL_S)
 
 
-def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report, retry_for: timedelta) -> None:
+def keep_running(
+    start: Callable[[], StreamingQuery],
+    stop: Stop,
+    report: Report,
+    retry_for: timedelta,
+    again: timedelta | None = None,
+) -> None:
     """Start the query and start it again when it fails. Raises QueryFailed where that does not help, NotYet where it
     has not helped for `retry_for`.
+
+    again: how long after it has ended by itself it is started again (None: never)
 
     `start` may raise Unreachable: the first time that ends it, later it is one more failure.
     """
@@ -86,14 +94,17 @@ def keep_running(start: Callable[[], StreamingQuery], stop: Stop, report: Report
             query = start()
             started = True
             watch(query, stop, note)
-            return
+            if again is None:
+                return
+            stop.wait(again.total_seconds())
+            progressed, failures = time.monotonic(), 0
         except (QueryFailed, Unreachable) as error:
             gone = time.monotonic() - progressed
             if not started or (isinstance(error, QueryFailed) and error.permanent):
                 raise
             if gone > retry_for.total_seconds():
                 raise NotYet(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is "
-                               "lost, the next start goes on from the checkpoint") from None  # fmt: skip
+                               "lost, the next start goes on from here") from None  # fmt: skip
             failures += 1
             pause = min(2.0 ** (failures - 1), MOST_PAUSE_S)
             print(f"stitch: {error}\nstitch: trying again in {pause:.0f} s ({failures})", flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from pyspark.sql import SparkSession
 
@@ -45,6 +46,7 @@ def session(job: str, settings: Settings) -> Iterator[SparkSession]:
     spark.conf.set("spark.sql.streaming.unsupportedOperationCheck", str(not settings.streaming.deduplicate).lower())
     try:
         _verify_hostnames(spark, settings)
+        _catalog(spark, settings)
         with ExitStack() as stack:
             for cluster, layer in (("realtime", settings.realtime), ("batch", settings.batch)):
                 stack.enter_context(_pointed(spark, cluster, layer))
@@ -70,6 +72,31 @@ def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Ite
         finally:  # a session that was lent goes on
             for name in options:
                 spark.conf.unset(f"{cluster}/{name}")
+
+
+def _catalog(spark: SparkSession, settings: Settings) -> None:
+    """The catalog of the lake: as Spark's configuration has it, else a file of SQLite beside the tables. Raises JobError
+    for a warehouse that no file can be beside."""
+    lake, prefix = settings.lake, f"spark.sql.catalog.{settings.lake.catalog}"
+    if spark.conf.get(prefix, None) is not None:
+        return
+    if "://" in lake.warehouse or ":/" in lake.warehouse:
+        raise JobError(
+            f"lake.warehouse={lake.warehouse}: the catalog that needs no server is a file on this machine. Say in Spark's "
+            f"configuration which catalog has the tables ({prefix}, {prefix}.type, …: docs/storage.md)"
+        )
+    Path(lake.warehouse).mkdir(parents=True, exist_ok=True)
+    options = {
+        "": "org.apache.iceberg.spark.SparkCatalog",
+        ".type": "jdbc",
+        # Jobs commit beside each other: one waits for the other's lock.
+        ".uri": f"jdbc:sqlite:{lake.warehouse}/catalog.db?busy_timeout=30000&journal_mode=WAL",
+        ".jdbc.schema-version": "V1",
+        ".warehouse": lake.warehouse,
+        ".cache-enabled": "false",  # what another job committed is seen at once
+    }
+    for name, value in options.items():
+        spark.conf.set(f"{prefix}{name}", value)
 
 
 def _verify_hostnames(spark: SparkSession, settings: Settings) -> None:

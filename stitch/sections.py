@@ -32,19 +32,40 @@ class StreamingSettings(Section):
         return self
 
 
+class LakeSettings(Section):
+    """Where the tables of Apache Iceberg are: the event log, `events`.
+
+    catalog:    its name in Spark's configuration. What that says of spark.sql.catalog.<catalog> decides; where it says
+                nothing, the catalog is a file of SQLite in the warehouse, for one machine
+    warehouse:  the folder of that catalog and its tables
+    """
+
+    catalog: Identifier = "lake"
+    namespace: Identifier = "stitch"
+    warehouse: LocalPath = ".local/lake"
+
+    @property
+    def events(self) -> str:
+        """The name of the event log's table."""
+        return f"{self.catalog}.{self.namespace}.events"
+
+
 class LogSettings(Section):
-    """The event log. `origin` says who wrote it: this topic's archive, or JSON lines or Parquet of other origin."""
+    """The event log. `origin` says who wrote it: this topic's archive (the table of [lake]), or JSON lines or Parquet
+    of other origin, in `path`.
+
+    trigger:  how long the archive waits at the end of the topic before it looks again
+    """
 
     path: LocalPath = ".local/log"
     snapshots: LocalPath = ".local/snapshots"
     keep_snapshots: int = Field(default=7, ge=1)
     exclusions: LocalPath = ".local/exclusions.jsonl"
-    checkpoint: LocalPath = ".local/checkpoints/archive_events"
     origin: Literal["archive", "json", "parquet"] = "archive"
     ingest_time: str = "column:ingested_at"
     lookback: Duration = timedelta(days=2)
     grace: Duration = timedelta(seconds=5)
-    trigger: Duration = timedelta(seconds=10)
+    trigger: Duration = timedelta(minutes=5)
 
 
 class EventSettings(Section):

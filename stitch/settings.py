@@ -35,7 +35,7 @@ from stitch.decoding import OWN, VERSION, Rules
 from stitch.errors import ExitStatus, StitchError
 from stitch.fields import Field as RuleOfField
 from stitch.paths import resolved, with_paths_resolved
-from stitch.sections import EventSettings, LocalSettings, LogSettings, ServingSettings, StreamingSettings
+from stitch.sections import EventSettings, LakeSettings, LocalSettings, LogSettings, ServingSettings, StreamingSettings
 
 DEFAULT_CONFIG = Path("conf/stitch.toml")
 
@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     realtime: RealtimeSettings = RealtimeSettings()
     batch: BatchSettings = BatchSettings()
     streaming: StreamingSettings = StreamingSettings()
+    lake: LakeSettings = LakeSettings()
     log: LogSettings = LogSettings()
     events: EventSettings = EventSettings()
     serving: ServingSettings = ServingSettings()

@@ -101,13 +101,12 @@ def stack_config(folder: Path) -> Path:
         log={
             name: str(folder / part)
             for name, part in (
-                ("path", "log"),
                 ("snapshots", "snapshots"),
                 ("exclusions", "exclusions.jsonl"),
-                ("checkpoint", "checkpoints/archive_events"),
             )
         }
-        | {"grace": "1s"},
+        | {"grace": "1s", "trigger": "1s"},
+        lake={"catalog": "test_lake", "warehouse": str(folder / "lake")},
         local={
             "folder": str(folder / "local"),
             "kafka_port": kafka,
@@ -190,12 +189,8 @@ def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
         realtime={"keyspace": f"realtime_{mine}"},
         batch={"keyspace": f"batch_{mine}"},
         streaming={"checkpoint": str(folder / "checkpoints/streaming_counts")},
-        log={
-            "path": str(folder / "log"),
-            "snapshots": str(folder / "snapshots"),
-            "exclusions": str(folder / "exclusions.jsonl"),
-            "checkpoint": str(folder / "checkpoints/archive_events"),
-        },
+        lake={"namespace": f"lake_{mine}"},
+        log={"snapshots": str(folder / "snapshots"), "exclusions": str(folder / "exclusions.jsonl")},
         **sections,
     )
     settings = load_settings(config)

@@ -15,11 +15,11 @@ from pyspark.sql import functions as F
 
 from jobs.frames.arrow import decoded_batches
 from stitch.decoding import OWN, Rules
+from stitch.lake import field_types
 from stitch.settings import Settings
 
 DECODED = ["partition", "offset", "timestamp", "event_id", "type", "occurred_at", "fields", "notes", "reject_reason"]
 NEEDED = ("value", "timestamp", "timestamp_type")
-_SQL_TYPES = {"string": "string", "int": "bigint", "double": "double", "boolean": "boolean"}
 
 
 def decode(records: DataFrame, settings: Settings, keep: Sequence[str]) -> DataFrame:
@@ -40,8 +40,7 @@ def decode(records: DataFrame, settings: Settings, keep: Sequence[str]) -> DataF
 
 def fields_type(rules: Rules) -> str:
     """The type of the column `fields` that `decode` makes, as DDL."""
-    columns = [f"`{field.name}`: {_SQL_TYPES[field.kind]}" for field in rules.fields]
-    return f"struct<{', '.join(columns or ['none: string'])}>"
+    return f"struct<{', '.join(f'`{name}`: {kind}' for name, kind in field_types(rules).items())}>"
 
 
 def observed(decoded: DataFrame) -> DataFrame:

@@ -14,8 +14,7 @@ from pyspark.sql import SparkSession
 from stitch.notes import parse_note
 
 NOTE = "stitch.json"
-WITHOUT = "streaming_counts --from-cutoff; for archive_events, move the folder away: its log goes on in a new segment"
-_SPARKS_OWN = "It is a file of Spark's"
+_SPARKS_OWN = "It is a file of Spark's: start once with streaming_counts --from-cutoff, which goes on without it"
 _UNKNOWN_COUNTERS = (
     "It says what the increments behind the checkpoint were counted by: start once with --from-cutoff, which reads "
     "again since the published cutoff (twice counts once)"
@@ -42,11 +41,13 @@ class Checkpoint:
         newest = max((batch for batch in committed if batch in planned), default=None)
         if newest is None:
             return {}
-        name = f"offsets/{newest}"
+        return self.planned_offsets(newest)
+
+    def planned_offsets(self, batch: int) -> dict[int, int]:
+        """partition → the first offset behind a micro-batch: Spark writes them down before it runs."""
+        name = f"offsets/{batch}"
         last_line = self._read(name).strip().rpartition("\n")[2]
-        said = parse_note(
-            last_line, (), f"{self.path}/{name}", f"{_SPARKS_OWN}: start without the checkpoint ({WITHOUT})"
-        )
+        said = parse_note(last_line, (), f"{self.path}/{name}", _SPARKS_OWN)
         return {int(p): offset for p, offset in said.get(self._topic, {}).items()}
 
     def note(self) -> dict[str, Any] | None:

@@ -16,99 +16,70 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import BadOption, JobError
-from jobs.sources.segments import segments
+from jobs.lake import Log
+from stitch.lake import field_types
 from stitch.sections import LogSettings
+from stitch.settings import Settings
 
-FOLDERS = "decoder string, verdict string, ingest_date date, ingest_hour int"
-RAW = f"partition int, offset bigint, timestamp timestamp, timestamp_type int, value binary, {FOLDERS}"
-DECODED = (
-    "partition int, offset bigint, timestamp timestamp, event_id string, type string, occurred_at timestamp, "
-    f"notes array<string>, reject_reason string, fields {{fields_type}}, {FOLDERS}"
-)
+RECORD = ["partition", "offset", "timestamp", "timestamp_type", "value"]
 
 
-def read_log(spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime, decoder: str) -> DataFrame:
-    """Records with `since` ≤ timestamp < `until` that this decoder has not decoded: (partition, offset, timestamp,
-    timestamp_type, value). The type is null where the log says nothing of it: its timestamps are trusted."""
-    _check_there(log)
-    try:
-        if log.origin == "archive":
-            records = _archive(spark, log, RAW).where(F.col("decoder") != decoder)
-            records = records.where(_days(since, until)).where(_within(since, until))
-        else:  # a record without an ingest time is in no window: it is read each time, to be rejected with that reason
-            records = _foreign(spark, log).where(_within(since, until) | F.col("timestamp").isNull())
+def read_log(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
+    """Records with `since` ≤ timestamp < `until` whose payloads are still to be decoded (RECORD). The type is null where
+    the log says nothing of it: its timestamps are trusted."""
+    if settings.log.origin == "archive":
+        return _archive(spark, settings).where(~_decoded(spark, settings) & _within(since, until)).select(*RECORD)
+    _check_there(settings.log)
+    try:  # a record without an ingest time is in no window: it is read each time, to be rejected with that reason
+        records = _foreign(spark, settings.log).where(_within(since, until) | F.col("timestamp").isNull())
     except AnalysisException as error:
         raise JobError(
-            f"the event log {log.path} cannot be read as {log.origin}: {error.getMessage() or error}"
+            f"the event log {settings.log.path} cannot be read as {settings.log.origin}: {error.getMessage() or error}"
         ) from None
-    return records.select("partition", "offset", "timestamp", "timestamp_type", "value")
+    return records.select(*RECORD)
 
 
-def read_decoded(
-    spark: SparkSession, log: LogSettings, since: datetime | None, until: datetime, decoder: str, fields_type: str
-) -> DataFrame:
-    """The other records of an archived log, as the archive decoded them: their payloads need not be parsed again."""
-    _check_there(log)
-    rows = _archive(spark, log, DECODED.format(fields_type=fields_type))
-    return rows.where(F.col("decoder") == decoder).where(_days(since, until)).where(_within(since, until))
-
-
-def archived_offsets(spark: SparkSession, log: LogSettings, topic_id: str) -> dict[int, int]:
-    """partition → the offset after the last that the log holds of the topic with that id."""
-    last = _archive(spark, log, RAW, topic_id).groupBy("partition").agg(F.max("offset").alias("last"))
-    return {row["partition"]: row["last"] + 1 for row in last.collect()}
-
-
-def read_offsets(spark: SparkSession, log: LogSettings, only: str | None = None) -> DataFrame:
-    """(topic_id, partition, offset) of every archived record (of the topic with the id `only`)."""
-    parts = [
-        _archive(spark, log, RAW, topic_id).select(F.lit(topic_id).alias("topic_id"), "partition", "offset")
-        for topic_id in sorted({segment.topic_id for segment in segments(log)})
-        if only in (None, topic_id)
+def read_decoded(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
+    """The other records of the log, as the archive decoded them: their payloads need not be parsed again."""
+    rows = _archive(spark, settings).where(_decoded(spark, settings) & _within(since, until))
+    there = Log(spark, settings).fields()
+    fields = [
+        (F.col(f"fields.`{name}`") if name in there else F.lit(None)).cast(kind).alias(name)
+        for name, kind in field_types(settings.rules).items()
     ]
-    return (
-        reduce(DataFrame.unionByName, parts)
-        if parts
-        else spark.createDataFrame([], "topic_id string, partition int, offset bigint")
-    )
+    return rows.withColumn("fields", F.struct(*fields))
 
 
-def last_appended(spark: SparkSession, log: LogSettings, partition: int | None = None) -> datetime | None:
+def read_offsets(spark: SparkSession, settings: Settings, topic_id: str | None = None) -> DataFrame:
+    """(topic_id, partition, offset) of every archived record (of the topic with that id)."""
+    rows = _archive(spark, settings).select("topic_id", "partition", "offset")
+    return rows if topic_id is None else rows.where(F.col("topic_id") == topic_id)
+
+
+def last_appended(spark: SparkSession, settings: Settings, partition: int | None = None) -> datetime | None:
     """When the newest archived record (of the partition) was appended: by the broker's stamps, not by producers'."""
-    rows = _archive(spark, log, RAW).where(F.coalesce("timestamp_type", F.lit(1)) == 1)
+    rows = _archive(spark, settings).where(F.coalesce("timestamp_type", F.lit(1)) == 1)
     if partition is not None:
         rows = rows.where(F.col("partition") == partition)
     seconds = rows.agg(F.max("timestamp").cast("double")).first()
     return datetime.fromtimestamp(seconds[0], UTC) if seconds and seconds[0] is not None else None
 
 
-def _archive(spark: SparkSession, log: LogSettings, schema: str, topic_id: str | None = None) -> DataFrame:
-    """The committed records of all segments (of one topic): each is read by itself, for only so does Spark honour its
-    record of which files count."""
-    parts = [
-        spark.read.schema(schema).parquet(str(segment.path))
-        for segment in segments(log)
-        if segment.readable and topic_id in (None, segment.topic_id)
-    ]
-    return reduce(DataFrame.unionByName, parts) if parts else spark.createDataFrame([], schema)
+def _archive(spark: SparkSession, settings: Settings) -> DataFrame:
+    return Log(spark, settings).rows()
 
 
-def first_ingest_day(log: LogSettings) -> datetime:
-    """The earliest ingest date of an archived log's events, by its folders; now where there is none."""
-    folders = Path(log.path).glob("segment=*/decoder=*/verdict=accepted/ingest_date=*")
-    days = [path.name.partition("=")[2] for path in folders]
-    return datetime.fromisoformat(min(days)).replace(tzinfo=UTC) if days else datetime.now(UTC)
+def _decoded(spark: SparkSession, settings: Settings) -> Column:
+    """Whether a record's columns are what the settings' decoder makes of its payload. None are where a field of the
+    table has another type: it was written by other settings, and its archive has not been started with these."""
+    have = Log(spark, settings).fields()
+    alike = all(have.get(name) == kind for name, kind in field_types(settings.rules).items())
+    return F.col("decoder") == settings.decoder if alike else F.lit(False)
 
 
 def _check_there(log: LogSettings) -> None:
     if not Path(log.path).exists() and "://" not in log.path:
-        raise JobError(f"no event log at {log.path}: run archive_events first, or set log.path")
-
-
-def _days(since: datetime | None, until: datetime) -> Column:
-    """The folders that may hold the range: all others are not opened."""
-    days = F.col("ingest_date") <= F.lit(until.date())
-    return days & (F.col("ingest_date") >= F.lit(since.date())) if since else days
+        raise JobError(f"no event log at {log.path}: set log.path")
 
 
 def _within(since: datetime | None, until: datetime) -> Column:

@@ -29,8 +29,8 @@ from stitch.settings import Settings
 START_SECONDS = 120.0
 MEMORY_NEEDED = 2 * 1024**3
 DISK_NEEDED = 1024**3
-MADE_BY_US = ("kafka", "cassandra", "logs", "run", "checkpoints", "log", "snapshots")
-FILES_MADE_BY_US = ("log.losses.jsonl", "exclusions.jsonl")
+MADE_BY_US = ("kafka", "cassandra", "logs", "run", "checkpoints", "lake", "snapshots")
+FILES_MADE_BY_US = ("exclusions.jsonl",)
 
 Say = Callable[[str], object]
 

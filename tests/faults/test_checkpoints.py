@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from jobs.sources.segments import segments
+
 from tests.conftest import Stack
 from tests.faults.oracle import Eyes, Feed
 from tests.steps import wait_for_the_window_to_end

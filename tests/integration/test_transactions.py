@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,10 +10,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from pyspark.sql import SparkSession
 
 from jobs.audit_counts import PATIENCE
 from jobs.errors import JobError
-from jobs.sources.segments import losses_file, segments
 from jobs.sources.topic import topic_config
 from stitch.local.producer import produce
 from tests.conftest import Reader, Stack
@@ -161,26 +160,23 @@ def test_a_compacted_topic_is_refused_and_so_the_audit_says(fresh: Stack, run_jo
 
 @pytest.mark.slow
 def test_records_that_are_missing_in_the_middle_of_the_log_are_told_until_their_loss_is_accepted(
-    fresh: Stack, run_job: Run, capfd: pytest.CaptureFixture[str]
+    fresh: Stack, spark: SparkSession, run_job: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("first", "second", "third"):
         transaction(fresh, plays(name, 5)).commit_transaction()
         run_job("archive_events")
     wait_for_the_window_to_end(fresh)
-    segment = segments(fresh.settings.log)[0].path
-    (segment / "_spark_metadata/1").write_text("v1", "utf-8")  # the files of the second micro-batch count no more
-    (segment / "_spark_metadata/.1.crc").unlink(missing_ok=True)
+    spark.sql(f"DELETE FROM {fresh.settings.lake.events} WHERE offset BETWEEN 6 AND 10")
     with pytest.raises(
         JobError, match=r"lacks records that .* holds:\n  partition 0: 5 records, offsets 6 to 10\n"
     ) as told:
         run_job("batch_totals")
-    assert str(losses_file(fresh.settings.log)) in str(told.value)
+    assert "archive_events --available-now --accept-loss 0:6-10" in str(told.value)
     assert (
         "5 records missing that the topic holds, offsets 6 to 10"
         in wrong(run_job("audit_counts"))["log: contiguous"][0]
     )
-    loss = {"partition": 0, "first": 6, "last": 10, "appended_after": None, "appended_before": None}
-    losses_file(fresh.settings.log).write_text(json.dumps(loss) + "\n", "utf-8")
+    run_job("archive_events", accept_loss=[(0, 6, 10)])
     run_job("batch_totals")
     assert "events=10" in capfd.readouterr().out
     assert "log: contiguous" not in wrong(run_job("audit_counts"))

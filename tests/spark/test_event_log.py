@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jobs.sources.segments import begin
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.counting import read_events
 from jobs.frames.events import decode
-from jobs.sources.segments import begin
 from jobs.spark import session
 from stitch.settings import Settings
 

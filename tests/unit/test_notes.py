@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from jobs.sources.segments import begin, losses, note_loss, segments
+
 from stitch.notes import TornNote, read_note, write_note
 from stitch.sections import LogSettings
 

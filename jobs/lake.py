@@ -1,0 +1,130 @@
+"""The table of the event log: whether it is there, what is noted in it, and up to where it holds a topic.
+
+Each commit of the archive carries the position that it reaches (topic id, partition → next offset), so log and position
+are one. A commit of another kind (compaction, a row erased) carries none, and adds no record: the position is that of
+the nearest ancestor that has one. Where all of those have expired, the files' statistics tell it, up to markers of
+transactions behind the last record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession, types
+
+from jobs.errors import JobError
+from stitch.lake import changes, create
+from stitch.settings import Settings
+
+POSITION = "stitch.position"  # of a snapshot's summary: {topic id: {partition: next offset}}
+NOTE = "stitch."  # how the names of the table's properties begin in which notes stand
+FIRST = "first."  # the note of the offsets at which the log of a topic (id) begins
+LOSSES = "losses"
+
+
+class Log:
+    """The event log of the settings."""
+
+    def __init__(self, spark: SparkSession, settings: Settings) -> None:
+        self.spark, self.name = spark, settings.lake.events
+        self._namespace = f"{settings.lake.catalog}.{settings.lake.namespace}"
+
+    def exists(self) -> bool:
+        """Whether an archive has begun it."""
+        return bool(self.spark.catalog.tableExists(self.name))
+
+    def rows(self) -> DataFrame:
+        """All records (stitch.lake.COLUMNS, and `fields`). Raises JobError where there is no log."""
+        if not self.exists():
+            raise JobError(f"no event log {self.name}: run archive_events first, or set [lake]")
+        return self.spark.table(self.name)
+
+    def fields(self) -> dict[str, str]:
+        """name → type of what the column `fields` holds."""
+        struct = self.spark.table(self.name).schema["fields"].dataType
+        assert isinstance(struct, types.StructType)
+        return {field.name: field.dataType.simpleString() for field in struct.fields}
+
+    def begin(self, fields: Mapping[str, str]) -> None:
+        """Create the table where there is none, and give it these fields (name → type)."""
+        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self._namespace}")
+        self.spark.sql(create(self.name, fields))
+        for change in changes(self.fields(), fields):
+            self.spark.sql(f"ALTER TABLE {self.name} {change}")
+
+    def position(self, topic_id: str) -> tuple[int | None, dict[int, int]]:
+        """(the table's snapshot, partition → the next offset of that topic that the log lacks): no entry for a
+        partition of which nothing was read."""
+        if not self.exists():
+            return None, {}
+        first = {int(partition): offset for partition, offset in (self.note(FIRST + topic_id) or {}).items()}
+        base = None
+        for snapshot in self._ancestors():
+            base = base or snapshot.snapshotId()
+            said = snapshot.summary().get(POSITION)
+            reached = json.loads(said).get(topic_id) if said else None
+            if reached is not None:
+                return base, {**first, **{int(partition): offset for partition, offset in reached.items()}}
+        return base, {**first, **self._held(topic_id)}
+
+    def note(self, name: str) -> Any:
+        """What was noted in the table under that name; None where nothing was."""
+        said = self._table().properties().get(NOTE + name)
+        return None if said is None else json.loads(said)
+
+    def write_note(self, name: str, value: Any) -> None:
+        """Note something in the table: whole or not at all."""
+        self._table().updateProperties().set(NOTE + name, json.dumps(value)).commit()
+
+    def losses(self) -> list[dict[str, Any]]:
+        """What was noted as lost, in the order in which it was: partition, first, last (offsets; None: unknown),
+        appended_after, appended_before."""
+        return list((self.note(LOSSES) if self.exists() else None) or [])
+
+    def note_loss(
+        self, lost: Mapping[int, tuple[int, int | None]], since: datetime | None, until: datetime | None
+    ) -> None:
+        """Keep a record of what the log will never hold: the batch names the hours, the audit expects the gap.
+
+        lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants they
+        were appended
+        """
+        known = self.losses()
+        for partition, (first, last) in lost.items():
+            loss = {"partition": partition, "first": first, "last": last,
+                    "appended_after": since.isoformat() if since else None,
+                    "appended_before": until.isoformat() if until else None}  # fmt: skip
+            known += [loss] if loss not in known else []
+        self.write_note(LOSSES, known)
+
+    def first_day(self) -> datetime:
+        """The earliest day on which an event of the log was appended; now where there is none."""
+        day = "SELECT min(partition.timestamp_day) FROM {}.files WHERE partition.verdict = 'accepted'"
+        found = self.spark.sql(day.format(self.name)).collect()[0][0]
+        return datetime(found.year, found.month, found.day, tzinfo=UTC) if found else datetime.now(UTC)
+
+    def _held(self, topic_id: str) -> dict[int, int]:
+        """partition → the offset behind the last record of the topic, by the files' statistics."""
+        rows = self.spark.sql(
+            "SELECT partition.partition AS partition, max(readable_metrics.offset.upper_bound) AS last "
+            f"FROM {self.name}.files WHERE partition.topic_id = :topic GROUP BY 1",
+            args={"topic": topic_id},
+        )
+        return {row.partition: row.last + 1 for row in rows.collect()}
+
+    def _ancestors(self) -> Iterator[Any]:
+        """The table's snapshots from the current one back: those of a rollback are not among them."""
+        table = self._table()
+        snapshot = table.currentSnapshot()
+        while snapshot is not None:
+            yield snapshot
+            parent = snapshot.parentId()
+            snapshot = None if parent is None else table.snapshot(parent)
+
+    def _table(self) -> Any:
+        """Iceberg's own table (org.apache.iceberg.Table), as it is now."""
+        loader = self.spark._jvm.org.apache.iceberg.spark.Spark3Util
+        return loader.loadIcebergTable(self.spark._jsparkSession, self.name)

@@ -1,0 +1,67 @@
+"""Records into the event log, each once, whatever is replayed and whoever else writes.
+
+An append is conditional: it commits only if since the snapshot that its position was read from nobody has added records
+at or behind that position. So of two writers of the same records one is refused, looks again and adds what is then
+missing; a micro-batch that is replayed, or that begins in front of the position, is cut.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.errors import NotYet
+from jobs.lake import POSITION, Log
+from stitch.lake import COLUMNS
+
+TRIES = 5
+_REFUSED = ("ValidationException", "CommitFailedException")
+
+
+def append(log: Log, rows: DataFrame, topic_id: str, ends: Mapping[int, int]) -> None:
+    """Add those of the rows (COLUMNS and fields, of that topic) that the log lacks; from then on it holds the topic up
+    to `ends` (partition → next offset). Raises NotYet where others write all the time."""
+    for _ in range(TRIES):
+        base, held = log.position(topic_id)
+        if all(held.get(partition, 0) >= end for partition, end in ends.items()) and held:
+            return
+        at = {partition: held.get(partition, 0) for partition in {*held, *ends}}
+        reached = {partition: max(offset, ends.get(partition, 0)) for partition, offset in at.items()}
+        writer = (
+            fitted(log, rows.where(_behind(at))).writeTo(log.name)
+            .option("isolation-level", "serializable")
+            .option(f"snapshot-property.{POSITION}", json.dumps({topic_id: reached}))
+        )  # fmt: skip
+        if base is not None:
+            writer = writer.option("validate-from-snapshot-id", str(base))
+        try:
+            writer.overwrite((F.col("topic_id") == topic_id) & _behind(at))
+            return
+        except (Py4JJavaError, PySparkException) as error:
+            if not any(name in str(error) for name in _REFUSED):
+                raise
+            print(f"stitch: another writer added to {log.name} meanwhile: looking again what it lacks", flush=True)
+    raise NotYet(f"{log.name}: {TRIES} times others committed first; are several archives running?")
+
+
+def fitted(log: Log, rows: DataFrame) -> DataFrame:
+    """The rows with the columns of the table: of `fields` also those that the settings no longer say, empty."""
+    given = {field.name for field in rows.schema["fields"].dataType.fields}
+    fields = [
+        (F.col(f"fields.`{name}`") if name in given else F.lit(None).cast(kind)).alias(name)
+        for name, kind in log.fields().items()
+    ]
+    return rows.select(*COLUMNS, F.struct(*fields).alias("fields"))
+
+
+def _behind(position: Mapping[int, int]) -> Column:
+    """(partition, offset): at or behind the position."""
+    found = F.lit(False)
+    for partition, offset in sorted(position.items()):
+        found = found | ((F.col("partition") == partition) & (F.col("offset") >= offset))
+    return found

@@ -1,0 +1,98 @@
+"""The event log as a table of Apache Iceberg: its columns, its layout, and how it follows the fields of the settings.
+
+A data file holds records of one topic, one day of ingest, one verdict and one Kafka partition, whoever rewrites it. So
+what the log holds of a partition can be told from the files' statistics, and a conditional append meets whole files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from stitch.decoding import Rules
+
+# The columns but for `fields`, whose type the settings decide: name → type, as Spark's SQL says it.
+COLUMNS = {
+    "topic_id": "string",  # of Kafka: a topic that is recreated under its name has another
+    "partition": "int",
+    "offset": "bigint",
+    "timestamp": "timestamp",  # when the broker appended it
+    "timestamp_type": "int",  # 1: stamped by the broker, 0: by its producer
+    "key": "binary",
+    "value": "binary",  # the payload, untouched
+    "decoder": "string",  # by which rules it was decoded into what follows (Settings.decoder)
+    "event_id": "string",
+    "type": "string",
+    "occurred_at": "timestamp",
+    "notes": "array<string>",
+    "reject_reason": "string",
+    "verdict": "string",  # accepted or rejected
+}
+SQL_TYPES = {"string": "string", "int": "bigint", "double": "double", "boolean": "boolean"}
+LAYOUT = "topic_id, days(timestamp), verdict, partition"
+PROPERTIES = {
+    "format-version": "2",
+    # Each task has one Kafka partition's records and writes them as they come: no shuffle.
+    "write.distribution-mode": "none",
+    "write.spark.fanout.enabled": "true",
+    # Bounds of what is searched by, and of nothing that a person may ask to be erased.
+    "write.metadata.metrics.default": "counts",
+    **{
+        f"write.metadata.metrics.column.{name}": "full"
+        for name in ("topic_id", "partition", "offset", "timestamp", "decoder", "verdict")
+    },
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+    # Erasing and compacting beside the archive: it only adds files, so neither has to wait for it.
+    "write.delete.isolation-level": "snapshot",
+    "write.update.isolation-level": "snapshot",
+    "write.merge.isolation-level": "snapshot",
+}
+
+
+def field_types(rules: Rules) -> dict[str, str]:
+    """name → type of the column `fields`; a struct must hold something."""
+    return {field.name: SQL_TYPES[field.kind] for field in rules.fields} or {"none": "string"}
+
+
+def create(table: str, fields: Mapping[str, str]) -> str:
+    """The statement that creates the log's table where there is none. fields: name → type of the column `fields`."""
+    columns = [f"`{name}` {kind}" for name, kind in COLUMNS.items()]
+    struct = ", ".join(f"`{name}`: {kind}" for name, kind in fields.items())
+    properties = ", ".join(f"'{name}' = '{value}'" for name, value in PROPERTIES.items())
+    return (
+        f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)}, `fields` struct<{struct}>) USING iceberg "
+        f"PARTITIONED BY ({LAYOUT}) TBLPROPERTIES ({properties})"
+    )
+
+
+def changes(have: Mapping[str, str], want: Mapping[str, str]) -> list[str]:
+    """What brings the column `fields` to the wanted fields, as the ends of ALTER TABLE statements, in their order.
+
+    have, want: name → type. A field that nobody wants any more stays. One whose type changed goes aside under a name
+    with its type and comes back when its type does: the records of a decoder that had it are read as it wrote them, and
+    those of any other are decoded again from their payloads.
+    """
+    now = {name.lower(): (name, kind) for name, kind in have.items()}
+    steps = []
+    for name, kind in want.items():
+        there = now.get(name.lower())
+        if there == (name, kind):
+            continue
+        if there and there[1] == kind:  # spelled otherwise; to Spark they are one
+            steps.append(f"RENAME COLUMN fields.`{there[0]}` TO `{name}`")
+        else:
+            if there:
+                aside = aside_name(name, there[1])
+                steps.append(f"RENAME COLUMN fields.`{there[0]}` TO `{aside}`")
+                now[aside] = (aside, there[1])
+            back = now.pop(aside_name(name, kind), None)
+            steps.append(
+                f"RENAME COLUMN fields.`{back[0]}` TO `{name}`" if back else f"ADD COLUMN fields.`{name}` {kind}"
+            )
+        now[name.lower()] = (name, kind)
+    return steps
+
+
+def aside_name(name: str, kind: str) -> str:
+    """The name of a field of a type that the settings no longer say; no name in the settings has a hyphen."""
+    return f"{name}-{kind}".lower()
