@@ -73,7 +73,7 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
         if cutoff:
             at_cutoff = [name for name in names if before.get(name) == base]
             findings += [recount(spark, settings, at_cutoff, cutoff, sample), zooms(spark, settings, cutoff)]
-        if settings.log.origin == "archive":
+        if settings.log.kafka:
             findings.append(live_window(spark, settings, cutoff, edge))
         if published(cassandra) != before:
             raise NotYet("a batch published while the audit read: run it again")
@@ -84,8 +84,8 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
 def topic_fit(settings: Settings) -> Finding:
     """The topic keeps what it is sent, under the broker's stamps: a setting that changed since the jobs began shows
     here."""
-    if settings.log.origin != "archive":
-        return Finding("topic", True, "a log of other origin has none")
+    if not settings.log.kafka:
+        return Finding("topic", True, "log.kafka is false: there is none")
     try:
         check_topic(settings.kafka)
     except Unreachable:
@@ -99,8 +99,8 @@ def topic_fit(settings: Settings) -> Finding:
 def reached(spark: SparkSession, settings: Settings, now: datetime) -> tuple[datetime, Finding]:
     """The newest edge of an ingest window that log and increments have both come to: what is looked at ends there."""
     window, newest_edge = settings.streaming.ingest_window, passed_edge(settings, now)
-    if settings.log.origin != "archive":
-        return newest_edge, Finding("complete", True, "a log of other origin has no offsets")
+    if not settings.log.kafka:
+        return newest_edge, Finding("complete", True, "log.kafka is false: other sources have no offsets")
     behind = {"log": behind_log(spark, settings), "increments": behind_increments(settings)}
     first_missing: list[str] = []
     for steps in range(STEPS_BACK):
@@ -123,8 +123,8 @@ def reached(spark: SparkSession, settings: Settings, now: datetime) -> tuple[dat
 def contiguity(spark: SparkSession, settings: Settings) -> Finding:
     """The log's records without one missing between them, or repeated. Gaps in the offsets are asked of the broker;
     those that it no longer holds were asked by the batch, when it did."""
-    if settings.log.origin != "archive":
-        return Finding("log: contiguous", True, "a log of other origin has no offsets")
+    if not settings.log.kafka:
+        return Finding("log: contiguous", True, "log.kafka is false: other sources have no offsets")
     log = Log(spark, settings)
     offsets, checked = read_offsets(spark, settings).persist(), read_checked(log)
     try:
@@ -160,11 +160,12 @@ def contiguity(spark: SparkSession, settings: Settings) -> Finding:
 def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> Finding:
     """Appended = counted + duplicates + rejected + excluded, per ingest window. What was appended is asked of the
     broker, for the last windows, and of the log's offsets; the rest is told by content."""
-    records = judged(spark, read_events(spark, settings, None, edge), settings)
+    events = read_events(spark, settings, None, edge, of_topic=settings.log.kafka)
+    records = judged(spark, events, settings)
     rows = conserved(records, settings.streaming.ingest_window, settings.events.identity).collect()
     details, right = [], True
     brokers: dict[datetime, int] = {}
-    if settings.log.origin == "archive":
+    if settings.log.kafka:
         try:
             brokers = appended_by_window(settings, rows, edge)
         except Unreachable as error:

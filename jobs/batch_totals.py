@@ -138,7 +138,7 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
 def restore(settings: Settings, cassandra: Session, lease: Lease, name: str, now: datetime) -> None:
     """Bring a snapshot back, or forward again (stitch.runs.going_back says which counters publish before the load)."""
     kept = named(name, settings.log.snapshots)
-    if settings.log.origin == "archive" and kept.cutoff < held_since(settings, now):
+    if settings.log.kafka and kept.cutoff < held_since(settings, now):
         raise BadOption(f"--restore {name}: increments since its cutoff have expired, so counts would drop; use --full")
     names, runs = [counter.name for counter in settings.counters], noted_runs(cassandra)
     known = {name: at for name, at in published(cassandra).items() if name in names}

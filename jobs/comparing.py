@@ -73,8 +73,8 @@ def compare(
 
 def not_comparable(spark: SparkSession, settings: Settings, run: Run, now: datetime) -> str | None:
     """Why the increments that the run replaces say nothing about it; None where they do."""
-    if settings.log.origin != "archive":
-        return "a log of other origin has no real-time layer"
+    if not settings.log.kafka:
+        return "log.kafka is false: there is no real-time layer"
     since = run.base.cutoff if run.base else Log(spark, settings).first_day()
     if since < now - settings.realtime.retention:
         return "increments of the windows since then have expired"
@@ -99,8 +99,8 @@ def guard(compared: Compared, run: Run, settings: Settings, accept: bool) -> str
     elif run.base:
         found = losses(compared.days, run.recount, limits)
     else:
-        # Readers of a log of other origin saw nothing before, in no layer.
-        found = unknown(compared.days, limits) if settings.log.origin == "archive" else []
+        # Without a topic readers saw nothing before, in no layer.
+        found = unknown(compared.days, limits) if settings.log.kafka else []
         why = "since these are the first totals, and nothing tells whether they are right"
     if said:
         print(said, flush=True)

@@ -27,13 +27,13 @@ A_RUN = timedelta(hours=1)  # how long a run may take from its start to its last
 
 def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) -> None:
     """Raises JobError for a cutoff that the log cannot be proven complete before."""
-    missing = missing_offsets(spark, settings, cutoff) if settings.log.origin == "archive" else {}
+    missing = missing_offsets(spark, settings, cutoff) if settings.log.kafka else {}
     if missing:
         raise not_yet(missing)(
             f"the event log {settings.lake.events} is not complete before {cutoff:%FT%TZ}:\n{told(missing)}\n"
             f"{way_out(missing, 'archive_events')}"
         )
-    if settings.log.origin == "archive":
+    if settings.log.kafka:
         check_contiguous(spark, settings)
 
 

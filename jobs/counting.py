@@ -16,7 +16,7 @@ from jobs.frames.events import field as of_event
 from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
-from jobs.sources.event_log import read_decoded, read_log
+from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.sources.stored import read_increments
 from stitch import exclusions
 from stitch.counters import Counter
@@ -97,12 +97,18 @@ def count_windows(
     return Counted(totals(contributions(first, counters), counters), facts)
 
 
-def read_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
-    """The log decoded (DECODED): as the archive did where the decoder is the same, else again from the payloads."""
-    again = decode(read_log(spark, settings, since, until), settings, ["partition", "offset", "timestamp"])
-    if settings.log.origin != "archive":
-        return again
-    return read_decoded(spark, settings, since, until).select(*DECODED).unionByName(again)
+def read_events(
+    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime, of_topic: bool = False
+) -> DataFrame:
+    """The log decoded (DECODED): as the archive did where the decoder is the same, else again from the payloads.
+
+    of_topic: what the real-time layer counts, too: no records of [[sources]]
+    """
+    records = read_log(spark, settings, since, until, of_topic)
+    known, others = as_decoded(records, settings).select(*DECODED), undecoded(records, settings)
+    if others is None:
+        return known
+    return known.unionByName(decode(others, settings, ["partition", "offset", "timestamp"]))
 
 
 def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:
@@ -143,7 +149,7 @@ def first_events(spark: SparkSession, settings: Settings, since: datetime | None
 def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:
     """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes
     them."""
-    events = not_excluded(spark, read_events(spark, settings, since, until), settings)
+    events = not_excluded(spark, read_events(spark, settings, since, until, of_topic=True), settings)
     return increments(streamed(events, settings), settings.counters)
 
 
@@ -152,7 +158,7 @@ def excluded_contributions(
 ) -> DataFrame:
     """What the increments of the ingest windows in [since, until) hold of events that the first so many exclusions
     name: (counter, key, member, bucket, amount)."""
-    verdicts = judged(spark, read_events(spark, settings, since, until), settings, first)
+    verdicts = judged(spark, read_events(spark, settings, since, until, of_topic=True), settings, first)
     events = verdicts.where(F.col("verdict") == "excluded").drop("verdict")
     return contributions(streamed(events, settings), settings.counters)
 

@@ -44,9 +44,13 @@ class Log:
 
     def fields(self) -> dict[str, str]:
         """name → type of what the column `fields` holds."""
-        struct = self.spark.table(self.name).schema["fields"].dataType
-        assert isinstance(struct, types.StructType)
-        return {field.name: field.dataType.simpleString() for field in struct.fields}
+        return fields_of(self.spark.table(self.name))
+
+    def decoders(self) -> set[str | None]:
+        """By which decoders records were decoded, by the files' statistics; None: a file says nothing."""
+        columns = ("readable_metrics.decoder.lower_bound", "readable_metrics.decoder.upper_bound")
+        rows = self.spark.sql(f"SELECT DISTINCT {', '.join(columns)} FROM {self.name}.files").collect()
+        return {decoder for row in rows for decoder in row}
 
     def begin(self, fields: Mapping[str, str]) -> None:
         """Create the table where there is none, and give it these fields (name → type)."""
@@ -128,3 +132,10 @@ class Log:
         """Iceberg's own table (org.apache.iceberg.Table), as it is now."""
         loader = self.spark._jvm.org.apache.iceberg.spark.Spark3Util
         return loader.loadIcebergTable(self.spark._jsparkSession, self.name)
+
+
+def fields_of(records: DataFrame) -> dict[str, str]:
+    """name → type of what the column `fields` of the log's records holds."""
+    struct = records.schema["fields"].dataType
+    assert isinstance(struct, types.StructType)
+    return {field.name: field.dataType.simpleString() for field in struct.fields}

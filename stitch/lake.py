@@ -12,11 +12,12 @@ from stitch.decoding import Rules
 
 # The columns but for `fields`, whose type the settings decide: name → type, as Spark's SQL says it.
 COLUMNS = {
-    "topic_id": "string",  # of Kafka: a topic that is recreated under its name has another
+    "topic_id": "string",  # Kafka's: a topic that is recreated has another; of another source, its name
     "partition": "int",
     "offset": "bigint",
+    "file": "string",  # of another source: where it was read
     "timestamp": "timestamp",  # when the broker appended it
-    "timestamp_type": "int",  # 1: stamped by the broker, 0: by its producer
+    "timestamp_type": "int",  # 1: stamped by the broker, 0: by its producer, null: nobody said
     "key": "binary",
     "value": "binary",  # the payload, untouched
     "decoder": "string",  # by which rules it was decoded into what follows (Settings.decoder)

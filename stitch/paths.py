@@ -34,6 +34,8 @@ def with_paths_resolved(model: Model, folder: Path) -> Model:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             changed[name] = with_paths_resolved(value, folder)
+        elif isinstance(value, list) and any(isinstance(one, BaseModel) for one in value):
+            changed[name] = [with_paths_resolved(one, folder) for one in value]
         elif isinstance(value, str) and is_path(field):
             changed[name] = resolved(value, folder)
     return model.model_copy(update=changed)

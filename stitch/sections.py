@@ -51,21 +51,31 @@ class LakeSettings(Section):
 
 
 class LogSettings(Section):
-    """The event log. `origin` says who wrote it: this topic's archive (the table of [lake]), or JSON lines or Parquet
-    of other origin, in `path`.
+    """The event log, and what the batch keeps beside it.
 
+    kafka:    whether the topic goes into the log; false: [[sources]] alone do, and there is no real-time layer
     trigger:  how long the archive waits at the end of the topic before it looks again
     """
 
-    path: LocalPath = ".local/log"
+    kafka: bool = True
+    trigger: Duration = timedelta(minutes=5)
     snapshots: LocalPath = ".local/snapshots"
     keep_snapshots: int = Field(default=7, ge=1)
     exclusions: LocalPath = ".local/exclusions.jsonl"
-    origin: Literal["archive", "json", "parquet"] = "archive"
-    ingest_time: str = "column:ingested_at"
     lookback: Duration = timedelta(days=2)
     grace: Duration = timedelta(seconds=5)
-    trigger: Duration = timedelta(minutes=5)
+
+
+class SourceSettings(Section):
+    """Events of other origin that archive_events brings into the log: files below a folder, each once.
+
+    ingest_time:  when a record was appended: column:NAME (a field, or a column), or folder:NAME[/NAME] (a date, an hour)
+    """
+
+    name: Identifier
+    path: LocalPath
+    format: Literal["json", "parquet"]
+    ingest_time: str = Field(default="column:ingested_at", pattern=r"^(column:[^/]+|folder:[^/.]+(/[^/.]+)?)$")
 
 
 class EventSettings(Section):

@@ -35,7 +35,15 @@ from stitch.decoding import OWN, VERSION, Rules
 from stitch.errors import ExitStatus, StitchError
 from stitch.fields import Field as RuleOfField
 from stitch.paths import resolved, with_paths_resolved
-from stitch.sections import EventSettings, LakeSettings, LocalSettings, LogSettings, ServingSettings, StreamingSettings
+from stitch.sections import (
+    EventSettings,
+    LakeSettings,
+    LocalSettings,
+    LogSettings,
+    ServingSettings,
+    SourceSettings,
+    StreamingSettings,
+)
 
 DEFAULT_CONFIG = Path("conf/stitch.toml")
 
@@ -58,7 +66,15 @@ class Settings(BaseSettings):
     events: EventSettings = EventSettings()
     serving: ServingSettings = ServingSettings()
     local: LocalSettings = LocalSettings()
+    sources: list[SourceSettings] = []
     counters: list[Counter] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def sources_have_one_name_each(self) -> Settings:
+        names = [source.name for source in self.sources]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"sources: named more than once: {', '.join(twice)}")
+        return self
 
     @model_validator(mode="after")
     def counters_have_one_name_each(self) -> Settings:

@@ -224,7 +224,7 @@ def run_job(spark: Any, fresh: Stack) -> Callable[..., Any]:
 
 def run_in(settings: Settings, job: str, **asked: Any) -> Any:
     """Run a job to its end in this process; it may raise JobError. `asked`: the options of its command line."""
-    from jobs.archive_events import archive_topic
+    from jobs.archive_events import archive
     from jobs.audit_counts import audit
     from jobs.batch_totals import Ask, total_log
     from jobs.erase_key import erase_key
@@ -236,7 +236,7 @@ def run_in(settings: Settings, job: str, **asked: Any) -> Any:
     now = datetime.now(UTC)
     return {
         "streaming_counts": lambda: count_topic(settings, True, Stop(), **asked),
-        "archive_events": lambda: archive_topic(settings, True, Stop(), **asked),
+        "archive_events": lambda: archive(settings, True, Stop(), **asked),
         "batch_totals": lambda: total_log(settings, Ask(**asked), now),
         "rollup_increments": lambda: roll_up(settings, asked.get("cutoff"), now),
         "restore_counts": lambda: restore_counts(

@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.errors import NotYet
-from jobs.lake import POSITION, Log
+from jobs.lake import POSITION, Log, fields_of
 from stitch.lake import COLUMNS
 
 TRIES = 5
@@ -28,30 +28,50 @@ def append(log: Log, rows: DataFrame, topic_id: str, ends: Mapping[int, int]) ->
     to `ends` (partition → next offset). Raises NotYet where others write all the time."""
     for _ in range(TRIES):
         base, held = log.position(topic_id)
-        if all(held.get(partition, 0) >= end for partition, end in ends.items()) and held:
-            return
         at = {partition: held.get(partition, 0) for partition in {*held, *ends}}
         reached = {partition: max(offset, ends.get(partition, 0)) for partition, offset in at.items()}
-        writer = (
-            fitted(log, rows.where(_behind(at))).writeTo(log.name)
-            .option("isolation-level", "serializable")
-            .option(f"snapshot-property.{POSITION}", json.dumps({topic_id: reached}))
-        )  # fmt: skip
-        if base is not None:
-            writer = writer.option("validate-from-snapshot-id", str(base))
-        try:
-            writer.overwrite((F.col("topic_id") == topic_id) & _behind(at))
+        if reached == held or commit(log, rows.where(_behind(at)), topic_id, base, at, reached):
             return
-        except (Py4JJavaError, PySparkException) as error:
-            if not any(name in str(error) for name in _REFUSED):
-                raise
-            print(f"stitch: another writer added to {log.name} meanwhile: looking again what it lacks", flush=True)
-    raise NotYet(f"{log.name}: {TRIES} times others committed first; are several archives running?")
+    raise others_first(log)
+
+
+def commit(
+    log: Log,
+    rows: DataFrame,
+    topic_id: str,
+    base: int | None,
+    held: Mapping[int, int],
+    reached: Mapping[int, int],
+    distribution: str = "none",
+) -> bool:
+    """Add the rows, all of which are behind the position `held` of the snapshot `base`; False where somebody else has
+    added such since. `reached` is the position from then on."""
+    writer = (
+        fitted(log, rows).writeTo(log.name)
+        .option("isolation-level", "serializable")
+        .option("distribution-mode", distribution)
+        .option(f"snapshot-property.{POSITION}", json.dumps({topic_id: reached}))
+    )  # fmt: skip
+    if base is not None:
+        writer = writer.option("validate-from-snapshot-id", str(base))
+    try:
+        writer.overwrite((F.col("topic_id") == topic_id) & _behind(held))
+    except (Py4JJavaError, PySparkException) as error:
+        if not any(name in str(error) for name in _REFUSED):
+            raise
+        print(f"stitch: another writer added to {log.name} meanwhile: looking again what it lacks", flush=True)
+        return False
+    return True
+
+
+def others_first(log: Log) -> NotYet:
+    """The error after too many tries."""
+    return NotYet(f"{log.name}: {TRIES} times others added first; are several archives running?")
 
 
 def fitted(log: Log, rows: DataFrame) -> DataFrame:
     """The rows with the columns of the table: of `fields` also those that the settings no longer say, empty."""
-    given = {field.name for field in rows.schema["fields"].dataType.fields}
+    given = fields_of(rows)
     fields = [
         (F.col(f"fields.`{name}`") if name in given else F.lit(None).cast(kind)).alias(name)
         for name, kind in log.fields().items()

@@ -22,6 +22,7 @@ from stitch.local.schema import apply_schema
 from stitch.local.topic import create_topic
 from stitch.settings import Settings, load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
+from tests.logs import lake
 
 FLIGHTS_CONFIG = Path(__file__).parents[2] / "conf/flights.toml"
 
@@ -36,9 +37,9 @@ def flights_stack(stack: Stack, tmp_path: Path) -> Stack:
         realtime={"port": local.realtime.port},
         batch={"port": local.batch.port},
         streaming={"checkpoint": str(tmp_path / "checkpoints/streaming")},
-        log={"path": str(tmp_path / "log"), "snapshots": str(tmp_path / "snapshots"),
-             "checkpoint": str(tmp_path / "checkpoints/archive")},
-    )  # fmt: skip
+        log={"snapshots": str(tmp_path / "snapshots")},
+        lake=lake(tmp_path),
+    )
     settings = load_settings(config)
     create_topic(settings)
     apply_schema(settings)

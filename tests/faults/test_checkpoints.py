@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jobs.sources.segments import segments
+from pyspark.sql import SparkSession
 
 from tests.conftest import Stack
 from tests.faults.oracle import Eyes, Feed
@@ -48,19 +49,25 @@ def test_whatever_is_lost_of_a_checkpoint_counts_stay_the_truth_and_are_never_se
 
 
 @pytest.mark.slow
-def test_a_log_that_lost_its_checkpoint_goes_on_in_a_new_segment_with_nothing_missing_and_nothing_twice(
-    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, capfd: pytest.CaptureFixture[str]
+def test_a_log_that_was_rolled_back_or_compacted_goes_on_with_nothing_missing_and_nothing_twice(
+    fresh: Stack, spark: SparkSession, feed: Feed, eyes: Eyes, run_job: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = Path(fresh.settings.log.checkpoint, "segment=1")
+    lake = fresh.settings.lake
+    call, table = f"CALL {lake.catalog}.system", f"{lake.namespace}.events"
     feed.send(100)
     run_job("archive_events")
-    newest(checkpoint / "commits").unlink()
-    feed.send(100)
-    run_job("archive_events")  # one replay, and the file sink knows that it has this batch
-    shutil.rmtree(checkpoint)
+    first = spark.sql(f"SELECT snapshot_id FROM {lake.events}.refs").collect()[0][0]
     feed.send(100)
     run_job("archive_events")
-    assert [segment.number for segment in segments(fresh.settings.log)] == [1, 2]
+    spark.sql(f"{call}.rollback_to_snapshot('{table}', {first})")
+    run_job("archive_events")  # no checkpoint knows better
+    spark.sql(f"{call}.rewrite_data_files(table => '{table}', options => map('rewrite-all', 'true'))")
+    now = datetime.now(UTC)
+    spark.sql(
+        f"{call}.expire_snapshots(table => '{table}', older_than => TIMESTAMP '{now:%F %T.%f}', retain_last => 1)"
+    )
+    feed.send(100)
+    run_job("archive_events")
     run_job("streaming_counts")
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals")

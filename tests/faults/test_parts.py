@@ -171,10 +171,11 @@ def test_a_disk_that_is_full_stops_the_archive_with_a_message_and_the_log_goes_o
     config = write_config(
         tmp_path / "small.toml",
         base=fresh.config_path,
-        log={"path": str(small_disk / "log")},
+        lake={"catalog": "small_lake", "warehouse": str(small_disk / "lake")},
         streaming={"retry_for": "2s"},
     )
     settings = load_settings(config)
+    run_in(settings, "archive_events")  # the table is there, and empty
     fill(small_disk / "ballast")
     feed.send(5000)
     with pytest.raises(JobError, match=r"(?s)No space left on device.*nothing is lost"):

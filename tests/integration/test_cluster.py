@@ -1,7 +1,7 @@
 """Plain spark-submit, from a user's home, against a Spark standalone master with a worker in another process, the
 project shipped as `make pack` packs it.
 
-The job is the batch over a log of other origin (JSON lines in folders by day): no Kafka takes part.
+The jobs are archive and batch over history of other origin (JSON lines in folders by day): no Kafka takes part.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def json_log(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
+def test_history_of_other_origin_is_totalled_on_a_standalone_cluster(
     fresh: Stack, reader: Reader, master: str, tmp_path: Path
 ) -> None:
     json_log(tmp_path / "foreign")
@@ -90,7 +90,8 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
         tmp_path / "foreign.toml",
         base=fresh.config_path,
         kafka={"bootstrap_servers": "127.0.0.1:1"},
-        log={"path": str(tmp_path / "foreign"), "origin": "json", "ingest_time": "folder:day"},
+        log={"kafka": False},
+        sources=[{"name": "history", "path": str(tmp_path / "foreign"), "format": "json", "ingest_time": "folder:day"}],
     )
     properties, home = tmp_path / "spark.conf", tmp_path / "home"
     home.mkdir()
@@ -102,11 +103,15 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
         "spark-submit", "--properties-file", str(properties), "--master", master,
         "--archives", f"{packed()}#environment", "--conf", "spark.executorEnv.PYTHONPATH=environment",
         "--conf", f"spark.pyspark.python={BARE_PYTHON}", "--conf", f"spark.pyspark.driver.python={sys.executable}",
-        str(ROOT / "jobs/batch_totals.py"), "--config", str(config), "--cutoff", "2024-03-01T00:00:00Z",
     ]  # fmt: skip
-    done = subprocess.run(command, env=by_hand, cwd=home, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "records=7 rejected=2 excluded=0 duplicates=1 events=4" in done.stdout
+    said = ""
+    for job in (["archive_events.py", "--available-now"], ["batch_totals.py", "--cutoff", "2024-03-01T00:00:00Z"]):
+        asked = [*command, str(ROOT / "jobs" / job[0]), "--config", str(config), *job[1:]]
+        done = subprocess.run(asked, env=by_hand, cwd=home, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        said += done.stdout
+    assert "source=history files=2 records=7 rejected=2" in said
+    assert "records=7 rejected=2 excluded=0 duplicates=1 events=4" in said
     assert any((tmp_path / "work").glob("app-*/*/stderr")), "no executor ran in the worker's folder"
 
     client = reader(load_settings(config))
@@ -116,7 +121,7 @@ def test_a_log_of_other_origin_is_totalled_on_a_standalone_cluster(
     assert [row["counts"]["likes"] for row in day["data"]] == [1, -1]
 
 
-def test_a_parquet_log_of_other_origin_is_totalled_by_its_own_ingest_time(
+def test_parquet_of_other_origin_is_totalled_by_its_own_ingest_time(
     fresh: Stack, reader: Reader, spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
@@ -131,10 +136,14 @@ def test_a_parquet_log_of_other_origin_is_totalled_by_its_own_ingest_time(
     config = write_config(
         tmp_path / "foreign.toml",
         base=fresh.config_path,
-        log={"path": str(tmp_path / "foreign"), "origin": "parquet", "ingest_time": "column:received"},
-    )
+        log={"kafka": False},
+        sources=[{"name": "history", "path": str(tmp_path / "foreign"), "format": "parquet",
+                  "ingest_time": "column:received"}],
+    )  # fmt: skip
+    run_in(load_settings(config), "archive_events")
+    assert "source=history files=2 records=4 rejected=1" in capfd.readouterr().out
     run_in(load_settings(config), "batch_totals", cutoff=datetime(2024, 3, 1, tzinfo=UTC))
-    assert "records=3 rejected=1 excluded=0 duplicates=1 events=1" in capfd.readouterr().out
+    assert "records=2 rejected=0 excluded=0 duplicates=1 events=1" in capfd.readouterr().out
     client = reader(load_settings(config))
     answer = client.get("/v1/totals?counters=likes&keys=t1&layer=batch").json
     assert answer["data"] == [{"key": "t1", "counts": {"likes": 1}}]

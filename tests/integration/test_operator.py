@@ -128,9 +128,9 @@ def test_jobs_from_any_directory_use_the_same_log_exclusions_and_checkpoints(
     fresh: Stack, spark: Any, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "etc").mkdir()
-    places = {"path": "../data/log", "snapshots": "../data/snapshots", "exclusions": "../data/spam.jsonl",
-              "checkpoint": "../data/archive"}  # fmt: skip
-    config = write_config(tmp_path / "etc/stitch.toml", base=fresh.config_path, log=places)
+    places = {"snapshots": "../data/snapshots", "exclusions": "../data/spam.jsonl"}
+    mine = {"catalog": "operators_lake", "warehouse": "../data/lake"}
+    config = write_config(tmp_path / "etc/stitch.toml", base=fresh.config_path, log=places, lake=mine)
     client = reader(fresh.settings)
 
     def night(directory: Path, named: str, **asked: Any) -> None:
@@ -149,5 +149,5 @@ def test_jobs_from_any_directory_use_the_same_log_exclusions_and_checkpoints(
     produce(fresh.settings.kafka, [event("e6", "play", track_id="t1", creator_id="c1")])
     night(tmp_path / "home", str(config))
     assert count(client, "plays", "t1", "batch") == 2
-    assert sorted(path.name for path in (tmp_path / "data/log").iterdir()) == ["segment=1"]
+    assert (tmp_path / "data/lake/catalog.db").exists()
     assert list((tmp_path / "home").iterdir()) == []

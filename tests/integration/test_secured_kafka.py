@@ -20,7 +20,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
 from pydantic import SecretStr
 
-from jobs.archive_events import archive_topic
+from jobs.archive_events import archive
 from jobs.errors import JobError
 from jobs.queries import Stop
 from jobs.sources.topic import check_topic, edges, read_topic
@@ -30,6 +30,7 @@ from stitch.local.topic import create_topic
 from stitch.settings import load_settings
 from tests.certificates import Authority
 from tests.conftest import BASE_CONFIG, Reader, Stack, free_ports, run_in, write_config
+from tests.logs import lake
 from tests.secured_kafka import MARK, SECRET, USER, SecuredKafka, secured_kafka
 from tests.steps import count, event, wait_for_the_window_to_end
 
@@ -171,7 +172,7 @@ def test_a_wrong_secret_is_one_clear_message_at_once(asked: Asked, way: str) -> 
 def refused(stack: Stack) -> str:
     began = time.monotonic()
     with pytest.raises(JobError) as told:
-        archive_topic(stack.settings, True, Stop())
+        archive(stack.settings, True, Stop())
     assert time.monotonic() - began < 30
     return str(told.value)
 
@@ -187,8 +188,7 @@ def test_an_acl_that_is_missing_is_named(
     said = refused(asked("SCRAM", topic=f"{topic}_2"))
     assert "ACLs DESCRIBE_CONFIGS, READ are missing" in said and "--operation DescribeConfigs --operation Read" in said
     # A group that may not be committed to is said, once, and stops nothing.
-    log = {"path": str(tmp_path / "log"), "checkpoint": str(tmp_path / "checkpoint")}
-    base = write_config(tmp_path / "log.toml", log=log)
+    base = write_config(tmp_path / "log.toml", lake=lake(tmp_path))
     run_in(asked("SCRAM", base, topic=topic, group_prefix="other").settings, "archive_events")
     said = capfd.readouterr().out
     assert said.count("lag not reported to the consumer group other-archive_events") == 1

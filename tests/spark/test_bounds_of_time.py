@@ -14,10 +14,12 @@ from pyspark.sql import SparkSession
 from jobs.counting import count_totals
 from jobs.frames.increments import increments, windowed
 from jobs.queries import print_progress
+from jobs.spark import session
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.runs import Run
 from stitch.settings import Settings
+from tests.logs import bring_sources, log_settings
 
 STORED = (
     "counter string, key string, member string, granularity string, bucket timestamp, count bigint, cutoff timestamp"
@@ -37,18 +39,21 @@ LOG = {  # appended, of which type, under which id
 
 
 @pytest.fixture
-def logged(tmp_path: Path) -> Settings:
-    """Settings of a log of JSON lines that holds these."""
-    (tmp_path / "log").mkdir()
+def logged(spark: SparkSession, tmp_path: Path) -> Settings:
+    """Settings of a log that holds these, from JSON lines."""
+    (tmp_path / "in").mkdir()
     lines = [
         json.dumps({"event_id": event_id, "type": kind, "occurred_at": f"{CUTOFF - 3 * DAY:%FT%TZ}", "track_id": "t1",
                     "ingested_at": f"{appended:%FT%TZ}"})
         for appended, kind, event_id in LOG.values()
     ]  # fmt: skip
-    (tmp_path / "log/events.json").write_text("\n".join(lines), "utf-8")
-    log = {"path": str(tmp_path / "log"), "origin": "json", "snapshots": str(tmp_path / "snapshots"), "lookback": "2d",
-           "exclusions": str(tmp_path / "none.jsonl")}  # fmt: skip
-    return Settings.model_validate({"counters": [LIKES.model_dump()], "log": log})
+    (tmp_path / "in/events.json").write_text("\n".join(lines), "utf-8")
+    source = {"name": "history", "path": str(tmp_path / "in"), "format": "json"}
+    settings = log_settings(
+        tmp_path, log={"kafka": False, "lookback": "2d"}, sources=[source], counters=[LIKES.model_dump()]
+    )
+    bring_sources(settings)
+    return settings
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,8 @@ def test_a_night_finds_duplicates_as_far_back_as_the_lookback_and_a_full_run_all
     spark: SparkSession, logged: Settings, recount: frozenset[str], base: Published, count: int
 ) -> None:
     run = Run(base, Published(CUTOFF + DAY, 0), recount, "incremental")
-    rows = count_totals(spark, logged, run, spark.createDataFrame([], STORED)).rows
+    with session("test", logged):
+        rows = count_totals(spark, logged, run, spark.createDataFrame([], STORED)).rows
     assert [row["count"] for row in rows.where("granularity = 'all'").collect()] == [count]
 
 

@@ -150,7 +150,7 @@ def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "etc").mkdir()
-    text = '[log]\npath = "../log"\nsnapshots = "s3a://bucket/snapshots"\nexclusions = "/var/lib/exclusions.jsonl"\n'
+    text = '[lake]\nwarehouse = "../lake"\n[log]\npath = "../log"\nsnapshots = "s3a://bucket/snapshots"\nexclusions = "/var/lib/exclusions.jsonl"\n'
     write(tmp_path / "etc", text + PLAYS)
     monkeypatch.setenv("STITCH_STREAMING__CHECKPOINT", "checkpoints/s")
     monkeypatch.setenv("HOME", "/home/me")
@@ -164,7 +164,7 @@ def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
             "log.path": f"{tmp_path}/log",
             "log.snapshots": "s3a://bucket/snapshots",
             "log.exclusions": "/var/lib/exclusions.jsonl",
-            "log.checkpoint": f"{tmp_path}/etc/.local/checkpoints/archive_events",
+            "lake.warehouse": f"{tmp_path}/lake",
             "streaming.checkpoint": f"{tmp_path}/etc/checkpoints/s",
             "local.folder": "/home/me/stack",
         }

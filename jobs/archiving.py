@@ -1,0 +1,101 @@
+"""What the archive does at each start: what it reads of the topic and of other sources, as rows of the log."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.continuity import check_offsets, recreated
+from jobs.frames.events import DECODED, decode, observed
+from jobs.lake import FIRST, Log
+from jobs.sinks.event_log import TRIES, commit, others_first
+from jobs.sources.event_log import last_appended
+from jobs.sources.files import new_files, read_files
+from jobs.sources.readable import first_stamped
+from jobs.sources.topic import edges, topic_id
+from stitch.cutoff import removed_offsets
+from stitch.sections import SourceSettings
+from stitch.settings import Settings
+
+JOB = "archive_events"
+RECORD = ["partition", "offset", "file", "timestamp", "timestamp_type", "key", "value"]
+
+
+def current_topic(spark: SparkSession, log: Log, settings: Settings, accept_data_loss: bool) -> str:
+    """The id of the topic, noted in the log with the offsets at which it begins when it is read for the first time."""
+    name, topic = f"topic.{settings.kafka.topic}", topic_id(settings.kafka)
+    before = log.note(name)
+    if before == topic:
+        return topic
+    if before is not None:
+        if not accept_data_loss:
+            raise recreated(JOB, settings, "Start once with --accept-data-loss: the log goes on with the new topic")
+        _, ends = log.position(before)
+        log.note_loss({p: (at, None) for p, at in ends.items()}, last_appended(spark, settings), None)
+    log.write_note(FIRST + topic, {partition: low for partition, (low, _) in edges(settings.kafka).items()})
+    log.write_note(name, topic)
+    return topic
+
+
+def check_continuity(
+    spark: SparkSession, log: Log, settings: Settings, following: dict[int, int], accept: bool
+) -> None:
+    """Raises JobError where records are gone that the log should hold; notes them where that is accepted."""
+    held = edges(settings.kafka)
+    check_offsets(JOB, settings, following, held, accept)
+    lost = removed_offsets(following, {partition: low for partition, (low, _) in held.items()})
+    for partition, (first, last) in lost.items():
+        until = first_stamped(settings.kafka, {partition: last}, "read_committed")[partition].appended
+        since = last_appended(spark, settings, partition)
+        log.note_loss({partition: (first, last - 1)}, since, until)
+        print(f"stitch: lost: partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
+              f"{until}", flush=True)  # fmt: skip
+
+
+def bring(spark: SparkSession, log: Log, settings: Settings, source: SourceSettings) -> None:
+    """Bring the files of the source that are new into the log, all or none, each record under a number of its own."""
+    for _ in range(TRIES):
+        base, held = log.position(source.name)
+        files = new_files(spark, log, source)
+        if not files:
+            return
+        start, read = held.get(0, 0), read_files(spark, source, files)
+        numbered = read.withColumn("partition", F.lit(0)).withColumn("offset", F.monotonically_increasing_id() + start)
+        numbered = numbered.withColumn("key", F.lit(None).cast("binary"))
+        seen = Observation("brought")
+        decoded = decode(numbered, settings, RECORD).observe(
+            seen, F.count(F.lit(1)).alias("records"), F.count("reject_reason").alias("rejected")
+        )
+        # The ids of Spark's task n begin at n · 2^33.
+        end = start + (read.rdd.getNumPartitions() << 33)
+        rows = log_rows(decoded, settings.decoder, source.name)
+        if commit(log, rows, source.name, base, {0: start}, {0: end}, "hash"):
+            found = seen.get
+            print(f"{JOB} source={source.name} files={len(files)} records={found['records']} "
+                  f"rejected={found['rejected']}", flush=True)  # fmt: skip
+            return
+    raise others_first(log)
+
+
+def topic_rows(records: DataFrame, settings: Settings, topic_id: str) -> DataFrame:
+    """Records of the topic → the log's columns, with the observation of frames.events.observed."""
+    decoded = decode(records.withColumn("file", F.lit(None).cast("string")), settings, RECORD)
+    return log_rows(observed(decoded), settings.decoder, topic_id)
+
+
+def log_rows(decoded: DataFrame, decoder: str, topic: str) -> DataFrame:
+    """Decoded records → the log's columns (stitch.lake).
+
+    The payload is the truth; what it was decoded into stands beside it, under the decoder's name, to spare the batch
+    from parsing it again while the decoder is the same.
+    """
+    return decoded.select(
+        F.lit(topic).alias("topic_id"),
+        *DECODED,
+        "timestamp_type",
+        "key",
+        "value",
+        "file",
+        F.lit(decoder).alias("decoder"),
+        F.when(F.col("reject_reason").isNull(), "accepted").otherwise("rejected").alias("verdict"),
+    )
