@@ -1,11 +1,12 @@
 """Topic and other sources → event log: every record, valid or not, exactly once, in a table of Apache Iceberg.
 
     stitch submit archive_events [--config conf/stitch.toml] [--available-now] [--accept-data-loss]
-                                 [--accept-loss PARTITION:FIRST-LAST]
+                                 [--accept-loss PARTITION:FIRST-LAST] [--import-log FOLDER]
 
 --accept-data-loss  go on after records that the broker removed before they were archived, or with a topic that was
                     recreated; what is lost is noted in the log, and the batch names the hours
 --accept-loss       note that the log will never hold these offsets (inclusive), and go on
+--import-log        first bring in the log that a release before 0.2 wrote into this folder
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
 are kept beside the others, as rejected, with the reason; nothing is thrown away.
@@ -27,7 +28,7 @@ import click
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.archiving import JOB, bring, check_continuity, current_topic, topic_rows
+from jobs.archiving import JOB, bring, check_continuity, current_topic, import_log, topic_rows
 from jobs.errors import run
 from jobs.lake import Log
 from jobs.queries import Stop, end_offsets, keep_running, print_progress
@@ -48,6 +49,7 @@ def archive(
     stop: Stop,
     accept_data_loss: bool = False,
     accept_loss: Sequence[tuple[int, int, int]] = (),
+    old_log: str | None = None,
 ) -> None:
     """Run the job until all that is there is in the log (`available_now`) or until asked to stop."""
     if settings.log.kafka:
@@ -55,6 +57,8 @@ def archive(
     with session(JOB, settings) as spark:
         log = Log(spark, settings)
         log.begin(field_types(settings.rules))
+        if old_log:
+            import_log(spark, log, settings, old_log)
         for partition, first, last in accept_loss:
             log.note_loss({partition: (first, last)}, None, None)
         print(f"{JOB} writes {', '.join(origins(settings))} into {log.name}", flush=True)
@@ -137,11 +141,16 @@ def parse_ranges(_: click.Context, __: click.Parameter, values: tuple[str, ...])
     metavar="PARTITION:FIRST-LAST",
     help="note that the log will never hold these offsets",
 )
+@click.option("--import-log", "old_log", type=click.Path(), default=None, help="first bring in a log from before 0.2")
 def main(
-    config: str | None, available_now: bool, accept_data_loss: bool, accept_loss: Sequence[tuple[int, int, int]]
+    config: str | None,
+    available_now: bool,
+    accept_data_loss: bool,
+    accept_loss: Sequence[tuple[int, int, int]],
+    old_log: str | None,
 ) -> None:
     """Topic → event log."""
-    archive(load_settings(config), available_now, Stop.on_signals(), accept_data_loss, accept_loss)
+    archive(load_settings(config), available_now, Stop.on_signals(), accept_data_loss, accept_loss, old_log)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.continuity import check_offsets, recreated
+from jobs.errors import BadOption
 from jobs.frames.events import DECODED, decode, observed
-from jobs.lake import FIRST, Log
-from jobs.sinks.event_log import TRIES, commit, others_first
+from jobs.lake import REACHED, Log
+from jobs.sinks.event_log import TRIES, append, commit, others_first
 from jobs.sources.event_log import last_appended
 from jobs.sources.files import new_files, read_files
+from jobs.sources.old_log import segments
 from jobs.sources.readable import first_stamped
 from jobs.sources.topic import edges, topic_id
 from stitch.cutoff import removed_offsets
@@ -32,7 +34,7 @@ def current_topic(spark: SparkSession, log: Log, settings: Settings, accept_data
             raise recreated(JOB, settings, "Start once with --accept-data-loss: the log goes on with the new topic")
         _, ends = log.position(before)
         log.note_loss({p: (at, None) for p, at in ends.items()}, last_appended(spark, settings), None)
-    log.write_note(FIRST + topic, {partition: low for partition, (low, _) in edges(settings.kafka).items()})
+    log.write_note(REACHED + topic, {partition: low for partition, (low, _) in edges(settings.kafka).items()})
     log.write_note(name, topic)
     return topic
 
@@ -75,6 +77,22 @@ def bring(spark: SparkSession, log: Log, settings: Settings, source: SourceSetti
                   f"rejected={found['rejected']}", flush=True)  # fmt: skip
             return
     raise others_first(log)
+
+
+def import_log(spark: SparkSession, log: Log, settings: Settings, folder: str) -> None:
+    """Bring the log of an earlier release into this one, behind what is there of its topics. Raises BadOption where an
+    archive has begun one of them: what is in front of its records could not be added."""
+    for topic, records in segments(spark, folder):
+        bounds = records.groupBy("partition").agg(F.min("offset"), F.max("offset"), F.count(F.lit(1))).collect()
+        _, held = log.position(topic)
+        late = sorted(partition for partition, first, *_ in bounds if held.get(partition, first) > first)
+        if late and not all(held.get(partition, 0) > last for partition, _, last, _ in bounds):
+            raise BadOption(
+                f"--import-log {folder}: {log.name} already holds later records of topic {topic}, partitions {late}: import "
+                f"before archive_events runs for the first time (DROP TABLE {log.name} begins anew)"
+            )
+        append(log, topic_rows(records, settings, topic), topic, {row[0]: row[2] + 1 for row in bounds})
+        print(f"{JOB} imported records={sum(row[3] for row in bounds)} of topic {topic} from {folder}", flush=True)
 
 
 def topic_rows(records: DataFrame, settings: Settings, topic_id: str) -> DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -98,17 +98,23 @@ def count_windows(
 
 
 def read_events(
-    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime, of_topic: bool = False
+    spark: SparkSession,
+    settings: Settings,
+    since: datetime | None,
+    until: datetime | None,
+    of_topic: bool = False,
+    also: Sequence[str] = (),
 ) -> DataFrame:
-    """The log decoded (DECODED): as the archive did where the decoder is the same, else again from the payloads.
+    """The log decoded (DECODED, and the columns `also`): as the archive did where the decoder is the same, else again
+    from the payloads. until: None, also records that are in no ingest window.
 
     of_topic: what the real-time layer counts, too: no records of [[sources]]
     """
     records = read_log(spark, settings, since, until, of_topic)
-    known, others = as_decoded(records, settings).select(*DECODED), undecoded(records, settings)
+    known, others = as_decoded(records, settings).select(*DECODED, *also), undecoded(records, settings)
     if others is None:
         return known
-    return known.unionByName(decode(others, settings, ["partition", "offset", "timestamp"]))
+    return known.unionByName(decode(others, settings, ["partition", "offset", "timestamp", *also]))
 
 
 def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:

@@ -1,19 +1,19 @@
-"""Forget a value of a field everywhere but in the log: totals, increments, snapshots. For a person's right to be
-erased.
+"""Forget a value of a field everywhere: event log, totals, increments, snapshots. For a person's right to be erased.
 
     stitch submit erase_key --field track_id --value t9 [--config conf/stitch.toml]
 
 --field  a field that counters use as key or member
 --value  what is to be forgotten
 
-The value is kept as an exclusion, so that no later run counts it again; the payloads in the log stay until they are
-rewritten (docs/reliability.md says how). Stop producing it first: what comes later is counted in real time until the
-next batch. Run it again as often as you like.
+The value is kept as an exclusion, so that no later run counts it again. In the log, of each event with that value and
+each rejected record whose payload has it as a word, there remains where it stood; the table's older snapshots go. Stop
+producing it first: what comes later is counted in real time until the next batch. Run it again as often as you like.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -21,14 +21,18 @@ from typing import Any
 
 import click
 from cassandra.cluster import Session
-from pyspark.sql import Column, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
+from jobs.counting import read_events
 from jobs.errors import BadOption, run
+from jobs.frames.events import field as of_event
+from jobs.lake import Log
 from jobs.lease import leased
 from jobs.ledger import SUBJECT
 from jobs.sinks.cassandra import connected
+from jobs.sinks.maintenance import Maintenance
 from jobs.sinks.snapshots import read_snapshot, rewrite_snapshot, written
 from jobs.sources.stored import published, read_increments, read_totals
 from jobs.spark import session
@@ -52,6 +56,7 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
     ):
         lease.check()
         erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
+        erased["log"] = erase_from_log(spark, settings, field, value, now)
         totals = read_totals(spark, settings).where(named)
         erased["totals"] = delete(batch, "totals", totals.collect(), now)
         at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(batch).values())])
@@ -92,6 +97,37 @@ def erase_from_snapshots(spark: SparkSession, settings: Settings, named: Column)
             rewrite_snapshot(rows.where(~named), settings.log.snapshots, at)
         gone += mine
     return gone
+
+
+def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str, now: datetime) -> int:
+    """Erase the records that hold the value, and the snapshots that still have them; returns how many records."""
+    log = Log(spark, settings)
+    if not log.exists():
+        return 0
+    table = Maintenance(log)
+    for ref in table.other_refs():
+        print(f"stitch: {log.name} has the branch or tag {ref}, which keeps what it names: drop it", flush=True)
+    records = holding(spark, settings, field, value).persist()
+    try:
+        found = records.count()
+        if found:
+            table.erase(records)
+        log.note_positions()
+        table.expire(now)
+    finally:
+        records.unpersist()
+    return found
+
+
+def holding(spark: SparkSession, settings: Settings, field: str, value: str) -> DataFrame:
+    """(topic_id, partition, offset) of the log's records that hold the value: in the field, as their key, or, where they
+    are no events, as a word of the payload."""
+    events = read_events(spark, settings, None, None, also=("topic_id", "key", "value"))
+    in_field = F.coalesce(of_event(field).cast("string") == value, F.lit(False))
+    as_key = F.coalesce(F.col("key").cast("string") == value, F.lit(False))
+    word = F.col("value").cast("string").rlike(rf"(?<!\w){re.escape(value)}(?!\w)")
+    as_word = F.col("reject_reason").isNotNull() & F.coalesce(word, F.lit(False))
+    return events.where(in_field | as_key | as_word).select("topic_id", "partition", "offset")
 
 
 def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int:

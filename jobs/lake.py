@@ -2,8 +2,8 @@
 
 Each commit of the archive carries the position that it reaches (topic id, partition → next offset), so log and position
 are one. A commit of another kind (compaction, a row erased) carries none, and adds no record: the position is that of
-the nearest ancestor that has one. Where all of those have expired, the files' statistics tell it, up to markers of
-transactions behind the last record.
+the nearest ancestor that has one. Where all of those have expired, it is what was noted before they did, or what the
+files' statistics say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stitch.settings import Settings
 
 POSITION = "stitch.position"  # of a snapshot's summary: {topic id: {partition: next offset}}
 NOTE = "stitch."  # how the names of the table's properties begin in which notes stand
-FIRST = "first."  # the note of the offsets at which the log of a topic (id) begins
+REACHED = "reached."  # the note of a position of a topic (id) that the log has reached at least
 LOSSES = "losses"
 
 
@@ -64,15 +64,25 @@ class Log:
         partition of which nothing was read."""
         if not self.exists():
             return None, {}
-        first = {int(partition): offset for partition, offset in (self.note(FIRST + topic_id) or {}).items()}
-        base = None
-        for snapshot in self._ancestors():
-            base = base or snapshot.snapshotId()
-            said = snapshot.summary().get(POSITION)
-            reached = json.loads(said).get(topic_id) if said else None
-            if reached is not None:
-                return base, {**first, **{int(partition): offset for partition, offset in reached.items()}}
-        return base, {**first, **self._held(topic_id)}
+        base, found = None, None
+        for snapshot, positions in self._ancestors():
+            base = base or snapshot
+            found = positions.get(topic_id)
+            if found is not None:
+                break
+        noted, held = by_partition(self.note(REACHED + topic_id) or {}), found
+        if held is None:
+            held = self._held(topic_id)
+            held = {at: max(offset, noted.get(at, 0)) for at, offset in held.items()}
+        return base, {**noted, **held}
+
+    def note_positions(self) -> None:
+        """Note how far each topic has come, for when the snapshots that say so are gone."""
+        latest: dict[str, dict[int, int]] = {}
+        for _, positions in self._ancestors():
+            latest = {**positions, **latest}
+        for topic_id in latest:
+            self.write_note(REACHED + topic_id, self.position(topic_id)[1])
 
     def note(self, name: str) -> Any:
         """What was noted in the table under that name; None where nothing was."""
@@ -119,12 +129,14 @@ class Log:
         )
         return {row.partition: row.last + 1 for row in rows.collect()}
 
-    def _ancestors(self) -> Iterator[Any]:
-        """The table's snapshots from the current one back: those of a rollback are not among them."""
+    def _ancestors(self) -> Iterator[tuple[int, dict[str, dict[int, int]]]]:
+        """(id, topic id → position) of the table's snapshots, from the current one back: those that a rollback left are
+        not among them."""
         table = self._table()
         snapshot = table.currentSnapshot()
         while snapshot is not None:
-            yield snapshot
+            said = json.loads(snapshot.summary().get(POSITION) or "{}")
+            yield snapshot.snapshotId(), {topic_id: by_partition(at) for topic_id, at in said.items()}
             parent = snapshot.parentId()
             snapshot = None if parent is None else table.snapshot(parent)
 
@@ -139,3 +151,8 @@ def fields_of(records: DataFrame) -> dict[str, str]:
     struct = records.schema["fields"].dataType
     assert isinstance(struct, types.StructType)
     return {field.name: field.dataType.simpleString() for field in struct.fields}
+
+
+def by_partition(said: Mapping[str, int]) -> dict[int, int]:
+    """A position as JSON has it → partition → offset."""
+    return {int(partition): offset for partition, offset in said.items()}

@@ -39,14 +39,6 @@ def read_note(file: Path, keys: tuple[str, ...], way_out: str) -> dict[str, Any]
     return parse_note(_text(file, way_out), keys, str(file), way_out)
 
 
-def read_lines(file: Path, keys: tuple[str, ...], way_out: str) -> list[dict[str, Any]]:
-    """The JSON objects in the lines of the file, none where it is not there. Raises TornNote, naming the line."""
-    if not file.exists():
-        return []
-    lines = enumerate(_text(file, way_out).splitlines(), 1)
-    return [parse_note(line, keys, f"{file}, line {number}", way_out) for number, line in lines if line.strip()]
-
-
 def parse_note(text: str, keys: tuple[str, ...], name: str, way_out: str) -> dict[str, Any]:
     """The JSON object of a note that was read from elsewhere."""
     try:
@@ -63,5 +55,7 @@ def parse_note(text: str, keys: tuple[str, ...], name: str, way_out: str) -> dic
 def _text(file: Path, way_out: str) -> str:
     try:
         return file.read_text("utf-8")
+    except FileNotFoundError:
+        raise TornNote(f"{file} is not there. {way_out}") from None
     except UnicodeDecodeError:
         raise TornNote(f"{file} is not whole: it is no text. {way_out}") from None

@@ -38,11 +38,13 @@ class LakeSettings(Section):
     catalog:    its name in Spark's configuration. What that says of spark.sql.catalog.<catalog> decides; where it says
                 nothing, the catalog is a file of SQLite in the warehouse, for one machine
     warehouse:  the folder of that catalog and its tables
+    history:    how long maintain_log keeps the table's snapshots, for a rollback
     """
 
     catalog: Identifier = "lake"
     namespace: Identifier = "stitch"
     warehouse: LocalPath = ".local/lake"
+    history: Duration = timedelta(days=3)
 
     @property
     def events(self) -> str:
@@ -55,10 +57,12 @@ class LogSettings(Section):
 
     kafka:    whether the topic goes into the log; false: [[sources]] alone do, and there is no real-time layer
     trigger:  how long the archive waits at the end of the topic before it looks again
+    retention: how long maintain_log keeps records; None: for ever
     """
 
     kafka: bool = True
     trigger: Duration = timedelta(minutes=5)
+    retention: Duration | None = None
     snapshots: LocalPath = ".local/snapshots"
     keep_snapshots: int = Field(default=7, ge=1)
     exclusions: LocalPath = ".local/exclusions.jsonl"

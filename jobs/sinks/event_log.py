@@ -20,7 +20,7 @@ from jobs.lake import POSITION, Log, fields_of
 from stitch.lake import COLUMNS
 
 TRIES = 5
-_REFUSED = ("ValidationException", "CommitFailedException")
+REFUSED = ("ValidationException", "CommitFailedException")
 
 
 def append(log: Log, rows: DataFrame, topic_id: str, ends: Mapping[int, int]) -> None:
@@ -57,7 +57,7 @@ def commit(
     try:
         writer.overwrite((F.col("topic_id") == topic_id) & _behind(held))
     except (Py4JJavaError, PySparkException) as error:
-        if not any(name in str(error) for name in _REFUSED):
+        if not any(name in str(error) for name in REFUSED):
             raise
         print(f"stitch: another writer added to {log.name} meanwhile: looking again what it lacks", flush=True)
         return False

@@ -11,14 +11,14 @@ from jobs.lake import Log, fields_of
 from stitch.lake import field_types
 from stitch.settings import Settings
 
-RECORD = ["partition", "offset", "timestamp", "timestamp_type", "value"]
-
 
 def read_log(
-    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime, of_topic: bool
+    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime | None, of_topic: bool
 ) -> DataFrame:
     """Records with `since` ≤ timestamp < `until`; of_topic: only Kafka's, not those of [[sources]]."""
-    within = F.col("timestamp") < F.lit(until)
+    within = F.lit(True)
+    if until:
+        within &= F.col("timestamp") < F.lit(until)
     if since:
         within &= F.col("timestamp") >= F.lit(since)
     if of_topic:
@@ -38,12 +38,12 @@ def as_decoded(records: DataFrame, settings: Settings) -> DataFrame:
 
 
 def undecoded(records: DataFrame, settings: Settings) -> DataFrame | None:
-    """The others (RECORD), of which the payloads are to be decoded; None where the files' statistics say that there are
+    """The others, of which the payloads are to be decoded; None where the files' statistics say that there are
     none."""
     log = Log(records.sparkSession, settings)
     if _alike(records, settings) and log.decoders() <= {settings.decoder}:
         return None
-    return records.where(~_decoded(records, settings)).select(*RECORD)
+    return records.where(~_decoded(records, settings))
 
 
 def read_offsets(spark: SparkSession, settings: Settings, topic_id: str | None = None) -> DataFrame:

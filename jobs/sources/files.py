@@ -26,9 +26,7 @@ def new_files(spark: SparkSession, log: Log, source: SourceSettings) -> list[str
     try:
         there = _reader(spark, source, [source.path]).inputFiles()
     except AnalysisException as error:
-        raise JobError(
-            f"sources.{source.name}: {source.path} cannot be read as {source.format}: {error}"
-        ) from None
+        raise JobError(f"sources.{source.name}: {source.path} cannot be read as {source.format}: {error}") from None
     known = log.rows().where(F.col("topic_id") == source.name).select("file").distinct().collect()
     return sorted(set(there) - {row.file for row in known})
 
@@ -51,9 +49,7 @@ def read_files(spark: SparkSession, source: SourceSettings, files: list[str]) ->
             F.col("text").cast("binary").alias("value"),  # as it was read, UTF-8 or not
         )
     except AnalysisException as error:
-        raise JobError(
-            f"sources.{source.name}: ingest_time={source.ingest_time!r}: {error}"
-        ) from None
+        raise JobError(f"sources.{source.name}: ingest_time={source.ingest_time!r}: {error}") from None
 
 
 def _reader(spark: SparkSession, source: SourceSettings, paths: list[str]) -> DataFrame:

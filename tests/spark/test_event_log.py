@@ -11,14 +11,15 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.archiving import topic_rows
+from jobs.archiving import import_log, topic_rows
 from jobs.counting import read_events
-from jobs.errors import JobError
+from jobs.errors import BadOption, JobError
 from jobs.lake import Log
 from jobs.sinks import event_log
 from jobs.sinks.event_log import append
 from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.spark import session
+from stitch.notes import TornNote
 from stitch.settings import Settings
 from tests.logs import PLAYS, RECORDS, TOPIC, Record, append_records, begun, bring_sources, log_settings
 
@@ -127,7 +128,7 @@ def test_where_the_log_of_a_topic_begins_is_its_position_before_there_is_a_recor
     settings = log_settings(tmp_path)
     with session("test", settings):
         log = begun(spark, settings)
-        log.write_note(f"first.{TOPIC}", {0: 7, 1: 0})
+        log.write_note(f"reached.{TOPIC}", {0: 7, 1: 0})
         assert log.position(TOPIC) == (None, {0: 7, 1: 0})
 
 
@@ -246,3 +247,37 @@ def test_who_is_overtaken_every_time_gives_up_and_may_try_again(
     monkeypatch.setattr(event_log, "commit", lambda *_: False)
     with session("test", settings), pytest.raises(JobError, match=r"5 times others added first"):
         append_records(spark, settings, records(0, 0, 1), {0: 1})
+
+
+def test_the_log_of_an_earlier_release_is_imported_once_decoded_again_and_its_stamps_are_trusted(
+    spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Files without timestamp_type, in a folder of which Spark's record says which count."""
+    settings, segment = log_settings(tmp_path), tmp_path / "old/segment=1"
+    schema = "partition int, offset bigint, timestamp timestamp, value binary, verdict string"
+    rows = [(0, n, APPENDED, bytearray(payload(f"e{n}")), "accepted") for n in range(5)]
+    spark.createDataFrame(rows, schema).write.parquet(str(tmp_path / "rows"))
+    query = (
+        spark.readStream.schema(schema).parquet(str(tmp_path / "rows")).writeStream.format("parquet")
+        .partitionBy("verdict").trigger(availableNow=True)
+        .option("checkpointLocation", str(tmp_path / "checkpoint")).start(str(segment))
+    )  # fmt: skip
+    query.awaitTermination(60)
+    stray = spark.createDataFrame([(0, 9, APPENDED, bytearray(b"{}"), "accepted")], schema)
+    stray.write.mode("append").parquet(str(segment / "verdict=accepted"))  # of a task that failed
+    with session("test", settings):
+        log = begun(spark, settings)
+        with pytest.raises(TornNote, match=r"topic\.json"):
+            import_log(spark, log, settings, str(tmp_path / "old"))
+        (segment / "topic.json").write_text(json.dumps({"topic_id": TOPIC}), "utf-8")
+        for _ in range(2):
+            import_log(spark, log, settings, str(tmp_path / "old"))
+        assert f"imported records=5 of topic {TOPIC}" in capfd.readouterr().out
+        assert offsets(log) == list(range(5)) and log.position(TOPIC)[1] == {0: 5}
+        assert sorted(read(spark, settings)) == [f"e{n}" for n in range(5)]
+        with pytest.raises(BadOption, match="no log of an earlier release"):
+            import_log(spark, log, settings, str(tmp_path / "nowhere"))
+        spark.sql(f"DROP TABLE {log.name}")
+        begun(spark, settings).write_note(f"reached.{TOPIC}", {0: 3})
+        with pytest.raises(BadOption, match=r"already holds later records of topic a-topic, partitions \[0\]"):
+            import_log(spark, log, settings, str(tmp_path / "old"))

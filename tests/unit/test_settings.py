@@ -150,7 +150,7 @@ def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "etc").mkdir()
-    text = '[lake]\nwarehouse = "../lake"\n[log]\npath = "../log"\nsnapshots = "s3a://bucket/snapshots"\nexclusions = "/var/lib/exclusions.jsonl"\n'
+    text = '[lake]\nwarehouse = "../lake"\n[log]\nsnapshots = "s3a://bucket/snapshots"\nexclusions = "/var/lib/exclusions.jsonl"\n'
     write(tmp_path / "etc", text + PLAYS)
     monkeypatch.setenv("STITCH_STREAMING__CHECKPOINT", "checkpoints/s")
     monkeypatch.setenv("HOME", "/home/me")
@@ -161,7 +161,6 @@ def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
         monkeypatch.chdir(directory)
         settings = load_settings(file or tmp_path / "etc/stitch.toml")
         assert paths_of(settings) == {
-            "log.path": f"{tmp_path}/log",
             "log.snapshots": "s3a://bucket/snapshots",
             "log.exclusions": "/var/lib/exclusions.jsonl",
             "lake.warehouse": f"{tmp_path}/lake",
@@ -174,7 +173,7 @@ def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
 def test_a_settings_file_that_is_a_link_is_meant_where_the_link_is(tmp_path: Path) -> None:
     (tmp_path / "version-1").mkdir()
     (tmp_path / "stitch.toml").symlink_to(write(tmp_path / "version-1", PLAYS))
-    assert load_settings(tmp_path / "stitch.toml").log.path == f"{tmp_path}/.local/log"
+    assert load_settings(tmp_path / "stitch.toml").lake.warehouse == f"{tmp_path}/.local/lake"
 
 
 def test_certificates_are_paths_too(tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""Keep the event log small to read: few large files, and no longer than it is wanted. Nightly, while all else runs.
+
+    stitch submit maintain_log [--config conf/stitch.toml]
+
+It removes days older than `log.retention`, joins small files of a day, lets snapshots older than `lake.history` go,
+and removes files that no snapshot knows (of tasks that failed, three days old at least). Counts do not change. Safe to
+kill, and to run again.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+
+from jobs.errors import run
+from jobs.lake import Log
+from jobs.sinks.maintenance import Maintenance
+from jobs.spark import session
+from stitch.settings import Settings, load_settings
+
+JOB = "maintain_log"
+ORPHANED = timedelta(days=3)  # a commit that is under way has files that no snapshot knows yet
+
+
+def maintain(settings: Settings, now: datetime) -> dict[str, int]:
+    """Do all of it; returns figures. Raises NotYet where others change the same files all the time."""
+    with session(JOB, settings) as spark:
+        log = Log(spark, settings)
+        log.rows()
+        table = Maintenance(log)
+        figures = {"files_before": table.files()}
+        if settings.log.retention:
+            table.remove_before(now - settings.log.retention)
+        figures["rewritten"] = table.compact()
+        log.note_positions()
+        figures["expired"] = table.expire(now - settings.lake.history)
+        figures["orphans"] = table.remove_orphans(now - ORPHANED)
+        return {**figures, "files": table.files()}
+
+
+@click.command()
+@click.option("--config", type=click.Path(), default=None, help="the settings file")
+def main(config: str | None) -> None:
+    """Event log of few, large files."""
+    figures = maintain(load_settings(config), datetime.now(UTC))
+    print(f"{JOB} " + " ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

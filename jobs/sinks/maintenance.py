@@ -1,0 +1,92 @@
+"""What Iceberg does to keep the log's table in shape, and to erase from it; tried again where another commit was first.
+
+The archive only adds, so it is not hindered, nor does it hinder: what collides is two of these at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
+
+from jobs.errors import NotYet
+from jobs.lake import Log
+from jobs.sinks.event_log import REFUSED, TRIES
+
+TARGET_BYTES = 256 * 2**20
+Answer = TypeVar("Answer")
+
+
+class Maintenance:
+    """Of one log."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        catalog, _, self._table = log.name.partition(".")
+        self._call = f"CALL {catalog}.system"
+
+    def files(self) -> int:
+        """How many data files the log has."""
+        return int(self._first(f"SELECT count(*) FROM {self._log.name}.files"))
+
+    def remove_before(self, instant: datetime) -> None:
+        """Remove the days before the day of the instant (UTC), whole files at a time."""
+        self._patiently(lambda: self._first(f"DELETE FROM {self._log.name} WHERE timestamp < DATE '{instant:%F}'", 0))
+
+    def compact(self) -> int:
+        """Join small files; returns how many were rewritten. Each group of files is a commit of its own."""
+        options = f"'target-file-size-bytes', '{TARGET_BYTES}', 'partial-progress.enabled', 'true'"
+        statement = f"{self._call}.rewrite_data_files(table => '{self._table}', options => map({options}))"
+        rewritten = int(self._patiently(lambda: self._first(statement)))
+        self._patiently(lambda: self._first(f"{self._call}.rewrite_manifests('{self._table}')"))
+        return rewritten
+
+    def expire(self, before: datetime) -> int:
+        """Let snapshots from before the instant go, and the files that they alone knew; returns how many files."""
+        statement = f"{self._call}.expire_snapshots(table => '{self._table}', older_than => {_instant(before)}, retain_last => 1)"
+        return int(self._patiently(lambda: self._first(statement)))
+
+    def remove_orphans(self, before: datetime) -> int:
+        """Remove files that no snapshot knows and that are older; returns how many."""
+        statement = f"{self._call}.remove_orphan_files(table => '{self._table}', older_than => {_instant(before)})"
+        return len(self._log.spark.sql(statement).collect())
+
+    def erase(self, records: DataFrame) -> None:
+        """Leave of the records (topic_id, partition, offset) nothing but where they stood: rejected, as erased."""
+        records.createOrReplaceTempView("_erased")
+        nothing = ("key", "value", "event_id", "type", "occurred_at", "fields", "notes")
+        same = " AND ".join(f"log.`{name}` = e.`{name}`" for name in ("topic_id", "partition", "offset"))
+        statement = (
+            f"MERGE INTO {self._log.name} AS log USING _erased AS e ON {same} WHEN MATCHED THEN UPDATE SET "
+            f"{', '.join(f'log.`{name}` = NULL' for name in nothing)}, reject_reason = 'erased', verdict = 'rejected'"
+        )
+        try:
+            self._patiently(lambda: self._first(statement, 0))
+        finally:
+            self._log.spark.catalog.dropTempView("_erased")
+
+    def other_refs(self) -> list[str]:
+        """The branches and tags beside main, which keep what they name."""
+        rows = self._log.spark.sql(f"SELECT name FROM {self._log.name}.refs WHERE name != 'main' ORDER BY name")
+        return [row.name for row in rows.collect()]
+
+    def _first(self, statement: str, otherwise: int = 0) -> int:
+        row = self._log.spark.sql(statement).first()
+        return int(row[0]) if row and row[0] is not None else otherwise
+
+    def _patiently(self, work: Callable[[], Answer]) -> Answer:
+        for _ in range(TRIES):
+            try:
+                return work()
+            except (Py4JJavaError, PySparkException) as error:
+                if not any(name in str(error) for name in REFUSED):
+                    raise
+        raise NotYet(f"{self._log.name}: {TRIES} times others committed first: run again later")
+
+
+def _instant(at: datetime) -> str:
+    return f"TIMESTAMP '{at:%F %T.%f}'"

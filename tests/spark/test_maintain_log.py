@@ -1,0 +1,105 @@
+"""The log's table in shape: fewer files, no older records than wanted, and nothing of a value that was erased."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import zlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import fastavro
+import pyarrow.parquet as pq
+from pyspark.sql import SparkSession
+
+from jobs.erase_key import erase_from_log
+from jobs.lake import Log
+from jobs.maintain_log import maintain
+from jobs.spark import session
+from tests.logs import TOPIC, Record, append_records, log_settings
+
+NOW = datetime.now(UTC)
+
+
+def payload(name: str, track: str = "t1") -> bytes:
+    event = {"event_id": name, "type": "play", "occurred_at": f"{NOW:%FT%TZ}", "track_id": track}
+    return json.dumps(event).encode()
+
+
+def offsets(log: Log) -> list[tuple[int, int]]:
+    return sorted(tuple(row) for row in log.rows().select("partition", "offset").collect())
+
+
+def test_a_night_joins_small_files_and_lets_old_days_and_snapshots_go(spark: SparkSession, tmp_path: Path) -> None:
+    settings = log_settings(tmp_path, log={"retention": "30d"})
+    with session("test", settings):
+        old = [(0, n, NOW - timedelta(days=40), payload(f"o{n}")) for n in range(3)]
+        log = append_records(spark, settings, old, {0: 3, 1: 0})
+        for n in range(3, 9):
+            rows = [(partition, n, NOW, payload(f"{partition}{n}")) for partition in (0, 1)]
+            append_records(spark, settings, rows, {0: n + 1, 1: n + 1})
+        there = [(partition, n) for partition in (0, 1) for n in range(3, 9)]
+    figures = maintain(settings, NOW)
+    assert (figures["files_before"], figures["rewritten"], figures["files"]) == (13, 12, 2)
+    assert offsets(log) == there
+    stray = next(tmp_path.glob("lake/stitch/events/data")) / "stray.parquet"
+    stray.write_bytes(b"of a task that failed")
+    week_ago = (NOW - timedelta(days=7)).timestamp()
+    os.utime(stray, (week_ago, week_ago))
+    later = maintain(settings, NOW + timedelta(days=4))  # by now what the first night replaced is history
+    assert later["rewritten"] == 0 and later["expired"] >= 13 and not stray.exists()
+    with session("test", settings):
+        assert log.position(TOPIC)[1] == {0: 9, 1: 9} and offsets(log) == there
+        assert spark.sql(f"SELECT count(*) FROM {log.name}.snapshots").collect()[0][0] == 1
+        append_records(spark, settings, [(0, n, NOW, payload(f"n{n}")) for n in range(7, 11)], {0: 11, 1: 9})
+        assert offsets(log) == sorted([*there, (0, 9), (0, 10)])
+    # A partition that has been silent for longer than the retention is not read again from its beginning.
+    maintain(settings, NOW + timedelta(days=60))
+    with session("test", settings):
+        assert offsets(log) == [] and log.position(TOPIC)[1] == {0: 11, 1: 9}
+
+
+def holding(folder: Path, word: bytes) -> list[str]:
+    """The files below the folder in which the word is found, whatever they are packed with."""
+    found = []
+    for file in folder.rglob("*"):
+        if not file.is_file():
+            continue
+        content = file.read_bytes()
+        if file.suffix == ".parquet":
+            content += repr(pq.read_table(file).to_pylist()).encode()
+        elif file.suffix == ".avro":
+            with file.open("rb") as read:
+                content += repr(list(fastavro.reader(read))).encode()
+        elif file.suffix == ".gz":
+            content += gzip.decompress(content)
+        if word in content:
+            found.append(str(file.relative_to(folder)))
+    return found
+
+
+def test_nothing_of_an_erased_value_is_left_in_any_file_and_where_it_stood_is_known(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    settings = log_settings(tmp_path)
+    named: list[Record] = [
+        (0, 0, NOW, payload("e0", "secret7")),
+        (0, 1, NOW, payload("e1", "secret77")),  # another's
+        (1, 0, NOW, payload("e2")),
+        (1, 1, NOW, b'{"track_id": "secret7", broken'),  # rejected
+        (1, 2, NOW, payload("e3", "secret7")),  # the last of its partition
+    ]
+    with session("test", settings):
+        log = append_records(spark, settings, named, {0: 2, 1: 3})
+        assert len(holding(tmp_path / "lake", b"secret7")) > 0
+        assert erase_from_log(spark, settings, "track_id", "secret7", datetime.now(UTC)) == 3
+        assert offsets(log) == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)] and log.position(TOPIC)[1] == {0: 2, 1: 3}
+        rows = {(row.partition, row.offset): row for row in log.rows().collect()}
+        assert [at for at, row in sorted(rows.items()) if row.reject_reason == "erased"] == [(0, 0), (1, 1), (1, 2)]
+        assert rows[0, 1].fields.track_id == "secret77" and rows[1, 0].fields.track_id == "t1"
+        append_records(spark, settings, named, {0: 2, 1: 3})  # a replay brings nothing back
+        assert erase_from_log(spark, settings, "track_id", "secret7", datetime.now(UTC)) == 0
+        assert erase_from_log(spark, settings, "track_id", "secret77", datetime.now(UTC)) == 1
+    assert holding(tmp_path / "lake", b"secret7") == []
+    assert zlib.crc32(b"") == 0
