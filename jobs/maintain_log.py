@@ -9,7 +9,7 @@ kill, and to run again.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
@@ -20,7 +20,6 @@ from jobs.spark import session
 from stitch.settings import Settings, load_settings
 
 JOB = "maintain_log"
-ORPHANED = timedelta(days=3)  # a commit that is under way has files that no snapshot knows yet
 
 
 def maintain(settings: Settings, now: datetime) -> dict[str, int]:
@@ -35,7 +34,7 @@ def maintain(settings: Settings, now: datetime) -> dict[str, int]:
         figures["rewritten"] = table.compact()
         log.note_positions()
         figures["expired"] = table.expire(now - settings.lake.history)
-        figures["orphans"] = table.remove_orphans(now - ORPHANED)
+        figures["orphans"] = table.remove_orphans()
         return {**figures, "files": table.files()}
 
 

@@ -50,10 +50,10 @@ class Maintenance:
         statement = f"{self._call}.expire_snapshots(table => '{self._table}', older_than => {_instant(before)}, retain_last => 1)"
         return int(self._patiently(lambda: self._first(statement)))
 
-    def remove_orphans(self, before: datetime) -> int:
-        """Remove files that no snapshot knows and that are older; returns how many."""
-        statement = f"{self._call}.remove_orphan_files(table => '{self._table}', older_than => {_instant(before)})"
-        return len(self._log.spark.sql(statement).collect())
+    def remove_orphans(self) -> int:
+        """Remove files that no snapshot knows and that are older than three days, since of a commit that is under way no
+        snapshot knows; returns how many."""
+        return len(self._log.spark.sql(f"{self._call}.remove_orphan_files(table => '{self._table}')").collect())
 
     def erase(self, records: DataFrame) -> None:
         """Leave of the records (topic_id, partition, offset) nothing but where they stood: rejected, as erased."""
