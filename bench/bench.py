@@ -27,6 +27,7 @@ import duckdb
 import psutil
 from cassandra.concurrent import execute_concurrent_with_args
 from confluent_kafka import Consumer
+from pyiceberg.catalog.sql import SqlCatalog
 
 from connections.kafka import librdkafka_consumer
 from stitch.cutoff import window_start
@@ -115,7 +116,7 @@ def counter_updates(settings: Settings, events: int) -> float:
 
 
 def duckdb_seconds(settings: Settings) -> tuple[float, int]:
-    """Deduplicate and count the same Parquet into the same ten counters' hours, days, months and all-time."""
+    """Deduplicate and count the same files into the same ten counters' hours, days, months and all-time."""
     selects = []
     for counter in settings.counters:
         cases = " ".join(f"WHEN '{t}' THEN {w}" for t, w in counter.weights.items())
@@ -123,13 +124,17 @@ def duckdb_seconds(settings: Settings) -> tuple[float, int]:
             selects.append(f"SELECT '{counter.name}' AS counter, {counter.key} AS key, {member or 'NULL'} AS member, hour, "
                            f"sum(CASE type {cases} END) AS n FROM events WHERE type IN ({', '.join(map(repr, counter.weights))}) "
                            "GROUP BY ALL")  # fmt: skip
-    files = f"{settings.log.path}/segment=*/decoder=*/verdict=accepted/*/*/*.parquet"
+    catalog = SqlCatalog(
+        "bench", uri=f"sqlite:///{settings.lake.warehouse}/catalog.db", warehouse=settings.lake.warehouse
+    )
+    log = catalog.load_table(f"{settings.lake.namespace}.events")
+    files = [task.file.file_path for task in log.scan(row_filter="verdict = 'accepted'").plan_files()]
     began = time.monotonic()
     con = duckdb.connect()
     con.execute("SET threads = 2; SET TimeZone = 'UTC'")
     con.execute(f"""
         CREATE TABLE events AS SELECT type, unnest(fields), date_trunc('hour', occurred_at) AS hour
-        FROM read_parquet('{files}')
+        FROM read_parquet({files})
         QUALIFY row_number() OVER (PARTITION BY event_id ORDER BY timestamp, partition, "offset") = 1""")
     con.execute("CREATE TABLE hours AS " + " UNION ALL ".join(selects))
     rows: Any = con.execute("""
