@@ -31,6 +31,7 @@ from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared, differing
 from jobs.frames.totals import totals
 from jobs.lake import Log
+from jobs.ledger import noted_runs
 from jobs.options import passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import read_offsets
@@ -40,7 +41,7 @@ from jobs.sources.topic import check_topic, edges, topic_id
 from jobs.spark import session
 from stitch.cutoff import missing_before, window_start
 from stitch.errors import ExitStatus
-from stitch.runs import newest
+from stitch.runs import Position, newest, publication
 from stitch.settings import Settings, load_settings
 
 JOB = "audit_counts"
@@ -72,7 +73,12 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
         findings = [topic_fit(settings), behind, contiguity(spark, settings), conservation(spark, settings, edge)]
         if cutoff:
             at_cutoff = [name for name in names if before.get(name) == base]
-            findings += [recount(spark, settings, at_cutoff, cutoff, sample), zooms(spark, settings, cutoff)]
+            published_by = publication(noted_runs(cassandra, base), base)
+            position = published_by.position if published_by else {}
+            findings += [
+                recount(spark, settings, at_cutoff, cutoff, position, sample),
+                zooms(spark, settings, cutoff),
+            ]
         if settings.log.kafka:
             findings.append(live_window(spark, settings, cutoff, edge))
         if published(cassandra) != before:
@@ -212,10 +218,13 @@ def appended_by_window(settings: Settings, rows: Sequence[Row], edge: datetime) 
     return {window: found[window] for window in asked}
 
 
-def recount(spark: SparkSession, settings: Settings, names: list[str], cutoff: datetime, sample: float) -> Finding:
-    """The totals equal to a fresh count of the log up to the cutoff; rows that a running load wrote are left out."""
+def recount(
+    spark: SparkSession, settings: Settings, names: list[str], cutoff: datetime, upto: Position, sample: float
+) -> Finding:
+    """The totals equal to a fresh count of the log up to the cutoff, as far as it was read; rows that a running load
+    wrote are left out."""
     counters = [counter for counter in settings.counters if counter.name in names]
-    fresh = totals(contributions(first_events(spark, settings, None, cutoff), counters), counters)
+    fresh = totals(contributions(first_events(spark, settings, cutoff, upto), counters), counters)
     stored = read_totals(spark, settings).where(F.col("counter").isin(names))
     rows = compared(stored.where(_sampled(sample)), fresh.where(_sampled(sample)), TOTAL, "cutoff")
     rows = rows.where(F.coalesce(F.col("cutoff") <= F.lit(cutoff), F.lit(True))).persist()

@@ -77,6 +77,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             return
         with session(JOB, settings) as spark:
             check_complete(spark, settings, planned.target.cutoff)
+            planned = replace(planned, upto=Log(spark, settings).positions())
             for loss in lost_hours(
                 Log(spark, settings), planned.base.cutoff if planned.base else None, planned.target.cutoff
             ):
@@ -132,7 +133,8 @@ def plan_run(settings: Settings, cassandra: Session, ask: Ask, now: datetime) ->
     if planned is None or before is None:
         return planned
     number, digest = (before.figures.get(name, 0) for name in EXCLUSIONS)
-    return replace(planned, excluding=known_exclusions(settings.log.exclusions, number, digest))
+    excluding = known_exclusions(settings.log.exclusions, number, digest)
+    return replace(planned, excluding=excluding, after=before.position)
 
 
 def restore(settings: Settings, cassandra: Session, lease: Lease, name: str, now: datetime) -> None:
@@ -162,6 +164,7 @@ def restore(settings: Settings, cassandra: Session, lease: Lease, name: str, now
         # The next run counts those again that the snapshot lacks, or of which nobody knows how it counted them.
         definitions = {counter: then.definitions.get(counter, "unknown") if then else "unknown" for counter in names}
         figures = {name: then.figures.get(name, 0) for name in EXCLUSIONS} if then else {}
+        back = replace(back, upto=then.position if then else {})
         figures["rows_written"] = written
         lease.check()
         publish(cassandra, done, names, statement(back, State.PUBLISHED, name, definitions, figures))

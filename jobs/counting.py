@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
@@ -21,10 +21,11 @@ from jobs.sources.stored import read_increments
 from stitch import exclusions
 from stitch.counters import Counter
 from stitch.fields import integral
-from stitch.runs import Run
+from stitch.runs import Position, Run
 from stitch.settings import Settings
 
 Facts = dict[str, int]
+IS_NEW = "_is_new"  # a record that no earlier run has counted
 INCREMENT = ["counter", "key", "member", "ingest_window", "bucket"]
 
 
@@ -50,11 +51,11 @@ def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: Data
     parts: list[Counted] = []
     rows = []
     if onward and run.base:
-        parts.append(count_windows(spark, settings, onward, run.base.cutoff, run.target.cutoff))
+        parts.append(count_windows(spark, settings, onward, run.base.cutoff, run))
         died = stored.where(~recounted).select(*ROW, F.lit(0).cast("bigint").alias("count"))
         rows.append(added(previous.where(~recounted), parts[-1].rows.unionByName(died)))
     if again:
-        parts.append(count_windows(spark, settings, again, None, run.target.cutoff))
+        parts.append(count_windows(spark, settings, again, None, run))
         before = previous.where(recounted).select(*ROW).unionByName(stored.select(*ROW))
         rows.append(replaced(before, parts[-1].rows, standing(stored, run)))
     whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
@@ -68,24 +69,38 @@ def standing(stored: DataFrame, run: Run) -> DataFrame | None:
 
 
 def count_windows(
-    spark: SparkSession, settings: Settings, counters: list[Counter], since: datetime | None, until: datetime
+    spark: SparkSession, settings: Settings, counters: list[Counter], since: datetime | None, run: Run
 ) -> Counted:
-    """What the ingest windows in [since, until) add to the totals of the counters.
+    """What the log adds to the totals of the counters: the ingest windows from `since` (None: all) to the run's cutoff,
+    and records that came after the published run had read, under a stamp from before its cutoff (a broker's clock that
+    was behind; a source with older history).
 
     The figures are observed while the totals are computed: a pass of their own would read the log again.
     """
-    seen_since = since - settings.log.lookback if since else None
-    new = F.lit(True) if since is None else F.coalesce(F.col("timestamp") >= F.lit(since), F.lit(True))
     read, valid, kept = Observation(), Observation(), Observation()
-    decoded = read_events(spark, settings, seen_since, until).observe(
-        read,
-        F.count(F.when(new, 1)).alias("records"),
-        F.count(F.when(new, F.col("reject_reason"))).alias("rejected"),
-        noted(new).alias("noted"),
+    late = at_or_behind(run.after) if since and run.after else None
+    records = read_log(spark, settings, since - settings.log.lookback if since else None, run.target.cutoff, late=late)
+    new = F.lit(True)
+    if since:
+        new = F.col("timestamp") >= F.lit(since)
+        new = new | late if late is not None else new
+    if run.upto:
+        records = records.where(~at_or_behind(run.upto))
+    decoded = (
+        decode_log(records, settings, also=["topic_id"])
+        .withColumn(IS_NEW, new)
+        .drop("topic_id")
+        .observe(
+            read,
+            F.count(F.when(F.col(IS_NEW), 1)).alias("records"),
+            F.count(F.when(F.col(IS_NEW), F.col("reject_reason"))).alias("rejected"),
+            noted(F.col(IS_NEW)).alias("noted"),
+        )
     )
-    wanted = not_excluded(spark, decoded, settings).observe(valid, F.count(F.when(new, 1)).alias("wanted"))
-    # The earliest of each event_id: one that came before `since` is counted already.
-    first = deduplicated(wanted, settings.events.identity).where(new).observe(kept, F.count(F.lit(1)).alias("events"))
+    wanted = not_excluded(spark, decoded, settings).observe(valid, F.count(F.when(F.col(IS_NEW), 1)).alias("wanted"))
+    # Of each event_id one: where an earlier run has counted it, that one; else the first that was appended.
+    first = deduplicated(wanted, settings.events.identity, [IS_NEW]).where(IS_NEW)
+    first = first.observe(kept, F.count(F.lit(1)).alias("events"))
 
     def facts() -> Facts:
         records, rejected = read.get["records"], read.get["rejected"]
@@ -105,16 +120,28 @@ def read_events(
     of_topic: bool = False,
     also: Sequence[str] = (),
 ) -> DataFrame:
-    """The log decoded (DECODED, and the columns `also`): as the archive did where the decoder is the same, else again
-    from the payloads. until: None, also records that are in no ingest window.
+    """The log decoded (DECODED, and the columns `also`). until: None, also records that are in no ingest window.
 
     of_topic: what the real-time layer counts, too: no records of [[sources]]
     """
-    records = read_log(spark, settings, since, until, of_topic)
+    return decode_log(read_log(spark, settings, since, until, of_topic), settings, also)
+
+
+def decode_log(records: DataFrame, settings: Settings, also: Sequence[str] = ()) -> DataFrame:
+    """Records of the log decoded: as the archive did where the decoder is the same, else again from the payloads."""
     known, others = as_decoded(records, settings).select(*DECODED, *also), undecoded(records, settings)
     if others is None:
         return known
     return known.unionByName(decode(others, settings, ["partition", "offset", "timestamp", *also]))
+
+
+def at_or_behind(position: Position) -> Column:
+    """(topic_id, partition, offset): not read by a run of that position. A topic that it does not name is new to it."""
+    behind = F.lit(True)
+    for (topic, partition), offset in sorted(position.items()):
+        of_it = (F.col("topic_id") == topic) & (F.col("partition") == partition)
+        behind = behind & (~of_it | (F.col("offset") >= offset))
+    return behind
 
 
 def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:
@@ -146,10 +173,13 @@ def as_text(value: str, kind: str) -> str:
     return value if number is None else str(number)
 
 
-def first_events(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
-    """The events that count: valid, not excluded, the first of each event_id in the range."""
-    wanted = not_excluded(spark, read_events(spark, settings, since, until), settings)
-    return deduplicated(wanted, settings.events.identity)
+def first_events(spark: SparkSession, settings: Settings, until: datetime, upto: Position) -> DataFrame:
+    """The events that a full recount to that cutoff and position counts: valid, not excluded, of each event_id the
+    first."""
+    records = read_log(spark, settings, None, until)
+    if upto:
+        records = records.where(~at_or_behind(upto))
+    return deduplicated(not_excluded(spark, decode_log(records, settings), settings), settings.events.identity)
 
 
 def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:

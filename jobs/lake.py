@@ -76,13 +76,19 @@ class Log:
             held = {at: max(offset, noted.get(at, 0)) for at, offset in held.items()}
         return base, {**noted, **held}
 
+    def positions(self) -> dict[tuple[str, int], int]:
+        """(topic id, or name of another source; partition) → the next offset that the log lacks, of all that it
+        holds."""
+        topics = {topic for _, positions in self._ancestors() for topic in positions}
+        begin = NOTE + REACHED
+        topics |= {name.removeprefix(begin) for name in self._table().properties() if name.startswith(begin)}
+        return {(topic, at): offset for topic in sorted(topics) for at, offset in self.position(topic)[1].items()}
+
     def note_positions(self) -> None:
         """Note how far each topic has come, for when the snapshots that say so are gone."""
-        latest: dict[str, dict[int, int]] = {}
-        for _, positions in self._ancestors():
-            latest = {**positions, **latest}
-        for topic_id in latest:
-            self.write_note(REACHED + topic_id, self.position(topic_id)[1])
+        positions = self.positions()
+        for topic in {topic for topic, _ in positions}:
+            self.write_note(REACHED + topic, {at: offset for (of, at), offset in positions.items() if of == topic})
 
     def note(self, name: str) -> Any:
         """What was noted in the table under that name; None where nothing was."""

@@ -18,12 +18,12 @@ from cassandra.cluster import Session
 
 from connections.cassandra import WRITE
 from stitch.cutoff import Published
-from stitch.runs import Noted, Run, State, loaded
+from stitch.runs import Noted, Position, Run, State, loaded
 
 SUBJECT = "totals"  # the partition: all runs that write the same tables
 _INSERT = (
-    "INSERT INTO runs (subject, write_time, cutoff, revision, kind, state, recount, definitions, reason, figures, "
-    "noted_at, noted_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) USING TIMESTAMP %s"
+    "INSERT INTO runs (subject, write_time, cutoff, revision, kind, state, recount, definitions, position, reason, "
+    "figures, noted_at, noted_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) USING TIMESTAMP %s"
 )
 
 
@@ -35,14 +35,15 @@ def this_process() -> str:
 def noted_runs(cassandra: Session, since: Published | None = None, last: int = 2**31 - 1) -> list[Noted]:
     """The runs from that one on (None: all), the newest (by write timestamp) first; no more than `last` of them."""
     rows = cassandra.execute(
-        "SELECT cutoff, revision, kind, state, recount, definitions, reason, figures, noted_at, noted_by FROM runs "
+        "SELECT cutoff, revision, kind, state, recount, definitions, position, reason, figures, noted_at, noted_by FROM runs "
         "WHERE subject = %s AND write_time >= %s ORDER BY write_time DESC LIMIT %s",
         (SUBJECT, since.write_time if since else 0, last),
     )
     return [
         Noted(
             Published(row.cutoff.replace(tzinfo=UTC), row.revision), row.kind, State(row.state),
-            frozenset(row.recount or ()), dict(row.definitions or {}), row.reason, dict(row.figures or {}),
+            frozenset(row.recount or ()), dict(row.definitions or {}), position_of(row.position or {}), row.reason,
+            dict(row.figures or {}),
             row.noted_at.replace(tzinfo=UTC), row.noted_by,
         )
         for row in rows
@@ -60,7 +61,7 @@ def statement(
     at = (loaded(run) if run.kind == "restore" else run).target
     return _INSERT, (
         SUBJECT, at.write_time, at.cutoff, at.revision, run.kind, state.value, set(run.recount),
-        dict(definitions or {}),
+        dict(definitions or {}), {f"{topic}:{partition}": offset for (topic, partition), offset in run.upto.items()},
         reason, dict(figures or {}), datetime.now(UTC), this_process(),
         at.write_time + list(State).index(state),
     )  # fmt: skip
@@ -69,3 +70,9 @@ def statement(
 def note(cassandra: Session, run: Run, state: State, reason: str = "") -> None:
     """Note how far the run has come."""
     cassandra.execute(*statement(run, state, reason), timeout=60, execution_profile=WRITE)
+
+
+def position_of(said: Mapping[str, int]) -> Position:
+    """A position as the table has it: `topic id:partition` → offset."""
+    parts = {name.rpartition(":"): offset for name, offset in said.items()}
+    return {(topic, int(partition)): offset for (topic, _, partition), offset in parts.items()}

@@ -24,6 +24,10 @@ from stitch.write_time import LATEST
 ROOM = 10**6  # of runs that can follow one whose revision was raised
 
 
+# (topic id, partition) → the offset of the next record that is not read
+Position = Mapping[tuple[str, int], int]
+
+
 class PlanError(StitchError):
     """The run that was asked for cannot be; the message says why and what can."""
 
@@ -44,6 +48,7 @@ class Noted:
     """A run as the table `runs` has it.
 
     definitions: counter → the id of the definition that its totals have (Settings.definitions)
+    position: up to which offsets it has read (Position); empty: nobody noted it
     reason:   why it was refused, what somebody accepted, why nothing was compared, or the snapshot that it restored
     figures:  what it read and wrote: {"events": 336776, …}
     noted_at: when it came to this state, by the clock of `noted_by` (host and process): for people
@@ -54,6 +59,7 @@ class Noted:
     state: State
     recount: frozenset[str] = frozenset()
     definitions: Mapping[str, str] = field(default_factory=dict)
+    position: Position = field(default_factory=dict)
     reason: str | None = None
     figures: Mapping[str, int] = field(default_factory=dict)
     noted_at: datetime | None = None
@@ -76,6 +82,9 @@ class Run:
     died: whether a run since the published one may have loaded rows; those are written again, for this run may count
           other events (somebody excluded some meanwhile), and would leave what it does not touch
     excluding: the number of exclusions that the published totals were counted with
+    after:     the position of the published totals: what stands at or behind it was not counted, however old its stamp;
+               empty: not known
+    upto:      the position of this run: what stands at or behind it is for the next; empty: all is read
     """
 
     base: Published | None
@@ -84,6 +93,8 @@ class Run:
     kind: str  # incremental, full, restore or rollup
     died: bool = False
     excluding: int = 0
+    after: Position = field(default_factory=dict)
+    upto: Position = field(default_factory=dict)
 
     @property
     def loaded_since(self) -> int | None:

@@ -172,6 +172,9 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
                 Column("state", "text", "counting, refused, loading or published"),
                 Column("recount", "set<text>", "the counters that it counts from the whole log"),
                 Column("definitions", "map<text, text>", "counter → the id of the definition that its totals have"),
+                Column(
+                    "position", "map<text, bigint>", "topic id:partition → the offset up to which it has read the log"
+                ),
                 Column("reason", "text", "why it was refused, what a person accepted, or why nothing was compared"),
                 Column("figures", "map<text, bigint>", "what it read and wrote"),
                 Column("noted_at", "timestamp", "when it came to this state, for people"),

@@ -22,14 +22,15 @@ from stitch.decoding import OWN
 ROW = ["counter", "key", "member", "granularity", "bucket"]
 
 
-def deduplicated(decoded: DataFrame, identity: Sequence[str] = ("event_id",)) -> DataFrame:
-    """Decoded records → events, of each identity the first (by broker timestamp, partition, offset)."""
+def deduplicated(decoded: DataFrame, identity: Sequence[str] = ("event_id",), before: Sequence[str] = ()) -> DataFrame:
+    """Decoded records → events (and the columns `before`), of each identity the first: by the columns `before`, then by
+    broker timestamp, partition, offset."""
     valid = decoded.where(F.col("reject_reason").isNull())
     rest = [name for name in OWN if name not in identity]
-    first = F.min(F.struct("timestamp", "partition", "offset", *rest, "fields")).alias("e")
+    first = F.min(F.struct(*before, "timestamp", "partition", "offset", *rest, "fields")).alias("e")
     grouped = valid.groupBy(*[field(name).alias(f"key_{name}") for name in identity]).agg(first)
     own = [F.col(f"key_{name}" if name in identity else f"e.{name}").alias(name) for name in OWN]
-    return grouped.select("e.timestamp", *own, "e.fields")
+    return grouped.select("e.timestamp", *own, "e.fields", *[f"e.{name}" for name in before])
 
 
 def totals(contributions: DataFrame, counters: list[Counter]) -> DataFrame:

@@ -13,14 +13,23 @@ from stitch.settings import Settings
 
 
 def read_log(
-    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime | None, of_topic: bool
+    spark: SparkSession,
+    settings: Settings,
+    since: datetime | None,
+    until: datetime | None,
+    of_topic: bool = False,
+    late: Column | None = None,
 ) -> DataFrame:
-    """Records with `since` ≤ timestamp < `until`; of_topic: only Kafka's, not those of [[sources]]."""
+    """Records with `since` ≤ timestamp < `until`.
+
+    of_topic: only Kafka's, not those of [[sources]]; late: those that are wanted also from before `since`
+    """
     within = F.lit(True)
     if until:
         within &= F.col("timestamp") < F.lit(until)
     if since:
-        within &= F.col("timestamp") >= F.lit(since)
+        soon = F.col("timestamp") >= F.lit(since)
+        within &= soon if late is None else soon | late
     if of_topic:
         within &= F.col("file").isNull()
     return Log(spark, settings).rows().where(within)

@@ -19,7 +19,7 @@ from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.runs import Run
 from stitch.settings import Settings
-from tests.logs import bring_sources, log_settings
+from tests.logs import TOPIC, Record, append_records, bring_sources, log_settings
 
 STORED = (
     "counter string, key string, member string, granularity string, bucket timestamp, count bigint, cutoff timestamp"
@@ -71,6 +71,47 @@ def test_a_night_finds_duplicates_as_far_back_as_the_lookback_and_a_full_run_all
     with session("test", logged):
         rows = count_totals(spark, logged, run, spark.createDataFrame([], STORED)).rows
     assert [row["count"] for row in rows.where("granularity = 'all'").collect()] == [count]
+
+
+def test_a_record_that_comes_late_under_an_old_stamp_is_counted_by_the_next_night_and_nothing_is_twice(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    settings = log_settings(tmp_path, log={"lookback": "1h"}, counters=[LIKES.model_dump()])
+
+    def like(partition: int, offset: int, appended: datetime, event_id: str) -> Record:
+        event = {"event_id": event_id, "type": "like", "occurred_at": f"{CUTOFF - 3 * DAY:%FT%TZ}", "track_id": "t1"}
+        return partition, offset, appended, json.dumps(event).encode()
+
+    def night(run: Run) -> tuple[int, dict[str, int]]:
+        counted = count_totals(spark, settings, run, spark.createDataFrame([], STORED))
+        rows = counted.rows.where("granularity = 'all'").collect()
+        return sum(row["count"] for row in rows), counted.facts()
+
+    first = [like(0, 0, CUTOFF - DAY, "a"), like(0, 1, CUTOFF - HOUR, "b"), like(1, 0, CUTOFF + HOUR, "c")]
+    late = [
+        like(0, 2, CUTOFF - 2 * DAY, "d"),  # its broker's clock was behind
+        like(0, 3, CUTOFF - 2 * DAY, "b"),  # that event again, under an older stamp: counted already
+        like(2, 0, CUTOFF - 3 * DAY, "e"),  # a partition that the published run did not know
+        like(1, 1, CUTOFF + 2 * HOUR, "f"),
+    ]
+    with session("test", settings):
+        log = append_records(spark, settings, first, {0: 2, 1: 1})
+        published = log.positions()
+        assert published == {(TOPIC, 0): 2, (TOPIC, 1): 1}
+        append_records(spark, settings, late, {0: 4, 1: 2, 2: 1})
+        upto = log.positions()
+        append_records(spark, settings, [like(0, 4, CUTOFF - HOUR, "g")], {0: 5, 1: 2, 2: 1})  # while the run counts
+        full = Run(None, Published(CUTOFF, 0), frozenset({"likes"}), "full", upto=published)
+        assert night(full)[0] == 2  # a, b
+        incremental = Run(Published(CUTOFF, 0), Published(CUTOFF + DAY, 0), frozenset(), "incremental",
+                          after=published, upto=upto)  # fmt: skip
+        count, facts = night(incremental)
+        assert count == 4  # c, d, e, f
+        assert (facts["records"], facts["duplicates"], facts["events"]) == (5, 1, 4)
+        unknown = Run(Published(CUTOFF, 0), Published(CUTOFF + DAY, 0), frozenset(), "incremental", upto=upto)
+        assert night(unknown)[0] == 2  # c, f: of what release before, nobody knows what it had read
+        again = Run(Published(CUTOFF, 0), Published(CUTOFF + DAY, 0), frozenset({"likes"}), "full", upto=upto)
+        assert night(again)[0] == 6
 
 
 def test_a_record_behind_the_watermark_is_not_counted_and_the_jobs_line_says_so(
