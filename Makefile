@@ -25,7 +25,7 @@ $(VENV)/.ready: requirements.lock requirements-java.lock jars.lock pyproject.tom
 	@touch $@
 
 # Jars that were removed with .cache are fetched by the next set-up.
-ifneq (4,$(words $(wildcard .cache/jars/*/complete.txt)))
+ifneq (4,$(words $(wildcard $(patsubst %,.cache/jars/%/complete.txt,kafka cassandra spark web))))
 .PHONY: $(VENV)/.ready
 endif
 
@@ -94,6 +94,10 @@ format: setup ## let ruff format and fix
 .PHONY: bench
 bench: setup ## measure the jobs beside a plain consumer and DuckDB (bench/README.md); EVENTS=2000000
 	@$(BIN)/python -m bench.bench --events $(or $(EVENTS),2000000)
+
+.PHONY: bench-log
+bench-log: setup ## measure what a log of many days costs (bench/README.md)
+	@$(BIN)/python -m bench.log_growth
 
 .PHONY: bench-serving
 bench-serving: setup ## measure the reader beside the raw driver doing the same reads (bench/README.md)

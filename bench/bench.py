@@ -125,7 +125,7 @@ def duckdb_seconds(settings: Settings) -> tuple[float, int]:
                            f"sum(CASE type {cases} END) AS n FROM events WHERE type IN ({', '.join(map(repr, counter.weights))}) "
                            "GROUP BY ALL")  # fmt: skip
     catalog = SqlCatalog(
-        "bench", uri=f"sqlite:///{settings.lake.warehouse}/catalog.db", warehouse=settings.lake.warehouse
+        settings.lake.catalog, uri=f"sqlite:///{settings.lake.warehouse}/catalog.db", warehouse=settings.lake.warehouse
     )
     log = catalog.load_table(f"{settings.lake.namespace}.events")
     files = [task.file.file_path for task in log.scan(row_filter="verdict = 'accepted'").plan_files()]

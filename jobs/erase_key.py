@@ -46,7 +46,7 @@ JOB = "erase_key"
 
 def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict[str, int]:
     """Forget it; returns how many rows of each were removed."""
-    named = of_value(settings, field, value)
+    as_key, as_member = counters_of(settings, field)
     exclude(settings, field, value)
     with (
         connected(settings.batch, "batch") as batch,
@@ -55,25 +55,31 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         session(JOB, settings) as spark,
     ):
         lease.check()
+        named = of_value(as_key, as_member, value)
         erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
         erased["log"] = erase_from_log(spark, settings, field, value, now)
         totals = read_totals(spark, settings).where(named)
         erased["totals"] = delete(batch, "totals", totals.collect(), now)
         at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(batch).values())])
-        forget_key(batch, [counter.name for counter in settings.counters if counter.key == field], value, at)
+        forget_key(batch, as_key, value, at)
         live = read_increments(spark, settings, None, ALL_END).where(named)
         live = live.withColumn("ingest_date", F.to_date("ingest_window"))
         erased["increments"] = delete(realtime, "increments", live.collect(), now)
     return erased
 
 
-def of_value(settings: Settings, field: str, value: str) -> Column:
-    """The condition on rows that belong to the value. Raises BadOption for a field that no counter counts by."""
+def counters_of(settings: Settings, field: str) -> tuple[list[str], list[str]]:
+    """The counters that have the field as key, and as member. Raises BadOption where none counts by it."""
     as_key = [counter.name for counter in settings.counters if counter.key == field]
     as_member = [counter.name for counter in settings.counters if counter.member == field]
     if not as_key and not as_member:
         used = sorted({name for c in settings.counters for name in (c.key, c.member) if name})
         raise BadOption(f"--field {field!r}: no counter has it as key or member; these are used: {', '.join(used)}")
+    return as_key, as_member
+
+
+def of_value(as_key: list[str], as_member: list[str], value: str) -> Column:
+    """The condition on rows that belong to the value."""
     is_key = F.col("counter").isin(as_key) & (F.col("key") == value)
     is_member = F.col("counter").isin(as_member) & (F.col("member") == value)
     return F.coalesce(is_key, F.lit(False)) | F.coalesce(is_member, F.lit(False))

@@ -43,6 +43,8 @@ PROPERTIES = {
     },
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
+    # Jobs commit beside each other: who comes second tries again on what the first has left.
+    "commit.retry.num-retries": "20",
     # Erasing and compacting beside the archive: it only adds files, so neither has to wait for it.
     "write.delete.isolation-level": "snapshot",
     "write.update.isolation-level": "snapshot",

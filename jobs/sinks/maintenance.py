@@ -38,8 +38,8 @@ class Maintenance:
         self._patiently(lambda: self._first(f"DELETE FROM {self._log.name} WHERE timestamp < DATE '{instant:%F}'", 0))
 
     def compact(self) -> int:
-        """Join small files; returns how many were rewritten. Each group of files is a commit of its own."""
-        options = f"'target-file-size-bytes', '{TARGET_BYTES}', 'partial-progress.enabled', 'true'"
+        """Join small files; returns how many were rewritten."""
+        options = f"'target-file-size-bytes', '{TARGET_BYTES}'"
         statement = f"{self._call}.rewrite_data_files(table => '{self._table}', options => map({options}))"
         rewritten = int(self._patiently(lambda: self._first(statement)))
         self._patiently(lambda: self._first(f"{self._call}.rewrite_manifests('{self._table}')"))
@@ -53,7 +53,9 @@ class Maintenance:
     def remove_orphans(self) -> int:
         """Remove files that no snapshot knows and that are older than three days, since of a commit that is under way no
         snapshot knows; returns how many."""
-        return len(self._log.spark.sql(f"{self._call}.remove_orphan_files(table => '{self._table}')").collect())
+        # Listed by Iceberg's own access to the files: to Hadoop, object stores may have another name (s3a), or none.
+        statement = f"{self._call}.remove_orphan_files(table => '{self._table}', prefix_listing => true)"
+        return len(self._log.spark.sql(statement).collect())
 
     def erase(self, records: DataFrame) -> None:
         """Leave of the records (topic_id, partition, offset) nothing but where they stood: rejected, as erased."""

@@ -64,6 +64,15 @@ def fetch(sets: Sequence[JarSet], where: Repository, first_pause: float = 0.5) -
         jars.mark_complete()
 
 
+def fetch_missing(sets: Sequence[JarSet]) -> list[JarSet]:
+    """Make those of the sets whole that are not; returns which they were. Another set-up is waited for."""
+    with _alone():
+        missing = [jars for jars in sets if not jars.complete]
+        if missing:
+            fetch(missing, repository())
+        return missing
+
+
 def _there_already(jar: Jar, targets: Sequence[Path]) -> bool:
     """Whether a folder has it, of another set by an earlier lock perhaps; then all of `targets` have."""
     looked_at = [*targets, *sorted((folders.CACHE / "jars").glob(f"*/{jar.file_name}"))]
@@ -136,11 +145,8 @@ def _alone() -> Iterator[None]:
 def main() -> int:
     began = time.monotonic()
     try:
-        with _alone():
-            sets = [jars for jars in ALL if not jars.complete]
-            if sets:
-                fetch(sets, repository())
-                print(f"[setup] jars of {', '.join(jars.name for jars in sets)}: {time.monotonic() - began:.0f} s")
+        if sets := fetch_missing(ALL):
+            print(f"[setup] jars of {', '.join(jars.name for jars in sets)}: {time.monotonic() - began:.0f} s")
     except StackError as error:
         print(f"stitch: {error}", file=sys.stderr)
         return 1
