@@ -96,9 +96,8 @@ def main(count: int, commits: int, partitions: int) -> None:
         os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {folder}/spark.conf pyspark-shell"
         os.environ |= {"JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
         spark = SparkSession.builder.appName("log_growth").getOrCreate()
-        print(
-            "| day | files before the night | files | metadata | a commit | the night |\n| --- | --- | --- | --- | --- | --- |"
-        )
+        print("| day | files before the night | files | metadata | a commit | the night |")
+        print("| --- | --- | --- | --- | --- | --- |")
         for day in days(spark, settings, count, commits, partitions):
             if day.number in (1, 2, 3, count) or day.number % 10 == 0:
                 print(f"| {day.number} | {day.files_before} | {day.files} | {day.metadata / 1e6:.2f} MB | "

@@ -25,17 +25,17 @@ from datetime import timedelta
 from typing import Any
 
 import click
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.archiving import JOB, bring, check_continuity, current_topic, import_log, topic_rows
+from jobs.archiving import JOB, Sources, check_continuity, current_topic, import_log, topic_rows
 from jobs.errors import run
-from jobs.lake import Log
+from jobs.lake import Log, close_catalog
 from jobs.queries import Stop, end_offsets, keep_running, print_progress
 from jobs.sinks.event_log import append
 from jobs.sinks.lag import LagReport
 from jobs.sources.checkpoint import Checkpoint
-from jobs.sources.topic import check_topic, read_topic
+from jobs.sources.topic import check_topic, read_topic, topic_id
 from jobs.spark import session
 from stitch.lake import field_types
 from stitch.settings import Settings, load_settings
@@ -60,18 +60,20 @@ def archive(
         if old_log:
             import_log(spark, log, settings, old_log)
         for partition, first, last in accept_loss:
-            log.note_loss({partition: (first, last)}, None, None)
+            log.note_loss(topic_id(settings.kafka), {partition: (first, last)}, None, None)
         print(f"{JOB} writes {', '.join(origins(settings))} into {log.name}", flush=True)
         again = None if available_now else settings.log.trigger
         if settings.log.kafka:
             archive_topic(spark, log, settings, stop, again, accept_data_loss)
             return
         stop.listen()
+        sources = Sources(spark, log, settings)
         while not stop.asked:
-            bring_all(spark, log, settings)
+            sources.bring()
             if again is None:
-                return
+                break
             stop.wait(again.total_seconds())
+        sources.raise_last()
 
 
 def archive_topic(
@@ -82,20 +84,34 @@ def archive_topic(
         LagReport(settings.kafka, JOB) as lag,
         tempfile.TemporaryDirectory(prefix="stitch-archive-") as folder,  # a query must have a checkpoint
     ):
+        sources, sessions = Sources(spark, log, settings), list[SparkSession]()
         checkpoint = Checkpoint(spark, f"file://{folder}/checkpoint", settings.kafka.topic)
 
+        def let_go() -> None:
+            while sessions:
+                close_catalog(sessions.pop(), settings.lake.catalog)
+
         def start() -> StreamingQuery:
-            bring_all(spark, log, settings)
+            let_go()
+            sources.bring()
             check_topic(settings.kafka)
             topic = current_topic(spark, log, settings, accept_data_loss)
             _, held = log.position(topic)
-            check_continuity(spark, log, settings, held, accept_data_loss)
+            check_continuity(spark, log, settings, topic, held, accept_data_loss)
+            read = dict(held)
+
+            def add(batch: DataFrame, number: int) -> None:
+                ends = checkpoint.planned_offsets(number)
+                append(log, batch, topic, ends, read)
+                read.update(ends)
+                sessions[:] = [batch.sparkSession]
+
             shutil.rmtree(f"{folder}/checkpoint", ignore_errors=True)
             records = read_topic(spark, settings.kafka, settings.streaming, held, accept_data_loss)
             return (
                 topic_rows(records, settings, topic)
                 .writeStream.queryName(JOB)
-                .foreachBatch(lambda batch, number: append(log, batch, topic, checkpoint.planned_offsets(number)))
+                .foreachBatch(add)
                 .option("checkpointLocation", checkpoint.path)
                 .trigger(availableNow=True)
                 .start()
@@ -105,13 +121,11 @@ def archive_topic(
             print_progress(JOB, progress)
             lag.report(end_offsets(progress, settings.kafka.topic))
 
-        keep_running(start, stop, report, settings.streaming.retry_for, again)
-
-
-def bring_all(spark: SparkSession, log: Log, settings: Settings) -> None:
-    """What is new in every source."""
-    for source in settings.sources:
-        bring(spark, log, settings, source)
+        try:
+            keep_running(start, stop, report, settings.streaming.retry_for, again)
+        finally:
+            let_go()
+        sources.raise_last()
 
 
 def origins(settings: Settings) -> list[str]:

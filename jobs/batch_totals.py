@@ -41,7 +41,7 @@ from jobs.sources.stored import latest_write, published
 from jobs.spark import session
 from stitch.exclusions import keep, mark
 from stitch.exclusions import known as known_exclusions
-from stitch.runs import Run, State, going_back, half_loaded, loaded, newest, plan, publication, restoring
+from stitch.runs import NOTHING, Run, State, going_back, half_loaded, loaded, newest, plan, publication, restoring
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -77,7 +77,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             return
         with session(JOB, settings) as spark:
             check_complete(spark, settings, planned.target.cutoff)
-            planned = replace(planned, upto=Log(spark, settings).positions())
+            planned = replace(planned, upto=Log(spark, settings).positions() or NOTHING)
             for loss in lost_hours(
                 Log(spark, settings), planned.base.cutoff if planned.base else None, planned.target.cutoff
             ):

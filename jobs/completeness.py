@@ -40,7 +40,11 @@ def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) ->
 def check_contiguous(spark: SparkSession, settings: Settings) -> None:
     """Raises JobError where the log lacks records between those that were checked before and its last ones."""
     log, topic = Log(spark, settings), topic_id(settings.kafka)
-    checked = read_checked(log)
+    _, at = log.position(topic)
+    checked = {  # of a log that was rolled back, what is read again is to be checked again
+        of: one._replace(upto=min(one.upto, at.get(of[1], 0))) if of[0] == topic else one
+        for of, one in read_checked(log).items()
+    }
     offsets = read_offsets(spark, settings, topic).where(unchecked(checked))
     rows = offsets.groupBy("partition").agg(F.min("offset"), F.max("offset"), F.count(F.lit(1))).collect()
     ends = {partition: last + 1 for partition, _, last, _ in rows}
@@ -90,8 +94,9 @@ def uncounted_offsets(settings: Settings, cutoff: datetime) -> dict[int, Missing
 def behind_log(spark: SparkSession, settings: Settings) -> dict[int, Behind]:
     """partition → what the topic holds behind the position of the log."""
     log = Log(spark, settings)
-    _, at = log.position(topic_id(settings.kafka))
-    for loss in log.losses():  # what was accepted as lost is not waited for
+    topic = topic_id(settings.kafka)
+    _, at = log.position(topic)
+    for loss in log.losses(topic):  # what was accepted as lost is not waited for
         partition = loss["partition"]
         if loss["last"] is not None and loss["first"] == at.get(partition, 0):
             at[partition] = loss["last"] + 1

@@ -70,7 +70,7 @@ def find_gaps(
     offsets:  (topic_id, partition, offset) of the log; of the topic with the id `topic`, the broker can be asked
     """
     low = {(topic, partition): first for partition, (first, _) in edges(settings.kafka).items()}
-    known = [loss for loss in Log(spark, settings).losses() if loss["last"] is not None]
+    known = [loss for loss in Log(spark, settings).losses(topic) if loss["last"] is not None]
     rows = _by_kind(gaps(offsets), low, {at: one.upto for at, one in checked.items()}, known)
     ranges = {row.partition: (row.asked_from, row.asked_to + 1) for row in rows if row.asked_from is not None}
     lacking = records_lacking(spark, settings, offsets.where(F.col("topic_id") == topic), ranges, known)

@@ -57,7 +57,7 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         lease.check()
         named = of_value(as_key, as_member, value)
         erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
-        erased["log"] = erase_from_log(spark, settings, field, value, now)
+        erased["log"] = erase_from_log(spark, settings, field, value)
         totals = read_totals(spark, settings).where(named)
         erased["totals"] = delete(batch, "totals", totals.collect(), now)
         at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(batch).values())])
@@ -105,7 +105,7 @@ def erase_from_snapshots(spark: SparkSession, settings: Settings, named: Column)
     return gone
 
 
-def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str, now: datetime) -> int:
+def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str) -> int:
     """Erase the records that hold the value, and the snapshots that still have them; returns how many records."""
     log = Log(spark, settings)
     if not log.exists():
@@ -119,15 +119,15 @@ def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: s
         if found:
             table.erase(records)
         log.note_positions()
-        table.expire(now)
+        table.expire(datetime.now(UTC))  # also what was added while the records were looked for
     finally:
         records.unpersist()
     return found
 
 
 def holding(spark: SparkSession, settings: Settings, field: str, value: str) -> DataFrame:
-    """(topic_id, partition, offset) of the log's records that hold the value: in the field, as their key, or, where they
-    are no events, as a word of the payload."""
+    """(topic_id, partition, offset) of the log's records that hold the value: in the field, as their key, or, where
+    they are no events, as a word of the payload."""
     events = read_events(spark, settings, None, None, also=("topic_id", "key", "value"))
     in_field = F.coalesce(of_event(field).cast("string") == value, F.lit(False))
     as_key = F.coalesce(F.col("key").cast("string") == value, F.lit(False))

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from py4j.protocol import Py4JError
 from pyspark.sql import DataFrame, SparkSession, types
 
 from jobs.errors import JobError
@@ -21,7 +23,7 @@ from stitch.settings import Settings
 
 POSITION = "stitch.position"  # of a snapshot's summary: {topic id: {partition: next offset}}
 NOTE = "stitch."  # how the names of the table's properties begin in which notes stand
-REACHED = "reached."  # the note of a position of a topic (id) that the log has reached at least
+REACHED = "reached."  # the note of a position of a topic (id) that the log has reached at least, by which snapshot
 LOSSES = "losses"
 
 
@@ -70,10 +72,9 @@ class Log:
             found = positions.get(topic_id)
             if found is not None:
                 break
-        noted, held = by_partition(self.note(REACHED + topic_id) or {}), found
+        noted, held = self._reached(topic_id), found
         if held is None:
-            held = self._held(topic_id)
-            held = {at: max(offset, noted.get(at, 0)) for at, offset in held.items()}
+            held = {at: max(offset, noted.get(at, 0)) for at, offset in self._held(topic_id).items()}
         return base, {**noted, **held}
 
     def positions(self) -> dict[tuple[str, int], int]:
@@ -82,13 +83,34 @@ class Log:
         topics = {topic for _, positions in self._ancestors() for topic in positions}
         begin = NOTE + REACHED
         topics |= {name.removeprefix(begin) for name in self._table().properties() if name.startswith(begin)}
+        rows = self.spark.sql(f"SELECT DISTINCT partition.topic_id FROM {self.name}.files").collect()
+        topics |= {row.topic_id for row in rows}
         return {(topic, at): offset for topic in sorted(topics) for at, offset in self.position(topic)[1].items()}
 
     def note_positions(self) -> None:
         """Note how far each topic has come, for when the snapshots that say so are gone."""
         positions = self.positions()
         for topic in {topic for topic, _ in positions}:
-            self.write_note(REACHED + topic, {at: offset for (of, at), offset in positions.items() if of == topic})
+            self.note_reached(topic, {at: offset for (of, at), offset in positions.items() if of == topic})
+
+    def note_reached(self, topic_id: str, position: Mapping[int, int]) -> None:
+        """Note that the log, as it is, has come so far."""
+        current = self._table().currentSnapshot()
+        snapshot = None if current is None else current.snapshotId()
+        self.write_note(REACHED + topic_id, {"snapshot": snapshot, "position": dict(position)})
+
+    def _reached(self, topic_id: str) -> dict[int, int]:
+        """What was noted of the topic; nothing where the snapshot that it was noted of was rolled back."""
+        noted = self.note(REACHED + topic_id)
+        if noted is None:
+            return {}
+        table, snapshot = self._table(), noted["snapshot"]
+        rolled_back = (
+            snapshot is not None
+            and table.snapshot(snapshot) is not None  # one that has expired was an ancestor
+            and snapshot not in {ancestor for ancestor, _ in self._ancestors()}
+        )
+        return {} if rolled_back else by_partition(noted["position"])
 
     def note(self, name: str) -> Any:
         """What was noted in the table under that name; None where nothing was."""
@@ -99,22 +121,28 @@ class Log:
         """Note something in the table: whole or not at all."""
         self._table().updateProperties().set(NOTE + name, json.dumps(value)).commit()
 
-    def losses(self) -> list[dict[str, Any]]:
-        """What was noted as lost, in the order in which it was: partition, first, last (offsets; None: unknown),
-        appended_after, appended_before."""
-        return list((self.note(LOSSES) if self.exists() else None) or [])
+    def losses(self, topic_id: str | None = None) -> list[dict[str, Any]]:
+        """What was noted as lost (of the topic), in the order in which it was: topic_id, partition, first, last
+        (offsets; None: unknown), appended_after, appended_before."""
+        known = (self.note(LOSSES) if self.exists() else None) or []
+        return [loss for loss in known if topic_id in (None, loss["topic_id"])]
 
     def note_loss(
-        self, lost: Mapping[int, tuple[int, int | None]], since: datetime | None, until: datetime | None
+        self,
+        topic_id: str,
+        lost: Mapping[int, tuple[int, int | None]],
+        since: datetime | None,
+        until: datetime | None,
     ) -> None:
-        """Keep a record of what the log will never hold: the batch names the hours, the audit expects the gap.
+        """Keep a record of what the log will never hold of the topic: the batch names the hours, the audit expects the
+        gap.
 
         lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants they
         were appended
         """
         known = self.losses()
         for partition, (first, last) in lost.items():
-            loss = {"partition": partition, "first": first, "last": last,
+            loss = {"topic_id": topic_id, "partition": partition, "first": first, "last": last,
                     "appended_after": since.isoformat() if since else None,
                     "appended_before": until.isoformat() if until else None}  # fmt: skip
             known += [loss] if loss not in known else []
@@ -162,3 +190,10 @@ def fields_of(records: DataFrame) -> dict[str, str]:
 def by_partition(said: Mapping[str, int]) -> dict[int, int]:
     """A position as JSON has it → partition → offset."""
     return {int(partition): offset for partition, offset in said.items()}
+
+
+def close_catalog(spark: SparkSession, name: str) -> None:
+    """Let go of the catalog that a session has opened: a streaming query has a session of its own, and nobody else
+    would close its connections."""
+    with suppress(Py4JError):  # a catalog that has nothing to close
+        spark._jsparkSession.sessionState().catalogManager().catalog(name).icebergCatalog().close()

@@ -35,8 +35,8 @@ def this_process() -> str:
 def noted_runs(cassandra: Session, since: Published | None = None, last: int = 2**31 - 1) -> list[Noted]:
     """The runs from that one on (None: all), the newest (by write timestamp) first; no more than `last` of them."""
     rows = cassandra.execute(
-        "SELECT cutoff, revision, kind, state, recount, definitions, position, reason, figures, noted_at, noted_by FROM runs "
-        "WHERE subject = %s AND write_time >= %s ORDER BY write_time DESC LIMIT %s",
+        "SELECT cutoff, revision, kind, state, recount, definitions, position, reason, figures, noted_at, noted_by "
+        "FROM runs WHERE subject = %s AND write_time >= %s ORDER BY write_time DESC LIMIT %s",
         (SUBJECT, since.write_time if since else 0, last),
     )
     return [

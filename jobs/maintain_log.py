@@ -17,6 +17,7 @@ from jobs.errors import run
 from jobs.lake import Log
 from jobs.sinks.maintenance import Maintenance
 from jobs.spark import session
+from stitch.buckets import EPOCH
 from stitch.settings import Settings, load_settings
 
 JOB = "maintain_log"
@@ -30,7 +31,8 @@ def maintain(settings: Settings, now: datetime) -> dict[str, int]:
         table = Maintenance(log)
         figures = {"files_before": table.files()}
         if settings.log.retention:
-            table.remove_before(now - settings.log.retention)
+            oldest = now - min(settings.log.retention, now - EPOCH)
+            table.remove_before(oldest, [source.name for source in settings.sources])
         figures["rewritten"] = table.compact()
         log.note_positions()
         figures["expired"] = table.expire(now - settings.lake.history)

@@ -3,7 +3,8 @@ parts that are away.
 
 `query.stop()` in the middle of a batch interrupts Py4J inside foreachBatch (SPARK-39218), so SIGTERM sets a flag and
 the query is stopped when no batch is running. A query that fails is started again where it was, since its writes are
-idempotent, until it has made no progress for `streaming.retry_for`. One that ends by itself may be started again after a pause.
+idempotent, until it has made no progress for `streaming.retry_for`. One that ends by itself may be started again after
+a pause.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.errors.exceptions.captured import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
 
 from jobs.causes import cause_of, is_permanent
-from jobs.errors import JobError, NotYet, Unreachable
+from jobs.errors import JobError, NotYet
 
 POLL_S = 0.2
 STOP_WITHIN_S = 120
@@ -77,7 +80,7 @@ def keep_running(
 
     again: how long after it has ended by itself it is started again (None: never)
 
-    `start` may raise Unreachable: the first time that ends it, later it is one more failure.
+    `start` may raise NotYet or an error of Spark's: the first time that ends it, later it is one more failure.
     """
     progressed = time.monotonic()
     failures = 0
@@ -98,7 +101,8 @@ def keep_running(
                 return
             stop.wait(again.total_seconds())
             progressed, failures = time.monotonic(), 0
-        except (QueryFailed, Unreachable) as error:
+        except (NotYet, PySparkException, Py4JJavaError, QueryFailed) as failure:
+            error = failure if isinstance(failure, JobError) else QueryFailed(cause_of(failure), is_permanent(failure))
             gone = time.monotonic() - progressed
             if not started or (isinstance(error, QueryFailed) and error.permanent):
                 raise

@@ -75,15 +75,15 @@ def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Ite
 
 
 def _catalog(spark: SparkSession, settings: Settings) -> None:
-    """The catalog of the lake: as Spark's configuration has it, else a file of SQLite beside the tables. Raises JobError
-    for a warehouse that no file can be beside."""
+    """The catalog of the lake: as Spark's configuration has it, else a file of SQLite beside the tables. Raises
+    JobError for a warehouse that no file can be beside."""
     lake, prefix = settings.lake, f"spark.sql.catalog.{settings.lake.catalog}"
     if spark.conf.get(prefix, None) is not None:
         return
-    if "://" in lake.warehouse or ":/" in lake.warehouse:
+    if ":/" in lake.warehouse:
         raise JobError(
-            f"lake.warehouse={lake.warehouse}: the catalog that needs no server is a file on this machine. Say in Spark's "
-            f"configuration which catalog has the tables ({prefix}, {prefix}.type, …: docs/storage.md)"
+            f"lake.warehouse={lake.warehouse}: the catalog that needs no server is a file on this machine. Say in "
+            f"Spark's configuration which catalog has the tables ({prefix}, {prefix}.type, …: docs/storage.md)"
         )
     Path(lake.warehouse).mkdir(parents=True, exist_ok=True)
     options = {

@@ -75,27 +75,24 @@ def changes(have: Mapping[str, str], want: Mapping[str, str]) -> list[str]:
     with its type and comes back when its type does: the records of a decoder that had it are read as it wrote them, and
     those of any other are decoded again from their payloads.
     """
-    now = {name.lower(): (name, kind) for name, kind in have.items()}
-    steps = []
+    now, steps = dict(have), []
     for name, kind in want.items():
-        there = now.get(name.lower())
-        if there == (name, kind):
+        there = now.get(name)
+        if there == kind:
             continue
-        if there and there[1] == kind:  # spelled otherwise; to Spark they are one
-            steps.append(f"RENAME COLUMN fields.`{there[0]}` TO `{name}`")
-        else:
-            if there:
-                aside = aside_name(name, there[1])
-                steps.append(f"RENAME COLUMN fields.`{there[0]}` TO `{aside}`")
-                now[aside] = (aside, there[1])
-            back = now.pop(aside_name(name, kind), None)
-            steps.append(
-                f"RENAME COLUMN fields.`{back[0]}` TO `{name}`" if back else f"ADD COLUMN fields.`{name}` {kind}"
-            )
-        now[name.lower()] = (name, kind)
+        if there:
+            aside = aside_name(name, there)
+            steps.append(f"RENAME COLUMN fields.`{name}` TO `{aside}`")
+            now[aside] = there
+        back = aside_name(name, kind)
+        came_back = now.pop(back, None)
+        steps.append(
+            f"RENAME COLUMN fields.`{back}` TO `{name}`" if came_back else f"ADD COLUMN fields.`{name}` {kind}"
+        )
+        now[name] = kind
     return steps
 
 
 def aside_name(name: str, kind: str) -> str:
     """The name of a field of a type that the settings no longer say; no name in the settings has a hyphen."""
-    return f"{name}-{kind}".lower()
+    return f"{name}-{kind}"

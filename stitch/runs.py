@@ -26,6 +26,7 @@ ROOM = 10**6  # of runs that can follow one whose revision was raised
 
 # (topic id, partition) → the offset of the next record that is not read
 Position = Mapping[tuple[str, int], int]
+NOTHING: Position = {("", 0): 0}  # of a run that has read an empty log; an empty position is one that nobody knows
 
 
 class PlanError(StitchError):

@@ -73,7 +73,8 @@ class LogSettings(Section):
 class SourceSettings(Section):
     """Events of other origin that archive_events brings into the log: files below a folder, each once.
 
-    ingest_time:  when a record was appended: column:NAME (a field, or a column), or folder:NAME[/NAME] (a date, an hour)
+    ingest_time:  when a record was appended: column:NAME (a field, or a column), or folder:NAME[/NAME] (a date, then
+                  perhaps an hour)
     """
 
     name: Identifier

@@ -15,7 +15,8 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.errors import NotYet
+from jobs.causes import cause_of
+from jobs.errors import JobError, NotYet
 from jobs.lake import POSITION, Log, fields_of
 from stitch.lake import COLUMNS
 
@@ -23,11 +24,17 @@ TRIES = 5
 REFUSED = ("ValidationException", "CommitFailedException")
 
 
-def append(log: Log, rows: DataFrame, topic_id: str, ends: Mapping[int, int]) -> None:
+def append(
+    log: Log, rows: DataFrame, topic_id: str, ends: Mapping[int, int], starts: Mapping[int, int] | None = None
+) -> None:
     """Add those of the rows (COLUMNS and fields, of that topic) that the log lacks; from then on it holds the topic up
-    to `ends` (partition → next offset). Raises NotYet where others write all the time."""
+    to `ends` (partition → next offset). Raises NotYet where others write all the time, or where the log has gone back
+    (a rollback) to before `starts`, where the rows begin.
+    """
     for _ in range(TRIES):
         base, held = log.position(topic_id)
+        if behind := {at for at, start in (starts or {}).items() if start > held.get(at, 0)}:
+            raise NotYet(f"{log.name} was rolled back, partitions {sorted(behind)}: reading again from its position")
         at = {partition: held.get(partition, 0) for partition in {*held, *ends}}
         reached = {partition: max(offset, ends.get(partition, 0)) for partition, offset in at.items()}
         if reached == held or commit(log, rows.where(_behind(at)), topic_id, base, at, reached):
@@ -59,7 +66,8 @@ def commit(
     except (Py4JJavaError, PySparkException) as error:
         if not any(name in str(error) for name in REFUSED):
             raise
-        print(f"stitch: another writer added to {log.name} meanwhile: looking again what it lacks", flush=True)
+        said = cause_of(error)
+        print(f"stitch: another writer added to {log.name} meanwhile ({said}): looking again what it lacks", flush=True)
         return False
     return True
 
@@ -71,10 +79,15 @@ def others_first(log: Log) -> NotYet:
 
 def fitted(log: Log, rows: DataFrame) -> DataFrame:
     """The rows with the columns of the table: of `fields` also those that the settings no longer say, empty."""
-    given = fields_of(rows)
+    given, table = fields_of(rows), log.fields()
+    if unlike := sorted(name for name, kind in given.items() if table.get(name) != kind):
+        raise JobError(
+            f"{log.name}: the fields {', '.join(unlike)} have other types than these settings say: another "
+            "archive_events has been started with other settings. Start this one again with the same"
+        )
     fields = [
         (F.col(f"fields.`{name}`") if name in given else F.lit(None).cast(kind)).alias(name)
-        for name, kind in log.fields().items()
+        for name, kind in table.items()
     ]
     return rows.select(*COLUMNS, F.struct(*fields).alias("fields"))
 

@@ -5,7 +5,7 @@ The archive only adds, so it is not hindered, nor does it hinder: what collides 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
+from jobs.causes import cause_of
 from jobs.errors import NotYet
 from jobs.lake import Log
 from jobs.sinks.event_log import REFUSED, TRIES
@@ -33,9 +34,12 @@ class Maintenance:
         """How many data files the log has."""
         return int(self._first(f"SELECT count(*) FROM {self._log.name}.files"))
 
-    def remove_before(self, instant: datetime) -> None:
-        """Remove the days before the day of the instant (UTC), whole files at a time."""
-        self._patiently(lambda: self._first(f"DELETE FROM {self._log.name} WHERE timestamp < DATE '{instant:%F}'", 0))
+    def remove_before(self, instant: datetime, sources: Sequence[str]) -> None:
+        """Remove the days before the day of the instant (UTC), whole files at a time; but not of those sources, for
+        what the log lacks of their files would be brought in again."""
+        kept = "".join(f" AND topic_id != '{name}'" for name in sources)
+        statement = f"DELETE FROM {self._log.name} WHERE timestamp < DATE '{instant:%F}'{kept}"
+        self._patiently(lambda: self._first(statement))
 
     def compact(self) -> int:
         """Join small files; returns how many were rewritten."""
@@ -47,12 +51,13 @@ class Maintenance:
 
     def expire(self, before: datetime) -> int:
         """Let snapshots from before the instant go, and the files that they alone knew; returns how many files."""
-        statement = f"{self._call}.expire_snapshots(table => '{self._table}', older_than => {_instant(before)}, retain_last => 1)"
+        said = f"table => '{self._table}', older_than => {_instant(before)}, retain_last => 1"
+        statement = f"{self._call}.expire_snapshots({said})"
         return int(self._patiently(lambda: self._first(statement)))
 
     def remove_orphans(self) -> int:
-        """Remove files that no snapshot knows and that are older than three days, since of a commit that is under way no
-        snapshot knows; returns how many."""
+        """Remove files that no snapshot knows and that are older than three days, since of a commit that is under way
+        no snapshot knows; returns how many."""
         # Listed by Iceberg's own access to the files: to Hadoop, object stores may have another name (s3a), or none.
         statement = f"{self._call}.remove_orphan_files(table => '{self._table}', prefix_listing => true)"
         return len(self._log.spark.sql(statement).collect())
@@ -81,13 +86,15 @@ class Maintenance:
         return int(row[0]) if row and row[0] is not None else otherwise
 
     def _patiently(self, work: Callable[[], Answer]) -> Answer:
+        said = ""
         for _ in range(TRIES):
             try:
                 return work()
             except (Py4JJavaError, PySparkException) as error:
                 if not any(name in str(error) for name in REFUSED):
                     raise
-        raise NotYet(f"{self._log.name}: {TRIES} times others committed first: run again later")
+                said = cause_of(error)
+        raise NotYet(f"{self._log.name}: {TRIES} times others committed first: run again later ({said})")
 
 
 def _instant(at: datetime) -> str:

@@ -61,9 +61,12 @@ def read_offsets(spark: SparkSession, settings: Settings, topic_id: str | None =
     return rows if topic_id is None else rows.where(F.col("topic_id") == topic_id)
 
 
-def last_appended(spark: SparkSession, settings: Settings, partition: int | None = None) -> datetime | None:
-    """When the newest archived record (of the partition) was appended: by the broker's stamps, not by producers'."""
-    rows = Log(spark, settings).rows().where(F.coalesce("timestamp_type", F.lit(1)) == 1)
+def last_appended(
+    spark: SparkSession, settings: Settings, topic_id: str, partition: int | None = None
+) -> datetime | None:
+    """When the newest record of the topic (in the partition) was appended: by the broker's stamps, not producers'."""
+    rows = Log(spark, settings).rows().where(F.col("topic_id") == topic_id)
+    rows = rows.where(F.coalesce("timestamp_type", F.lit(1)) == 1)
     if partition is not None:
         rows = rows.where(F.col("partition") == partition)
     seconds = rows.agg(F.max("timestamp").cast("double")).first()

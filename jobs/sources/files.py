@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import reduce
 from urllib.parse import unquote
 
@@ -21,14 +22,19 @@ from stitch.sections import SourceSettings
 _GLOB = re.compile(r"([\\{}\[\]*?])")  # Spark takes a path for a pattern
 
 
-def new_files(spark: SparkSession, log: Log, source: SourceSettings) -> list[str]:
-    """The files of the source that the log does not hold, as URIs. Raises JobError where there is no such folder."""
+def new_files(spark: SparkSession, source: SourceSettings, known: Collection[str]) -> list[str]:
+    """The files of the source that are not known, as URIs. Raises JobError where there is no such folder."""
     try:
         there = _reader(spark, source, [source.path]).inputFiles()
     except AnalysisException as error:
         raise JobError(f"sources.{source.name}: {source.path} cannot be read as {source.format}: {error}") from None
-    known = log.rows().where(F.col("topic_id") == source.name).select("file").distinct().collect()
-    return sorted(set(there) - {row.file for row in known})
+    return sorted(set(there) - set(known))
+
+
+def files_of(log: Log, source: SourceSettings) -> set[str]:
+    """The files of the source that the log has records of."""
+    rows = log.rows().where(F.col("topic_id") == source.name).select("file").distinct().collect()
+    return {row.file for row in rows}
 
 
 def read_files(spark: SparkSession, source: SourceSettings, files: list[str]) -> DataFrame:
@@ -54,7 +60,7 @@ def read_files(spark: SparkSession, source: SourceSettings, files: list[str]) ->
 
 def _reader(spark: SparkSession, source: SourceSettings, paths: list[str]) -> DataFrame:
     reader = spark.read.option("recursiveFileLookup", "true")
-    return reader.text(paths) if source.format == "json" else reader.parquet(*paths)
+    return reader.text(paths) if source.format == "json" else reader.option("mergeSchema", "true").parquet(*paths)
 
 
 def _folder_instant(names: list[str]) -> Column:

@@ -55,8 +55,13 @@ def test_spark_sql_reads_the_log_with_the_properties_that_stitch_prints(
     spark_conf = subprocess.run([str(bin / "stitch"), "spark-conf"], capture_output=True, text=True, check=True).stdout
     lake = fresh.settings.lake
     prefix = f"spark.sql.catalog.{lake.catalog}"
-    catalog = {prefix: "org.apache.iceberg.spark.SparkCatalog", f"{prefix}.type": "jdbc", f"{prefix}.warehouse": lake.warehouse,
-               f"{prefix}.uri": f"jdbc:sqlite:{lake.warehouse}/catalog.db", f"{prefix}.jdbc.schema-version": "V1"}  # fmt: skip
+    catalog = {
+        prefix: "org.apache.iceberg.spark.SparkCatalog",
+        f"{prefix}.type": "jdbc",
+        f"{prefix}.warehouse": lake.warehouse,
+        f"{prefix}.uri": f"jdbc:sqlite:{lake.warehouse}/catalog.db",
+        f"{prefix}.jdbc.schema-version": "V1",
+    }
     (tmp_path / "spark.conf").write_text(
         spark_conf + "\n".join(f"{key} {said}" for key, said in catalog.items()), "utf-8"
     )
@@ -65,7 +70,8 @@ def test_spark_sql_reads_the_log_with_the_properties_that_stitch_prints(
     )
     done = subprocess.run(
         [str(bin / "spark-sql"), "--properties-file", str(tmp_path / "spark.conf"), "-e", statement],
-        capture_output=True, text=True, timeout=180, cwd=tmp_path, env={**environment(None), "PATH": os.environ["PATH"]},
+        capture_output=True, text=True, timeout=180, cwd=tmp_path,
+        env={**environment(None), "PATH": os.environ["PATH"]},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.strip().splitlines()[-1]) == {"type": "play", "n": 10}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from pyspark.sql import SparkSession
 
 from jobs.errors import JobError
 from stitch.local.producer import produce
@@ -224,3 +226,20 @@ def test_a_log_that_another_decoder_wrote_is_decoded_anew(
     assert "records=3 rejected=0 excluded=0 duplicates=0 events=3" in everything(capfd)
     client = reader(fresh.settings)
     assert (count(client, "likes", "s1", "batch"), count(client, "likes", "t1", "batch")) == (3, 0)
+
+
+def test_a_round_of_the_archive_leaves_no_connection_to_the_catalog_open(
+    fresh: Stack, spark: SparkSession, run_job: Callable[..., Any]
+) -> None:
+    process = spark._jvm.java.lang.ProcessHandle.current().pid()
+
+    def connections() -> int:
+        held = [os.readlink(link) for link in Path(f"/proc/{process}/fd").iterdir() if link.exists()]
+        return sum(one.startswith(f"{fresh.settings.lake.warehouse}/catalog.db") for one in held)
+
+    found = []
+    for n in range(4):
+        produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id="t1")])
+        run_job("archive_events")
+        found.append(connections())
+    assert found[0] > 0 and len(set(found)) == 1, found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from pyspark.sql import functions as F
 
 from jobs.archiving import import_log, topic_rows
 from jobs.counting import read_events
-from jobs.errors import BadOption, JobError
+from jobs.errors import BadOption, JobError, NotYet
 from jobs.lake import Log
+from jobs.maintain_log import maintain
 from jobs.sinks import event_log
 from jobs.sinks.event_log import append
 from jobs.sources.event_log import as_decoded, read_log, undecoded
@@ -122,13 +123,48 @@ def test_the_position_outlives_compaction_expiry_and_a_rollback(spark: SparkSess
         assert log.position(TOPIC)[1] == {0: 11}  # by the files: behind the last record
 
 
+def test_what_was_noted_of_a_position_is_not_believed_of_a_log_that_was_rolled_back(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    settings = log_settings(tmp_path)
+    with session("test", settings):
+        log = append_records(spark, settings, records(0, 0, 5), {0: 5})
+        spark.sql(f"DELETE FROM {log.name} WHERE offset = 0")
+        base, _ = log.position(TOPIC)
+        call = f"CALL {settings.lake.catalog}.system"
+        now = f"{datetime.now(UTC):%F %T.%f}"
+        log.note_positions()
+        spark.sql(
+            f"{call}.expire_snapshots(table => 'stitch.events', older_than => TIMESTAMP '{now}', retain_last => 1)"
+        )
+        append_records(spark, settings, records(0, 5, 11), {0: 11})
+        log.note_positions()
+        assert log.positions() == {(TOPIC, 0): 11}
+        spark.sql(f"{call}.rollback_to_snapshot('stitch.events', {base})")
+        assert log.positions() == {(TOPIC, 0): 5}
+        # A micro-batch that was read before does not leave a hole.
+        with pytest.raises(NotYet, match=r"was rolled back, partitions \[0\]"):
+            append(log, topic_rows_of(spark, settings, records(0, 11, 13)), TOPIC, {0: 13}, {0: 11})
+        assert offsets(log) == [1, 2, 3, 4]
+
+
+def test_an_archive_that_runs_on_with_older_settings_is_told_so(spark: SparkSession, tmp_path: Path) -> None:
+    settings = log_settings(tmp_path, events={"types": {"amount": "int"}})
+    other = settings.model_copy(update={"events": settings.events.model_copy(update={"types": {"amount": "double"}})})
+    with session("test", settings):
+        log = begun(spark, settings)
+        begun(spark, other)
+        with pytest.raises(JobError, match="the fields amount have other types than these settings say"):
+            append(log, topic_rows_of(spark, settings, records(0, 0, 1)), TOPIC, {0: 1})
+
+
 def test_where_the_log_of_a_topic_begins_is_its_position_before_there_is_a_record(
     spark: SparkSession, tmp_path: Path
 ) -> None:
     settings = log_settings(tmp_path)
     with session("test", settings):
         log = begun(spark, settings)
-        log.write_note(f"reached.{TOPIC}", {0: 7, 1: 0})
+        log.note_reached(TOPIC, {0: 7, 1: 0})
         assert log.position(TOPIC) == (None, {0: 7, 1: 0})
 
 
@@ -204,6 +240,14 @@ def test_files_of_another_source_come_into_the_log_once_each_and_beside_the_topi
         assert log.position(TOPIC)[1] == {0: 2}
         topics = read_events(spark, settings, None, LATER, of_topic=True).collect()
         assert {row.event_id for row in topics} == {"0:0", "0:1"}
+    # Neither a night that removes old days nor a file without records brings a file in again.
+    (tmp_path / "in/day=2026-11-26/empty.json").write_bytes(b"")
+    kept = settings.model_copy(update={"log": settings.log.model_copy(update={"retention": timedelta(days=1)})})
+    maintain(kept, LATER)
+    bring_sources(settings)
+    assert "records=" not in capfd.readouterr().out.replace("records=0", "")
+    with session("test", settings):
+        assert log.rows().where("topic_id = 'history'").count() == 6 and log.rows().where("file IS NULL").count() == 0
 
 
 WRONG = {
@@ -278,6 +322,6 @@ def test_the_log_of_an_earlier_release_is_imported_once_decoded_again_and_its_st
         with pytest.raises(BadOption, match="no log of an earlier release"):
             import_log(spark, log, settings, str(tmp_path / "nowhere"))
         spark.sql(f"DROP TABLE {log.name}")
-        begun(spark, settings).write_note(f"reached.{TOPIC}", {0: 3})
+        begun(spark, settings).note_reached(TOPIC, {0: 3})
         with pytest.raises(BadOption, match=r"already holds later records of topic a-topic, partitions \[0\]"):
             import_log(spark, log, settings, str(tmp_path / "old"))

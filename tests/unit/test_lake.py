@@ -21,11 +21,6 @@ CHANGES = {
         {A: BIG},
         ["RENAME COLUMN fields.`a` TO `a-double`", "RENAME COLUMN fields.`a-bigint` TO `a`"],
     ),
-    "spelled otherwise": (
-        {"Country": "string"},
-        {"country": "string"},
-        ["RENAME COLUMN fields.`Country` TO `country`"],
-    ),
 }
 
 

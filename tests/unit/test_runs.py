@@ -141,13 +141,14 @@ def test_the_ledger_says_which_definition_published_totals_have() -> None:
 def test_a_run_is_described_in_a_line_and_why_it_was_refused_below() -> None:
     at = datetime(2024, 5, 2, 0, 3, 12, tzinfo=UTC)
     done = Noted(
-        NEXT, "incremental", State.PUBLISHED, frozenset({"likes"}), {}, "", {"events": 7, "b": 1}, at, "host, pid 1"
-    )
+        NEXT, "incremental", State.PUBLISHED, frozenset({"likes"}), {}, {("topic", 0): 7}, "", {"events": 7, "b": 1},
+        at, "host, pid 1",
+    )  # fmt: skip
     assert described(done) == (
         "cutoff=2024-05-02T00:00:00Z revision=0 incremental published 2024-05-02 00:03:12 host, pid 1 recounted=likes "
         "b=1 events=7"
     )
-    refused = Noted(NEXT, "full", State.REFUSED, ALL, {}, "too much:\n  plays: 11 of 20\nLook")
+    refused = Noted(NEXT, "full", State.REFUSED, ALL, reason="too much:\n  plays: 11 of 20\nLook")
     assert described(refused) == (
         "cutoff=2024-05-02T00:00:00Z revision=0 full refused\n    too much:\n    plays: 11 of 20\n    Look"
     )

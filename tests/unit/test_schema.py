@@ -252,7 +252,8 @@ OF_THE_FIRST_VERSION = {
     "cutoffs": "counter cutoff revision",
     "corrections": "counter day cutoff revision before after",
     "keys": "counter shard key",
-    "runs": "subject write_time cutoff revision kind state recount definitions position reason figures noted_at noted_by",
+    "runs": "subject write_time cutoff revision kind state recount definitions position reason figures noted_at "
+    "noted_by",
     "leases": "subject holder named renewed_at",
 }
 

@@ -150,7 +150,8 @@ def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "etc").mkdir()
-    text = '[lake]\nwarehouse = "../lake"\n[log]\nsnapshots = "s3a://bucket/snapshots"\nexclusions = "/var/lib/exclusions.jsonl"\n'
+    text = '[lake]\nwarehouse = "../lake"\n[log]\nsnapshots = "s3a://bucket/snapshots"\n'
+    text += 'exclusions = "/var/lib/exclusions.jsonl"\n'
     write(tmp_path / "etc", text + PLAYS)
     monkeypatch.setenv("STITCH_STREAMING__CHECKPOINT", "checkpoints/s")
     monkeypatch.setenv("HOME", "/home/me")
