@@ -13,7 +13,7 @@ from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared
 from jobs.frames.events import DECODED, accepted, decode, noted
 from jobs.frames.events import field as of_event
-from jobs.frames.increments import increments, once_per_window, windowed
+from jobs.frames.increments import increments, streamed
 from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
 from jobs.sources.event_log import as_decoded, read_log, undecoded
@@ -186,7 +186,7 @@ def expected_increments(spark: SparkSession, settings: Settings, since: datetime
     """What the increments of the ingest windows in [since, until) should be, by the log: as frames.increments makes
     them."""
     events = not_excluded(spark, read_events(spark, settings, since, until, of_topic=True), settings)
-    return increments(streamed(events, settings), settings.counters)
+    return increments(streamed(accepted(events), settings), settings.counters)
 
 
 def excluded_contributions(
@@ -196,13 +196,7 @@ def excluded_contributions(
     name: (counter, key, member, bucket, amount)."""
     verdicts = judged(spark, read_events(spark, settings, since, until, of_topic=True), settings, first)
     events = verdicts.where(F.col("verdict") == "excluded").drop("verdict")
-    return contributions(streamed(events, settings), settings.counters)
-
-
-def streamed(decoded: DataFrame, settings: Settings) -> DataFrame:
-    """Decoded records → the events that the streaming job counts of them, with their ingest window."""
-    placed = windowed(accepted(decoded), settings.streaming.ingest_window)
-    return once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed
+    return contributions(streamed(accepted(events), settings), settings.counters)
 
 
 def compared_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:

@@ -27,7 +27,7 @@ from jobs import failpoints
 from jobs.continuity import check_note, check_offsets, noted, outdated
 from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
-from jobs.frames.increments import increments, once_per_window, windowed
+from jobs.frames.increments import increments, streamed
 from jobs.queries import Stop, at_the_end, end_offsets, keep_running, print_progress
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
@@ -92,9 +92,8 @@ def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
     decoded = observed(decode(records, settings, ["timestamp"]))
     events = accepted(decoded)  # timestamp, event_id, type, occurred_at, fields
     timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
-    placed = windowed(timed, settings.streaming.ingest_window)  # ingest_window, event_id, type, occurred_at, fields
-    once = once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed
-    return increments(once, settings.counters)  # counter, key, member, ingest_window, bucket, count, write_time
+    placed = streamed(timed, settings)  # ingest_window, event_id, type, occurred_at, fields
+    return increments(placed, settings.counters)  # counter, key, member, ingest_window, bucket, count, write_time
 
 
 def count_topic(

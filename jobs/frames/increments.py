@@ -18,6 +18,7 @@ from jobs.frames.events import field
 from jobs.frames.sums import saturating_sum
 from stitch.amounts import MOST_SUM
 from stitch.counters import Counter
+from stitch.settings import Settings
 
 
 def windowed(events: DataFrame, ingest_window: timedelta) -> DataFrame:
@@ -35,6 +36,12 @@ def once_per_window(windowed: DataFrame, identity: Sequence[str] = ("event_id",)
     named = windowed.select("*", *[field(name).alias(f"key_{name}") for name in identity])
     keys = [f"key_{name}" for name in identity]
     return named.dropDuplicates([*keys, "ingest_window"]).drop(*keys)
+
+
+def streamed(events: DataFrame, settings: Settings) -> DataFrame:
+    """Events → those that the real-time layer counts, each with its ingest window."""
+    placed = windowed(events, settings.streaming.ingest_window)
+    return once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed
 
 
 def increments(windowed: DataFrame, counters: list[Counter]) -> DataFrame:
