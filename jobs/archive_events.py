@@ -85,6 +85,7 @@ def archive_topic(
         tempfile.TemporaryDirectory(prefix="stitch-archive-") as folder,  # a query must have a checkpoint
     ):
         sources, sessions = Sources(spark, log, settings), list[SparkSession]()
+        accept = accept_data_loss  # what is gone now, not what goes later
         checkpoint = Checkpoint(spark, f"file://{folder}/checkpoint", settings.kafka.topic)
 
         def let_go() -> None:
@@ -92,13 +93,14 @@ def archive_topic(
                 close_catalog(sessions.pop(), settings.lake.catalog)
 
         def start() -> StreamingQuery:
+            nonlocal accept
             let_go()
             sources.bring()
             check_topic(settings.kafka)
-            topic = current_topic(spark, log, settings, accept_data_loss)
-            _, held = log.position(topic)
-            check_continuity(spark, log, settings, topic, held, accept_data_loss)
-            read = dict(held)
+            topic = current_topic(spark, log, settings, accept)
+            _, read = log.position(topic)
+            following = log.behind_losses(topic)
+            check_continuity(spark, log, settings, topic, following, accept)
 
             def add(batch: DataFrame, number: int) -> None:
                 ends = checkpoint.planned_offsets(number)
@@ -107,8 +109,8 @@ def archive_topic(
                 sessions[:] = [batch.sparkSession]
 
             shutil.rmtree(f"{folder}/checkpoint", ignore_errors=True)
-            records = read_topic(spark, settings.kafka, settings.streaming, held, accept_data_loss)
-            return (
+            records = read_topic(spark, settings.kafka, settings.streaming, following, accept)
+            query = (
                 topic_rows(records, settings, topic)
                 .writeStream.queryName(JOB)
                 .foreachBatch(add)
@@ -116,6 +118,8 @@ def archive_topic(
                 .trigger(availableNow=True)
                 .start()
             )
+            accept = False
+            return query
 
         def report(progress: dict[str, Any]) -> None:
             print_progress(JOB, progress)

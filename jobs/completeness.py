@@ -93,14 +93,7 @@ def uncounted_offsets(settings: Settings, cutoff: datetime) -> dict[int, Missing
 
 def behind_log(spark: SparkSession, settings: Settings) -> dict[int, Behind]:
     """partition → what the topic holds behind the position of the log."""
-    log = Log(spark, settings)
-    topic = topic_id(settings.kafka)
-    _, at = log.position(topic)
-    for loss in log.losses(topic):  # what was accepted as lost is not waited for
-        partition = loss["partition"]
-        if loss["last"] is not None and loss["first"] == at.get(partition, 0):
-            at[partition] = loss["last"] + 1
-    return behind(settings.kafka, at)
+    return behind(settings.kafka, Log(spark, settings).behind_losses(topic_id(settings.kafka)))
 
 
 def behind_increments(settings: Settings) -> dict[int, Behind]:

@@ -19,6 +19,7 @@ from pyspark.sql import functions as F
 from jobs.errors import Unreachable
 from jobs.frames.audits import gaps
 from jobs.lake import Log
+from jobs.sources.event_log import at_or_behind
 from jobs.sources.topic import edges, read_range
 from stitch.settings import Settings
 
@@ -119,12 +120,7 @@ def _by_kind(
 
 def unchecked(checked: Mapping[tuple[str, int], Checked]) -> Column:
     """(topic_id, partition, offset): whether a gap behind the offset is still to be looked into."""
-    if not checked:
-        return F.lit(True)
-    behind = F.col("offset") >= _by_partition({at: one.upto for at, one in checked.items()}, 0) - 1
-    # The same, weaker, in words that Parquet's statistics know: files of years are not opened.
-    known = F.col("partition").isin(sorted({partition for _, partition in checked}))
-    return behind & (~known | (F.col("offset") >= min(one.upto for one in checked.values()) - 1))
+    return at_or_behind({of: one.upto - 1 for of, one in checked.items()})
 
 
 def untold(one: Gaps) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
@@ -16,7 +16,7 @@ from jobs.frames.events import field as of_event
 from jobs.frames.increments import increments, streamed
 from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
 from jobs.sinks.snapshots import read_snapshot
-from jobs.sources.event_log import as_decoded, read_log, undecoded
+from jobs.sources.event_log import as_decoded, at_or_behind, read_log, undecoded
 from jobs.sources.stored import read_increments
 from stitch import exclusions
 from stitch.counters import Counter
@@ -133,15 +133,6 @@ def decode_log(records: DataFrame, settings: Settings, also: Sequence[str] = ())
     if others is None:
         return known
     return known.unionByName(decode(others, settings, ["partition", "offset", "timestamp", *also]))
-
-
-def at_or_behind(position: Position) -> Column:
-    """(topic_id, partition, offset): not read by a run of that position. A topic that it does not name is new to it."""
-    behind = F.lit(True)
-    for (topic, partition), offset in sorted(position.items()):
-        of_it = (F.col("topic_id") == topic) & (F.col("partition") == partition)
-        behind = behind & (~of_it | (F.col("offset") >= offset))
-    return behind
 
 
 def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) -> DataFrame:

@@ -148,6 +148,14 @@ class Log:
             known += [loss] if loss not in known else []
         self.write_note(LOSSES, known)
 
+    def behind_losses(self, topic_id: str) -> dict[int, int]:
+        """The position of the topic, moved behind what was accepted as lost: that will not come."""
+        _, at = self.position(topic_id)
+        for loss in self.losses(topic_id):
+            if loss["last"] is not None and loss["first"] == at.get(loss["partition"], 0):
+                at[loss["partition"]] = loss["last"] + 1
+        return at
+
     def first_day(self) -> datetime:
         """The earliest day on which an event of the log was appended; now where there is none."""
         day = "SELECT min(partition.timestamp_day) FROM {}.files WHERE partition.verdict = 'accepted'"
