@@ -4,7 +4,7 @@ over."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import SimpleNamespace
@@ -72,9 +72,11 @@ def rows_of(seen: Iterable[Event]) -> dict[Increments, tuple[int, int]]:
     }
 
 
-def first_of_each(events: list[Event]) -> list[Event]:
-    """Duplicates removed: the first by its broker's timestamp stays, as jobs.frames.totals.deduplicated does."""
-    return list({event.event_id: event for event in sorted(events, key=lambda e: e.order, reverse=True)}.values())
+def first_of_each(events: list[Event], is_new: Callable[[Event], bool] = lambda _: False) -> list[Event]:
+    """Duplicates removed, as jobs.frames.totals.deduplicated does: one that is not new stays, then the first by its
+    broker's timestamp."""
+    backwards = sorted(events, key=lambda event: (is_new(event), event.order), reverse=True)
+    return list({event.event_id: event for event in backwards}.values())
 
 
 def summed(events: Iterable[Event], counter: str, base: dict[Totals, int]) -> dict[Totals, int]:

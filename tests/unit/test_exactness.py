@@ -1,8 +1,8 @@
 """The reader equals the truth at every step: a state machine over the pure core, with a plain list of events as the
 oracle.
 
-Events are appended, late ones and duplicates (with other payloads) among them, by brokers whose clocks differ. One
-writer keeps up with the topic; others start at old window edges with nothing, read the partitions in any order, evict,
+Events are appended, late ones and duplicates (with other payloads) among them, by brokers whose clocks differ, also
+under stamps from before what is published. One writer keeps up with the topic; others start at old window edges with nothing, read the partitions in any order, evict,
 die, or take over. Their writes arrive late and in any order, and tie as Cassandra ties. Increments expire. Batches load
 row by row, die half-way, run again, lose their snapshots; events are excluded; totals are restored, damaged and
 repaired. After each step every count of every counter must be the one that the list of events gives.
@@ -10,6 +10,7 @@ repaired. After each step every count of every counter must be the one that the 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from hypothesis import settings
@@ -70,6 +71,7 @@ class Stitch(RuleBasedStateMachine):
         self.excluded: set[int] = set()
         self.removed: Removed = {counter: frozenset() for counter in AMOUNTS}  # what totals lack by exclusion
         self.removed_in: dict[Published, Removed] = {}
+        self.unread_in: dict[Published, set[Order]] = {}  # behind the position of each run, under a stamp from before
         self.unfinished: list[Removed] = []  # what rows lack of runs that have not published
         self.loading: tuple[Run, list[tuple[Totals, int]]] | None = None
 
@@ -102,6 +104,29 @@ class Stitch(RuleBasedStateMachine):
         for row, cell in rows_of(self.live.seen).items():
             self.write(row, *cell)
 
+    @precondition(lambda self: self.published)
+    @rule(
+        event_id=st.integers(0, 9), partition=st.integers(0, len(BEHIND) - 1), late=st.integers(0, BUCKETS - 1),
+        amounts=st.fixed_dictionaries(AMOUNTS), hours=st.integers(1, 5),
+    )  # fmt: skip
+    def an_event_is_appended_under_a_stamp_from_before_the_published_cutoff(
+        self, event_id: int, partition: int, late: int, amounts: dict[str, int], hours: int
+    ) -> None:
+        stamp = self.published.cutoff - hours * HOUR  # type: ignore[union-attr]
+        order = (stamp, partition, len(self.topic[partition]))
+        event = Event(event_id, order, window_start(stamp, WINDOW), [*AT][late], amounts)
+        self.topic[partition].append(event)
+        self.appended.append(event)
+        self.read(self.live, partition, 1)
+        for counter in AMOUNTS:  # the stream's watermark is further back
+            row = (counter, event.window, event.bucket)
+            self.write(row, *rows_of(self.appended)[row])
+        for unread in self.unread_in.values():
+            unread.add(order)
+        self.removed = with_order(self.removed, order)
+        self.removed_in = {at: with_order(removed, order) for at, removed in self.removed_in.items()}
+        self.unfinished = [with_order(removed, order) for removed in self.unfinished]
+
     # Writers
 
     @rule(data=st.data(), events=st.tuples(*[st.integers(0, 6)] * len(BEHIND)), at_once=st.booleans())
@@ -112,7 +137,11 @@ class Stitch(RuleBasedStateMachine):
             {event.window for event in self.appended if self.published and event.window < self.published.cutoff}
         )
         edge = data.draw(st.sampled_from([self.published.cutoff if self.published else EPOCH, *edges]))
-        writer = Writer([sum(1 for event in partition if event.window < edge) for partition in self.topic])
+        starts = [
+            next((at for at, event in enumerate(partition) if event.window >= edge), len(partition))
+            for partition in self.topic
+        ]
+        writer = Writer(starts)
         self.others.append(writer)
         self.read_and_write(writer, events, at_once)
 
@@ -176,19 +205,31 @@ class Stitch(RuleBasedStateMachine):
         self.excluded.add(event_id)
 
     def removed_by(self, run: Run) -> Removed:
-        """The events that the totals of the run lack since somebody excluded them."""
+        """The events that the totals of the run lack: since somebody excluded them, or since they came late and another
+        with their id was counted."""
         found = {}
         for counter in AMOUNTS:
-            since = run.since(counter)
-            before = frozenset() if since is None else self.removed[counter]
-            read = [e for e in self.appended if (since is None or e.window >= since) and e.window < run.target.cutoff]
-            found[counter] = before | {event.order for event in read if event.event_id in self.excluded}
+            if run.since(counter) is None:
+                before, new = frozenset[Order](), [e for e in self.appended if e.window < run.target.cutoff]
+            else:
+                new = [e for e in self.appended if self.is_new(run, e) and e.window < run.target.cutoff]
+                old = [e for e in self.appended if not self.is_new(run, e) and e.order not in self.removed[counter]]
+                ids = {event.event_id for event in old}
+                late = {event.order for event in new if event.order in self.unread_in[run.base]}  # type: ignore[index]
+                before = self.removed[counter] - late
+                before |= {event.order for event in new if event.order in late and event.event_id in ids}
+            found[counter] = before | {event.order for event in new if event.event_id in self.excluded}
         return found
+
+    def is_new(self, run: Run, event: Event) -> bool:
+        """As jobs.counting.count_windows: of an ingest window behind the base, or behind its position."""
+        assert run.base
+        return event.window >= run.base.cutoff or event.order in self.unread_in[run.base]
 
     def counted(self, run: Run, stored: list[Totals]) -> tuple[dict[Totals, int], set[Totals]]:
         """The snapshot of the run, and which of its rows are written."""
         wanted = [event for event in self.appended if event.event_id not in self.excluded]
-        events = first_of_each([event for event in wanted if event.window < run.target.cutoff])
+        wanted = [event for event in wanted if event.window < run.target.cutoff]
         before = self.snapshots.get(run.base, {}) if run.base else {}
         rows: dict[Totals, int] = {}
         touched: set[Totals] = set()
@@ -196,10 +237,12 @@ class Stitch(RuleBasedStateMachine):
             since, mine = run.since(counter), {row: n for row, n in before.items() if row[0] == counter}
             if counter in run.recount:
                 gone = {row: 0 for row in [*mine, *stored] if row[0] == counter}
-                rows |= (fresh := summed(events, counter, gone))
+                rows |= (fresh := summed(first_of_each(wanted), counter, gone))
                 touched |= {row for row, n in fresh.items() if self.standing(run).get(row) != n}
             else:
-                new = [event for event in events if since is None or event.window >= since]
+                assert since
+                first = first_of_each(wanted, lambda event: self.is_new(run, event))
+                new = [event for event in first if self.is_new(run, event)]
                 died = dict.fromkeys((row for row in stored if row[0] == counter), 0)
                 rows |= summed(new, counter, died | mine)
                 touched |= {*summed(new, counter, died)}
@@ -227,10 +270,17 @@ class Stitch(RuleBasedStateMachine):
         cells = [written[row] for row in stored if row[0] in run.recount]
         return overwriting(run, max(cells, default=None), "totals"), stored
 
-    def begin_load(self, run: Run, counted: tuple[dict[Totals, int], set[Totals]], removed: Removed) -> None:
+    def begin_load(
+        self,
+        run: Run,
+        counted: tuple[dict[Totals, int], set[Totals]],
+        removed: Removed,
+        unread: Iterable[Order] = (),
+    ) -> None:
         rows, touched = counted
         self.snapshots[run.target] = rows
         self.removed_in[run.target] = removed
+        self.unread_in[run.target] = set(unread)
         self.unfinished.append(removed)
         self.note(run, State.LOADING)
         if run.kind == "restore" and going_back(self.known(), run.target):
@@ -252,6 +302,7 @@ class Stitch(RuleBasedStateMachine):
             done = loaded(run).target if run.kind == "restore" else run.target
             self.snapshots[done] = self.snapshots[run.target]
             self.removed_in[done] = self.removed_in[run.target]
+            self.unread_in[done] = self.unread_in[run.target]
             self.publish(done)
             self.unfinished = []
             self.kept = [*self.kept, done][-KEEP:]
@@ -300,7 +351,10 @@ class Stitch(RuleBasedStateMachine):
         restored = {**dict.fromkeys([*current, *stored], 0), **self.snapshots[kept]}
         stands = self.standing(run)
         self.begin_load(
-            run, (restored, {row for row, n in restored.items() if stands.get(row) != n}), self.removed_in[kept]
+            run,
+            (restored, {row for row, n in restored.items() if stands.get(row) != n}),
+            self.removed_in[kept],
+            self.unread_in[kept],
         )
         if rows:
             self.it_loads_some_rows_and_publishes_after_the_last(rows)
@@ -433,6 +487,11 @@ class Stitch(RuleBasedStateMachine):
 
     def caught_up(self, writer: Writer) -> bool:
         return writer.positions == [len(partition) for partition in self.topic]
+
+
+def with_order(removed: Removed, order: Order) -> Removed:
+    """The same, and an event that came after it."""
+    return {counter: events | {order} for counter, events in removed.items()}
 
 
 TestStitch = Stitch.TestCase
