@@ -66,16 +66,13 @@ class Log:
         partition of which nothing was read."""
         if not self.exists():
             return None, {}
-        base, found = None, None
+        base = None
         for snapshot, positions in self._ancestors():
             base = base or snapshot
-            found = positions.get(topic_id)
-            if found is not None:
-                break
-        noted, held = self._reached(topic_id), found
-        if held is None:
-            held = {at: max(offset, noted.get(at, 0)) for at, offset in self._held(topic_id).items()}
-        return base, {**noted, **held}
+            if topic_id in positions:
+                return base, positions[topic_id]
+        noted, held = self._reached(topic_id), self._held(topic_id)
+        return base, {at: max(noted.get(at, 0), held.get(at, 0)) for at in {*noted, *held}}
 
     def positions(self) -> dict[tuple[str, int], int]:
         """(topic id, or name of another source; partition) → the next offset that the log lacks, of all that it
