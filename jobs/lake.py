@@ -9,12 +9,14 @@ files' statistics say.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from py4j.protocol import Py4JError
+from py4j.protocol import Py4JError, Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession, types
 
 from jobs.errors import JobError
@@ -56,10 +58,17 @@ class Log:
 
     def begin(self, fields: Mapping[str, str]) -> None:
         """Create the table where there is none, and give it these fields (name → type)."""
-        self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self._namespace}")
-        self.spark.sql(create(self.name, fields))
-        for change in changes(self.fields(), fields):
-            self.spark.sql(f"ALTER TABLE {self.name} {change}")
+        for tries_left in (2, 1, 0):
+            try:
+                self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self._namespace}")
+                self.spark.sql(create(self.name, fields))
+                for change in changes(self.fields(), fields):
+                    self.spark.sql(f"ALTER TABLE {self.name} {change}")
+                return
+            except (Py4JJavaError, PySparkException):  # as when two archives begin at the same moment
+                if not tries_left:
+                    raise
+                time.sleep(1)
 
     def position(self, topic_id: str) -> tuple[int | None, dict[int, int]]:
         """(the table's snapshot, partition → the next offset of that topic that the log lacks): no entry for a
