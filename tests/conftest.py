@@ -61,6 +61,11 @@ def write_config(path: Path, base: Path = BASE_CONFIG, **overrides: Any) -> Path
     return path
 
 
+def submit_command(stack: Stack, *args: str) -> list[str]:
+    """`stitch submit` with the stack's settings, as a process of its own."""
+    return [sys.executable, "-m", "stitch.cli", "--config", str(stack.config_path), "submit", *args]
+
+
 def toml(value: Any) -> str:
     """A value as inline TOML: JSON but for tables."""
     if isinstance(value, dict):

@@ -57,8 +57,8 @@ def undecoded(records: DataFrame, settings: Settings) -> DataFrame | None:
 
 
 def at_or_behind(position: Position) -> Column:
-    """(topic_id, partition, offset): not read by who has come to that position. Of a topic that it does not name nothing
-    was. Iceberg knows from these words which files it need not open."""
+    """(topic_id, partition, offset): not read by who has come to that position. Of a topic that it does not name
+    nothing was. Iceberg knows from these words which files it need not open."""
     behind = F.lit(True)
     for (topic, partition), offset in sorted(position.items()):
         of_it = (F.col("topic_id") == topic) & (F.col("partition") == partition)

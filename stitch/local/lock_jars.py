@@ -102,7 +102,8 @@ def lock_text(sets: Mapping[JarSet, Sequence[Jar]]) -> str:
     for jars, locked in sets.items():
         rows += [f"[{jars.name}]", "packages = [", *(f'  "{package}",' for package in jars.packages), "]"]
         rows += [f"[{jars.name}.jars]"]
-        rows += [f'"{jar.coordinate}" = {{ sha256 = "{jar.sha256}", size = {jar.size} }}' for jar in locked]
+        for jar in locked:
+            rows += [f'[{jars.name}.jars."{jar.coordinate}"]', f'sha256 = "{jar.sha256}"', f"size = {jar.size}"]
         rows += [""]
     return "\n".join(rows)
 

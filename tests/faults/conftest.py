@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from serving.cassandra_layers import CassandraLayers
 from stitch.local.process import running, start
 from stitch.local.stack import services, wait_until_all_answer
 from stitch.settings import Settings, load_settings
-from tests.conftest import Stack, write_config
+from tests.conftest import Stack, submit_command, write_config
 from tests.faults.oracle import Eyes, Feed, served
 from tests.faults.proxy import Proxy
 
@@ -36,8 +35,8 @@ class Job:
 
     def __init__(self, stack: Stack, log: Path, job: str, *args: str, **env: str) -> None:
         self.log = log
-        command = [sys.executable, "-m", "stitch.cli", "--config", str(stack.config_path), "submit", job, *args]
         with log.open("ab") as out:
+            command = submit_command(stack, job, *args)
             self._process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **env})
 
     def lines(self, start: str = "") -> list[str]:

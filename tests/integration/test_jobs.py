@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ from jobs.errors import JobError
 from stitch.local.producer import produce
 from stitch.settings import load_settings
 from stitch.submit import submit
-from tests.conftest import Reader, Stack, run_in, write_config
+from tests.conftest import Reader, Stack, run_in, submit_command, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 
 
@@ -118,15 +117,7 @@ def test_sigterm_ends_the_streaming_job_after_its_batch_and_the_next_start_goes_
         produce(fresh.settings.kafka, [event(f"e{run}-{n}", "play", track_id="t1") for n in range(10)])
         log = tmp_path / f"streaming-{run}.log"
         with log.open("wb") as out:
-            command = [
-                sys.executable,
-                "-m",
-                "stitch.cli",
-                "--config",
-                str(fresh.config_path),
-                "submit",
-                "streaming_counts",
-            ]
+            command = submit_command(fresh, "streaming_counts")
             job = subprocess.Popen(command, stdout=out, stderr=out)
             try:
                 wait_for_line(log, "streaming_counts batch=")
@@ -152,8 +143,7 @@ def test_what_a_job_prints_as_json_is_all_that_it_prints(fresh: Stack, run_job: 
     run_job("archive_events")
     end = wait_for_the_window_to_end(fresh)
     asked = ["restore_counts", "--to", f"{end:%FT%TZ}", "--json"]
-    stitch = [sys.executable, "-m", "stitch.cli", "--config", str(fresh.config_path)]
-    done = subprocess.run([*stitch, "submit", *asked], stdout=subprocess.PIPE, text=True, timeout=180)
+    done = subprocess.run(submit_command(fresh, *asked), stdout=subprocess.PIPE, text=True, timeout=180)
     assert done.returncode == 3  # nobody counted it in real time
     (found,) = [row for row in json.loads(done.stdout)["differences"] if row["counter"] == "plays"]
     assert (found["key"], found["stored"], found["expected"]) == ("t1", None, 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 
 from stitch.local.producer import produce
 from stitch.settings import load_settings
-from tests.conftest import Reader, Stack, run_in, write_config
+from tests.conftest import Reader, Stack, run_in, submit_command, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 
 Submit = Callable[..., subprocess.Popen[bytes]]
@@ -33,9 +32,8 @@ def submitted(fresh: Stack, log: Path) -> Iterator[Submit]:
     """submitted("streaming_counts") is a running `stitch submit`; what is left of it is killed at the end."""
 
     def start(*args: str) -> subprocess.Popen[bytes]:
-        stitch = [sys.executable, "-m", "stitch.cli", "--config", str(fresh.config_path), "submit", *args]
         with log.open("ab") as out:
-            return subprocess.Popen(stitch, stdout=out, stderr=out)
+            return subprocess.Popen(submit_command(fresh, *args), stdout=out, stderr=out)
 
     yield start
     for process in processes_of(fresh):

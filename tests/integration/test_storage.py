@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from moto.server import ThreadedMotoServer
 from stitch.local.fetch_jars import fetch_missing
 from stitch.local.jars import S3
 from stitch.local.producer import produce
-from tests.conftest import Reader, Stack
+from tests.conftest import Reader, Stack, submit_command
 from tests.faults.conftest import Job
 from tests.steps import count, event, wait_for_the_window_to_end
 
@@ -87,17 +86,7 @@ def test_a_log_in_an_object_store_is_archived_killed_counted_maintained_erased_a
     fresh: Stack, reader: Reader, run_job: Callable[..., Any], s3: Any, stored: list[str], tmp_path: Path
 ) -> None:
     def job(name: str, *args: str) -> str:
-        command = [
-            sys.executable,
-            "-m",
-            "stitch.cli",
-            "--config",
-            str(fresh.config_path),
-            "submit",
-            name,
-            *stored,
-            *args,
-        ]
+        command = submit_command(fresh, name, *stored, *args)
         done = subprocess.run(command, capture_output=True, text=True, timeout=180)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout

@@ -2,10 +2,11 @@
 oracle.
 
 Events are appended, late ones and duplicates (with other payloads) among them, by brokers whose clocks differ, also
-under stamps from before what is published. One writer keeps up with the topic; others start at old window edges with nothing, read the partitions in any order, evict,
-die, or take over. Their writes arrive late and in any order, and tie as Cassandra ties. Increments expire. Batches load
-row by row, die half-way, run again, lose their snapshots; events are excluded; totals are restored, damaged and
-repaired. After each step every count of every counter must be the one that the list of events gives.
+under stamps from before what is published. One writer keeps up with the topic; others start at old window edges with
+nothing, read the partitions in any order, evict, die, or take over. Their writes arrive late and in any order, and tie
+as Cassandra ties. Increments expire. Batches load row by row, die half-way, run again, lose their snapshots; events are
+excluded; totals are restored, damaged and repaired. After each step every count of every counter must be the one that
+the list of events gives.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from stitch.local.errors import StackError
 from stitch.local.jars import ALL, ROOT, Jar, JarSet
 from stitch.local.lock_jars import lock_text, resolved
 from stitch.local.repository import MIRROR, repository
+from stitch.properties import parse
 from stitch.submit import DEFAULTS
 
 MAVEN = "<settings xmlns='urn:maven'>{}</settings>"
@@ -41,8 +42,8 @@ def test_the_lock_has_every_package_that_the_code_names(chosen: JarSet) -> None:
 
 
 def test_the_lock_has_the_packages_of_the_defaults_of_spark() -> None:
-    found = re.search(r"^spark\.jars\.packages[\s=]+(\S+)", DEFAULTS.read_text("utf-8"), re.MULTILINE)
-    assert found and set(found[1].split(",")) == set(jars.SPARK.packages)
+    found = parse(DEFAULTS.read_text("utf-8"))["spark.jars.packages"]
+    assert set(found.split(",")) == set(jars.SPARK.packages)
 
 
 def test_a_lock_of_other_packages_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

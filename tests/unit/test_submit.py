@@ -130,12 +130,9 @@ def test_jars_and_packages_of_ones_own_come_beside_the_fetched_ones(fetched: Pat
 
 
 def test_other_packages_in_the_file_are_left_to_ivy(fetched: Path) -> None:
-    more = DEFAULTS.read_text("utf-8").replace(",org.xerial:", ", org.example:mine:1,org.xerial:")
+    more = DEFAULTS.read_text("utf-8").replace("kafka-0-10_2.12:3.5.7", "kafka-0-10_2.12:3.5.7, org.example:mine:1")
     said = parse(properties(more, jars.SPARK))
-    assert (
-        said["spark.jars.packages"].endswith(",org.example:mine:1,org.xerial:sqlite-jdbc:3.51.1.0")
-        and "spark.jars" not in said
-    )
+    assert said["spark.jars.packages"].endswith("3.5.7,org.example:mine:1") and "spark.jars" not in said
     assert said["spark.jars.ivySettings"] == f"{ROOT}/conf/ivysettings.xml"
 
 
