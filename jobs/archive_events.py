@@ -99,7 +99,7 @@ def archive_topic(
             check_topic(settings.kafka)
             topic = current_topic(spark, log, settings, accept)
             _, read = log.position(topic)
-            following = log.behind_losses(topic)
+            following = log.behind_losses(topic, read)
             check_continuity(spark, log, settings, topic, following, accept)
 
             def add(batch: DataFrame, number: int) -> None:

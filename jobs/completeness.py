@@ -93,7 +93,9 @@ def uncounted_offsets(settings: Settings, cutoff: datetime) -> dict[int, Missing
 
 def behind_log(spark: SparkSession, settings: Settings) -> dict[int, Behind]:
     """partition → what the topic holds behind the position of the log."""
-    return behind(settings.kafka, Log(spark, settings).behind_losses(topic_id(settings.kafka)))
+    log, topic = Log(spark, settings), topic_id(settings.kafka)
+    _, at = log.position(topic)
+    return behind(settings.kafka, log.behind_losses(topic, at))
 
 
 def behind_increments(settings: Settings) -> dict[int, Behind]:

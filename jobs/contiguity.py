@@ -18,8 +18,7 @@ from pyspark.sql import functions as F
 
 from jobs.errors import Unreachable
 from jobs.frames.audits import gaps
-from jobs.lake import Log
-from jobs.sources.event_log import at_or_behind
+from jobs.lake import Log, at_or_behind
 from jobs.sources.topic import edges, read_range
 from stitch.settings import Settings
 

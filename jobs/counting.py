@@ -15,8 +15,9 @@ from jobs.frames.events import DECODED, accepted, decode, noted
 from jobs.frames.events import field as of_event
 from jobs.frames.increments import increments, streamed
 from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
+from jobs.lake import at_or_behind
 from jobs.sinks.snapshots import read_snapshot
-from jobs.sources.event_log import as_decoded, at_or_behind, read_log, undecoded
+from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.sources.stored import read_increments
 from stitch import exclusions
 from stitch.counters import Counter

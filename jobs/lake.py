@@ -17,10 +17,12 @@ from typing import Any
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession, types
+from pyspark.sql import Column, DataFrame, SparkSession, types
+from pyspark.sql import functions as F
 
 from jobs.errors import JobError
 from stitch.lake import changes, create
+from stitch.runs import Position
 from stitch.settings import Settings
 
 POSITION = "stitch.position"  # of a snapshot's summary: {topic id: {partition: next offset}}
@@ -154,9 +156,9 @@ class Log:
             known += [loss] if loss not in known else []
         self.write_note(LOSSES, known)
 
-    def behind_losses(self, topic_id: str) -> dict[int, int]:
+    def behind_losses(self, topic_id: str, position: Mapping[int, int]) -> dict[int, int]:
         """The position of the topic, moved behind what was accepted as lost: that will not come."""
-        _, at = self.position(topic_id)
+        at = dict(position)
         for loss in self.losses(topic_id):
             if loss["last"] is not None and loss["first"] == at.get(loss["partition"], 0):
                 at[loss["partition"]] = loss["last"] + 1
@@ -199,6 +201,16 @@ def fields_of(records: DataFrame) -> dict[str, str]:
     struct = records.schema["fields"].dataType
     assert isinstance(struct, types.StructType)
     return {field.name: field.dataType.simpleString() for field in struct.fields}
+
+
+def at_or_behind(position: Position) -> Column:
+    """(topic_id, partition, offset): not read by who has come to that position. Of a topic that it does not name
+    nothing was. Iceberg knows from these words which files it need not open."""
+    behind = F.lit(True)
+    for (topic, partition), offset in sorted(position.items()):
+        of_it = (F.col("topic_id") == topic) & (F.col("partition") == partition)
+        behind = behind & (~of_it | (F.col("offset") >= offset))
+    return behind
 
 
 def by_partition(said: Mapping[str, int]) -> dict[int, int]:

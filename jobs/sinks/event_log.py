@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.causes import cause_of
 from jobs.errors import JobError, NotYet
-from jobs.lake import POSITION, Log, fields_of
+from jobs.lake import POSITION, Log, at_or_behind, fields_of
 from stitch.lake import COLUMNS
 
 TRIES = 5
@@ -37,7 +37,7 @@ def append(
             raise NotYet(f"{log.name} was rolled back, partitions {sorted(behind)}: reading again from its position")
         at = {partition: held.get(partition, 0) for partition in {*held, *ends}}
         reached = {partition: max(offset, ends.get(partition, 0)) for partition, offset in at.items()}
-        if reached == held or commit(log, rows.where(_behind(at)), topic_id, base, at, reached):
+        if reached == held or commit(log, rows.where(_lacking(topic_id, at)), topic_id, base, at, reached):
             return
     raise others_first(log)
 
@@ -62,7 +62,7 @@ def commit(
     if base is not None:
         writer = writer.option("validate-from-snapshot-id", str(base))
     try:
-        writer.overwrite((F.col("topic_id") == topic_id) & _behind(held))
+        writer.overwrite(_lacking(topic_id, held))
     except (Py4JJavaError, PySparkException) as error:
         if not any(name in str(error) for name in REFUSED):
             raise
@@ -92,9 +92,6 @@ def fitted(log: Log, rows: DataFrame) -> DataFrame:
     return rows.select(*COLUMNS, F.struct(*fields).alias("fields"))
 
 
-def _behind(position: Mapping[int, int]) -> Column:
-    """(partition, offset): at or behind the position."""
-    found = F.lit(False)
-    for partition, offset in sorted(position.items()):
-        found = found | ((F.col("partition") == partition) & (F.col("offset") >= offset))
-    return found
+def _lacking(topic_id: str, position: Mapping[int, int]) -> Column:
+    """Records of the topic at or behind its position."""
+    return (F.col("topic_id") == topic_id) & at_or_behind({(topic_id, at): offset for at, offset in position.items()})

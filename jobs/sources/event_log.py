@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from jobs.lake import Log, fields_of
 from stitch.lake import field_types
-from stitch.runs import Position
 from stitch.settings import Settings
 
 
@@ -54,16 +53,6 @@ def undecoded(records: DataFrame, settings: Settings) -> DataFrame | None:
     if _alike(records, settings) and log.decoders() <= {settings.decoder}:
         return None
     return records.where(~_decoded(records, settings))
-
-
-def at_or_behind(position: Position) -> Column:
-    """(topic_id, partition, offset): not read by who has come to that position. Of a topic that it does not name
-    nothing was. Iceberg knows from these words which files it need not open."""
-    behind = F.lit(True)
-    for (topic, partition), offset in sorted(position.items()):
-        of_it = (F.col("topic_id") == topic) & (F.col("partition") == partition)
-        behind = behind & (~of_it | (F.col("offset") >= offset))
-    return behind
 
 
 def read_offsets(spark: SparkSession, settings: Settings, topic_id: str | None = None) -> DataFrame:
