@@ -57,7 +57,7 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         lease.check()
         named = of_value(as_key, as_member, value)
         erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
-        erased["log"] = erase_from_log(spark, settings, field, value)
+        erased["log"] = erase_from_log(spark, settings, field, value, now)
         totals = read_totals(spark, settings).where(named)
         erased["totals"] = delete(batch, "totals", totals.collect(), now)
         at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(batch).values())])
@@ -105,7 +105,7 @@ def erase_from_snapshots(spark: SparkSession, settings: Settings, named: Column)
     return gone
 
 
-def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str) -> int:
+def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str, now: datetime) -> int:
     """Erase the records that hold the value, and the snapshots that still have them; returns how many records."""
     log = Log(spark, settings)
     if not log.exists():
@@ -119,7 +119,7 @@ def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: s
         if found:
             table.erase(records)
         log.note_positions()
-        table.expire(datetime.now(UTC))  # also what was added while the records were looked for
+        table.expire(now + timedelta(days=1))  # all but the last, also what was added meanwhile
     finally:
         records.unpersist()
     return found

@@ -95,12 +95,12 @@ def test_nothing_of_an_erased_value_is_left_in_any_file_and_where_it_stood_is_kn
     with session("test", settings):
         log = append_records(spark, settings, named, {0: 2, 1: 3})
         assert len(holding(tmp_path / "lake", b"secret7")) > 0
-        assert erase_from_log(spark, settings, "track_id", "secret7") == 3
+        assert erase_from_log(spark, settings, "track_id", "secret7", NOW) == 3
         assert offsets(log) == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)] and log.position(TOPIC)[1] == {0: 2, 1: 3}
         rows = {(row.partition, row.offset): row for row in log.rows().collect()}
         assert [at for at, row in sorted(rows.items()) if row.reject_reason == "erased"] == [(0, 0), (1, 1), (1, 2)]
         assert rows[0, 1].fields.track_id == "secret77" and rows[1, 0].fields.track_id == "t1"
         append_records(spark, settings, named, {0: 2, 1: 3})  # a replay brings nothing back
-        assert erase_from_log(spark, settings, "track_id", "secret7") == 0
-        assert erase_from_log(spark, settings, "track_id", "secret77") == 1
+        assert erase_from_log(spark, settings, "track_id", "secret7", NOW) == 0
+        assert erase_from_log(spark, settings, "track_id", "secret77", NOW) == 1
     assert holding(tmp_path / "lake", b"secret7") == []
