@@ -24,13 +24,12 @@ from jobs.lake import Log
 from jobs.maintain_log import maintain
 from jobs.sinks.event_log import append
 from jobs.spark import session
-from stitch.lake import field_types
+from stitch.lake import KAFKA_RECORD, field_types
 from stitch.local.java import java_home
 from stitch.settings import Settings
 from stitch.submit import own_properties
 
 TOPIC = "a-topic"
-RECORDS = "partition int, offset bigint, timestamp timestamp, timestamp_type int, key binary, value binary"
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -58,7 +57,7 @@ def days(spark: SparkSession, settings: Settings, count: int, commits: int, part
                 at = FIRST + timedelta(days=number, seconds=commit * 86_400 / commits)
                 rows = [(p, offset, at, 1, None, bytearray(payload(f"{p}:{offset}", at))) for p in range(partitions)]
                 offset += 1
-                records = topic_rows(spark.createDataFrame(rows, RECORDS), settings, TOPIC)
+                records = topic_rows(spark.createDataFrame(rows, KAFKA_RECORD), settings, TOPIC)
                 append(log, records, TOPIC, dict.fromkeys(range(partitions), offset))
             each = (time.monotonic() - began) / commits
         began = time.monotonic()

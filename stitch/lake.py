@@ -29,6 +29,8 @@ COLUMNS = {
     "verdict": "string",  # accepted or rejected
 }
 SQL_TYPES = {"string": "string", "int": "bigint", "double": "double", "boolean": "boolean"}
+# A record of Kafka's, of which the log's columns are made.
+KAFKA_RECORD = "partition int, offset bigint, timestamp timestamp, timestamp_type int, key binary, value binary"
 LAYOUT = "topic_id, days(timestamp), verdict, partition"
 PROPERTIES = {
     "format-version": "2",

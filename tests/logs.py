@@ -15,12 +15,11 @@ from jobs.archiving import topic_rows
 from jobs.lake import Log
 from jobs.queries import Stop
 from jobs.sinks.event_log import append
-from stitch.lake import field_types
+from stitch.lake import KAFKA_RECORD, field_types
 from stitch.settings import Settings
 
 PLAYS = {"name": "plays", "key": "track_id", "weights": {"play": 1}}
 TOPIC = "a-topic"
-RECORDS = "partition int, offset bigint, timestamp timestamp, timestamp_type int, key binary, value binary"
 
 Record = tuple[int, int, datetime, bytes]
 
@@ -48,7 +47,7 @@ def append_records(spark: SparkSession, settings: Settings, records: Sequence[Re
     """Append records (partition, offset, timestamp, payload) of the topic TOPIC; `ends`: the position reached."""
     log = begun(spark, settings)
     rows = [(partition, offset, at, 1, None, bytearray(value)) for partition, offset, at, value in records]
-    append(log, topic_rows(spark.createDataFrame(rows, RECORDS), settings, TOPIC), TOPIC, ends)
+    append(log, topic_rows(spark.createDataFrame(rows, KAFKA_RECORD), settings, TOPIC), TOPIC, ends)
     return log
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.errors import BadOption
+from stitch.lake import KAFKA_RECORD
 from stitch.notes import read_note
 
-SCHEMA = "partition int, offset bigint, timestamp timestamp, timestamp_type int, key binary, value binary"
 _WAY_OUT = (
     'It says which topic the segment\'s records come from: write {"topic_id": "…"} there, with the id that '
     "`kafka-topics.sh --describe` prints"
@@ -28,4 +28,4 @@ def segments(spark: SparkSession, folder: str) -> Iterator[tuple[str, DataFrame]
         raise BadOption(f"--import-log {folder}: no log of an earlier release is there (folders segment=1, …)")
     for path in written:
         topic_id = read_note(path / "topic.json", ("topic_id",), _WAY_OUT)["topic_id"]
-        yield topic_id, spark.read.schema(SCHEMA).parquet(str(path))
+        yield topic_id, spark.read.schema(KAFKA_RECORD).parquet(str(path))

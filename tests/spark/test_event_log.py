@@ -20,9 +20,10 @@ from jobs.sinks import event_log
 from jobs.sinks.event_log import append
 from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.spark import session
+from stitch.lake import KAFKA_RECORD
 from stitch.notes import TornNote
 from stitch.settings import Settings
-from tests.logs import PLAYS, RECORDS, TOPIC, Record, append_records, begun, bring_sources, log_settings
+from tests.logs import PLAYS, TOPIC, Record, append_records, begun, bring_sources, log_settings
 
 APPENDED = datetime(2026, 11, 25, 10, 30, tzinfo=UTC)
 YEARS = ["0001-01-02", "1000-01-01", "1582-10-10", "1601-01-01", "1899-12-30", "1969-12-31", "2024-02-29", "2100-01-01"]
@@ -96,7 +97,7 @@ def test_of_two_writers_of_the_same_records_one_is_refused_and_adds_what_is_then
 
 def topic_rows_of(spark: SparkSession, settings: Settings, rows: list[Record]) -> Any:
     given = [(partition, offset, at, 1, None, bytearray(value)) for partition, offset, at, value in rows]
-    return topic_rows(spark.createDataFrame(given, RECORDS), settings, TOPIC)
+    return topic_rows(spark.createDataFrame(given, KAFKA_RECORD), settings, TOPIC)
 
 
 def test_the_position_outlives_compaction_expiry_and_a_rollback(spark: SparkSession, tmp_path: Path) -> None:
