@@ -99,6 +99,10 @@ bench: setup ## measure the jobs beside a plain consumer and DuckDB (bench/READM
 bench-log: setup ## measure what a log of many days costs (bench/README.md)
 	@$(BIN)/python -m bench.log_growth
 
+.PHONY: bench-nights
+bench-nights: setup ## measure what a night of batch_totals costs after a year of days (bench/README.md); DAYS=365
+	@$(BIN)/python -m bench.nights --days $(or $(DAYS),365)
+
 .PHONY: bench-serving
 bench-serving: setup ## measure the reader beside the raw driver doing the same reads (bench/README.md)
 	@tests/debian.sh

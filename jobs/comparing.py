@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import date, datetime
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.completeness import uncounted_offsets
 from jobs.counting import excluded_contributions
 from jobs.errors import JobError, Unreachable
-from jobs.frames.corrections import days
+from jobs.frames import corrections
 from jobs.lake import Log
 from jobs.sinks.cassandra import NoLayer
-from jobs.sinks.snapshots import holds, read_snapshot
+from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_increments
 from stitch.guard import Day, Limits, losses, objections, unknown
 from stitch.runs import Run
@@ -47,24 +49,31 @@ class Compared(NamedTuple):
 
 
 def compare(
-    spark: SparkSession, settings: Settings, run: Run, new: DataFrame, stored: DataFrame, now: datetime
+    table: TotalsTable, settings: Settings, run: Run, days: Collection[date], stored: DataFrame, now: datetime
 ) -> Compared:
-    """What the run changes of what readers saw before it.
+    """What the run, as its branch has it, changes of what readers saw before it.
 
-    new, stored: the run's snapshot, and loading.stored_totals, which is asked where the previous snapshot is gone
+    days:   those that it touches; of counters that it recounts, it touches all
+    stored: loading.stored_totals, which is asked where the previous totals are not kept
     """
+    spark = stored.sparkSession
     not_live = not_comparable(spark, settings, run, now)
     if not_live and run.base and not run.recount:
         return Compared([], not_live)  # events are only added to the previous totals: nothing to read them for
     since, until = run.base.cutoff if run.base else None, run.target.cutoff
-    live = nothing(spark, INCREMENTS) if not_live else read_increments(spark, settings, since, until)
+    live = nothing(spark, INCREMENTS) if not_live else read_increments(spark, settings, since, until).persist()
     excluded = (
         nothing(spark, CONTRIBUTIONS) if not_live or not run.excluding
         else excluded_contributions(spark, settings, since, until, run.excluding)
     )  # fmt: skip
-    held = run.base is None or holds(settings.log.snapshots, run.base)
-    previous = read_snapshot(spark, settings.log.snapshots, run.base) if held else stored
-    rows = days(previous, live, excluded, new, settings.streaming.ingest_window, run.recount).collect()
+    touched = {*days, *(row[0] for row in live.select(F.to_date("bucket")).distinct().collect())}
+    there = F.col("counter").isin(sorted(run.recount)) | table.of_days(touched)
+    new = table.written(run).where(there)
+    new = new.withColumn("changed", F.col("write_time") == run.target.write_time)
+    held = run.base is None or table.holds(run.base)
+    previous = table.read(run.base).where(there) if held else stored
+    rows = corrections.days(previous, live, excluded, new, settings.streaming.ingest_window, run.recount).collect()
+    live.unpersist()
     found = [Day(*row) for row in rows]
     before = {day.counter for day in found if day.held}
     backfilled = run.recount - before if run.base else frozenset()  # new counters: their history corrects nothing

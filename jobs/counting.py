@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
@@ -16,7 +16,7 @@ from jobs.frames.events import field as of_event
 from jobs.frames.increments import increments, streamed
 from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
 from jobs.lake import at_or_behind
-from jobs.sinks.snapshots import read_snapshot
+from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.sources.stored import read_increments
 from stitch import exclusions
@@ -30,37 +30,63 @@ IS_NEW = "_is_new"  # a record that no earlier run has counted
 INCREMENT = ["counter", "key", "member", "ingest_window", "bucket"]
 
 
-@dataclass(frozen=True)
-class Counted:
-    """Totals of some counters, and what was read for them, to be asked after they were computed."""
+class Counted(NamedTuple):
+    """What a run wrote into its branch.
+
+    days: those on which buckets begin that it added to; of counters that it recounts, it has rewritten all
+    """
+
+    days: set[date]
+    facts: Facts
+
+
+class Windows(NamedTuple):
+    """Totals (ROW, count) of ingest windows, and what was read for them, to be asked after they were computed."""
 
     rows: DataFrame
     facts: Callable[[], Facts]
 
 
-def count_totals(spark: SparkSession, settings: Settings, run: Run, stored: DataFrame) -> Counted:
-    """The totals at the run's cutoff (snapshots.SCHEMA).
+def count_totals(table: TotalsTable, settings: Settings, run: Run, stored: DataFrame) -> Counted:
+    """Bring the run's branch, which has the previous totals, to the run's cutoff.
 
-    stored: loading.stored_totals. Of recounted counters, rows of it and of the previous snapshot that the log does not
+    stored: loading.stored_totals. Of recounted counters, rows of it and of the previous totals that the log does not
             give become 0, and those that it gives alike stay; of others, its rows are written again, whether new events
             touch them or not
     """
+    spark = stored.sparkSession
     again = [counter for counter in settings.counters if counter.name in run.recount]
     onward = [counter for counter in settings.counters if counter.name not in run.recount]
-    previous = read_snapshot(spark, settings.log.snapshots, run.base)
     recounted = F.col("counter").isin(sorted(run.recount))
-    parts: list[Counted] = []
-    rows = []
+    days: set[date] = set()
+    facts: Facts = {}
     if onward and run.base:
-        parts.append(count_windows(spark, settings, onward, run.base.cutoff, run))
-        died = stored.where(~recounted).select(*ROW, F.lit(0).cast("bigint").alias("count"))
-        rows.append(added(previous.where(~recounted), parts[-1].rows.unionByName(died)))
+        new = count_windows(spark, settings, onward, run.base.cutoff, run)
+        died = stored.where(~recounted).select(*ROW, F.lit(0).cast("bigint").alias("count"), F.lit(True).alias("again"))
+        days = add(table, run, new.rows.withColumn("again", F.lit(run.died)).unionByName(died))
+        facts = new.facts()
     if again:
-        parts.append(count_windows(spark, settings, again, None, run))
-        before = previous.where(recounted).select(*ROW).unionByName(stored.select(*ROW))
-        rows.append(replaced(before, parts[-1].rows, standing(stored, run)))
-    whole = rows[0] if len(rows) == 1 else rows[0].unionByName(rows[1])
-    return Counted(whole, parts[-1].facts)  # the figures of what was recounted, where anything was
+        new = count_windows(spark, settings, again, None, run)
+        before = table.written(run).where(recounted).select(*ROW).unionByName(stored.where(recounted).select(*ROW))
+        rows = replaced(before, new.rows, standing(stored, run), run.target.write_time)
+        table.recount(run, rows, run.recount)
+        facts = new.facts()  # the figures of what was recounted, where anything was
+    return Counted(days, facts)
+
+
+def add(table: TotalsTable, run: Run, delta: DataFrame) -> set[date]:
+    """Add (ROW, count, again) to the run's branch, in which only their days are read and rewritten; returns the
+    days."""
+    delta = delta.persist()
+    try:
+        touched = delta.select("counter", F.to_date("bucket")).distinct().collect()
+        counters, days = {row[0] for row in touched}, {row[1] for row in touched}
+        previous = table.written(run).where(table.of_days(days) & F.col("counter").isin(sorted(counters)))
+        if days:
+            table.rewrite(run, added(previous, delta, run.target.write_time))
+        return days
+    finally:
+        delta.unpersist()
 
 
 def standing(stored: DataFrame, run: Run) -> DataFrame | None:
@@ -71,7 +97,7 @@ def standing(stored: DataFrame, run: Run) -> DataFrame | None:
 
 def count_windows(
     spark: SparkSession, settings: Settings, counters: list[Counter], since: datetime | None, run: Run
-) -> Counted:
+) -> Windows:
     """What the log adds to the totals of the counters: the ingest windows from `since` (None: all) to the run's cutoff,
     and records that came after the published run had read, under a stamp from before its cutoff (a broker's clock that
     was behind; a source with older history).
@@ -110,7 +136,7 @@ def count_windows(
         return {"records": records, "rejected": rejected, "excluded": excluded, "duplicates": wanted - events,
                 "events": events, "noted": read.get["noted"]}  # fmt: skip
 
-    return Counted(totals(contributions(first, counters), counters), facts)
+    return Windows(totals(contributions(first, counters), counters), facts)
 
 
 def read_events(

@@ -1,4 +1,4 @@
-"""Forget a value of a field everywhere: event log, totals, increments, snapshots. For a person's right to be erased.
+"""Forget a value of a field everywhere: event log, totals, increments. For a person's right to be erased.
 
     stitch submit erase_key --field track_id --value t9 [--config conf/stitch.toml]
 
@@ -33,7 +33,7 @@ from jobs.lease import leased
 from jobs.ledger import SUBJECT
 from jobs.sinks.cassandra import connected
 from jobs.sinks.maintenance import Maintenance
-from jobs.sinks.snapshots import read_snapshot, rewrite_snapshot, written
+from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published, read_increments, read_totals
 from jobs.spark import session
 from stitch import exclusions
@@ -56,7 +56,7 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
     ):
         lease.check()
         named = of_value(as_key, as_member, value)
-        erased = {"snapshots": erase_from_snapshots(spark, settings, named)}
+        erased = {"kept_totals": TotalsTable(spark, settings).erase(as_key, as_member, value)}
         erased["log"] = erase_from_log(spark, settings, field, value, now)
         totals = read_totals(spark, settings).where(named)
         erased["totals"] = delete(batch, "totals", totals.collect(), now)
@@ -91,18 +91,6 @@ def exclude(settings: Settings, field: str, value: str) -> None:
         rule.write(json.dumps({field: value, "reason": "erased"}) + "\n")
         rule.flush()
         exclusions.keep(rule.name, settings.log.exclusions, settings.fields)
-
-
-def erase_from_snapshots(spark: SparkSession, settings: Settings, named: Column) -> int:
-    """Rewrite each kept snapshot without the rows; returns how many rows went."""
-    gone = 0
-    for at in written(settings.log.snapshots):
-        rows = read_snapshot(spark, settings.log.snapshots, at)
-        mine = rows.where(named).count()
-        if mine:
-            rewrite_snapshot(rows.where(~named), settings.log.snapshots, at)
-        gone += mine
-    return gone
 
 
 def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str, now: datetime) -> int:
@@ -173,7 +161,7 @@ def _utc(value: Any) -> Any:
 @click.option("--field", required=True, help="a field that counters use as key or member")
 @click.option("--value", required=True, help="what is to be forgotten")
 def main(config: str | None, field: str, value: str) -> None:
-    """Totals, increments and snapshots without a value."""
+    """Event log, totals and increments without a value."""
     erased = erase_key(load_settings(config), field, value, datetime.now(UTC))
     print(f"{JOB} removed " + " ".join(f"{name}={rows}" for name, rows in erased.items()), flush=True)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +21,7 @@ from pyspark.sql import Column, DataFrame, SparkSession, types
 from pyspark.sql import functions as F
 
 from jobs.errors import JobError
-from stitch.lake import changes, create
+from stitch.lake import changes, create_log
 from stitch.runs import Position
 from stitch.settings import Settings
 
@@ -36,7 +36,6 @@ class Log:
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self.spark, self.name = spark, settings.lake.events
-        self._namespace = f"{settings.lake.catalog}.{settings.lake.namespace}"
 
     def exists(self) -> bool:
         """Whether an archive has begun it."""
@@ -60,17 +59,8 @@ class Log:
 
     def begin(self, fields: Mapping[str, str]) -> None:
         """Create the table where there is none, and give it these fields (name → type)."""
-        for tries_left in (2, 1, 0):
-            try:
-                self.spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {self._namespace}")
-                self.spark.sql(create(self.name, fields))
-                for change in changes(self.fields(), fields):
-                    self.spark.sql(f"ALTER TABLE {self.name} {change}")
-                return
-            except (Py4JJavaError, PySparkException):  # as when two archives begin at the same moment
-                if not tries_left:
-                    raise
-                time.sleep(1)
+        create_table(self.spark, self.name, create_log(self.name, fields))
+        patiently(lambda: [self.spark.sql(f"ALTER TABLE {self.name} {c}") for c in changes(self.fields(), fields)])
 
     def position(self, topic_id: str) -> tuple[int | None, dict[int, int]]:
         """(the table's snapshot, partition → the next offset of that topic that the log lacks): no entry for a
@@ -191,9 +181,30 @@ class Log:
             snapshot = None if parent is None else table.snapshot(parent)
 
     def _table(self) -> Any:
-        """Iceberg's own table (org.apache.iceberg.Table), as it is now."""
-        loader = self.spark._jvm.org.apache.iceberg.spark.Spark3Util
-        return loader.loadIcebergTable(self.spark._jsparkSession, self.name)
+        return iceberg_table(self.spark, self.name)
+
+
+def iceberg_table(spark: SparkSession, name: str) -> Any:
+    """Iceberg's own table (org.apache.iceberg.Table), as it is now."""
+    return spark._jvm.org.apache.iceberg.spark.Spark3Util.loadIcebergTable(spark._jsparkSession, name)
+
+
+def create_table(spark: SparkSession, name: str, statement: str) -> None:
+    """Create the table, and its namespace, where there is none."""
+    namespace = name.rpartition(".")[0]
+    patiently(lambda: (spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {namespace}"), spark.sql(statement)))
+
+
+def patiently(work: Callable[[], Any], tries: int = 3) -> None:
+    """Do it; again after a second where it fails, as when two jobs create a table at the same moment."""
+    for left in range(tries - 1, -1, -1):
+        try:
+            work()
+            return
+        except (Py4JJavaError, PySparkException):
+            if not left:
+                raise
+            time.sleep(1)
 
 
 def fields_of(records: DataFrame) -> dict[str, str]:

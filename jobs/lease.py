@@ -1,9 +1,9 @@
 """One run at a time: a lease on the totals, in the batch keyspace, by lightweight transactions.
 
 Two runs that load at once would be exact too, for their write timestamps decide; but each would remove the other's
-snapshot. The holder renews the lease as long as it lives. Of one that was killed, or whose machine is gone, it expires,
-and whoever waits for it takes it. A holder that was stopped for longer than that asks before it loads and before it
-publishes, and ends where another has the lease by then.
+branch in the table of totals. The holder renews the lease as long as it lives. Of one that was killed, or whose machine
+is gone, it expires, and whoever waits for it takes it. A holder that was stopped for longer than that asks before it
+loads and before it publishes, and ends where another has the lease by then.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Lease:
             if (seen and now != seen) or time.monotonic() > until:
                 raise NotYet(
                     f"another run writes the {self._subject} at this moment ({found.named}): let it end (two that load "
-                    "at once would be exact too, but only one can keep the snapshot)"
+                    "at once would be exact too, but only one can keep its totals)"
                 )
             seen = now
             time.sleep(min(1, self._lasts / 20))

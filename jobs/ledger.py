@@ -18,7 +18,7 @@ from cassandra.cluster import Session
 
 from connections.cassandra import WRITE
 from stitch.cutoff import Published
-from stitch.runs import Noted, Position, Run, State, loaded
+from stitch.runs import Noted, Run, State, position_as_said, position_of
 
 SUBJECT = "totals"  # the partition: all runs that write the same tables
 _INSERT = (
@@ -58,21 +58,14 @@ def statement(
     figures: Mapping[str, int] | None = None,
 ) -> tuple[str, Any]:
     """(CQL, its values) that note the state of the run."""
-    at = (loaded(run) if run.kind == "restore" else run).target
+    at = run.done
     return _INSERT, (
         SUBJECT, at.write_time, at.cutoff, at.revision, run.kind, state.value, set(run.recount),
-        dict(definitions or {}), {f"{topic}:{partition}": offset for (topic, partition), offset in run.upto.items()},
-        reason, dict(figures or {}), datetime.now(UTC), this_process(),
-        at.write_time + list(State).index(state),
+        dict(definitions or {}), position_as_said(run.upto), reason, dict(figures or {}), datetime.now(UTC),
+        this_process(), at.write_time + list(State).index(state),
     )  # fmt: skip
 
 
 def note(cassandra: Session, run: Run, state: State, reason: str = "") -> None:
     """Note how far the run has come."""
     cassandra.execute(*statement(run, state, reason), timeout=60, execution_profile=WRITE)
-
-
-def position_of(said: Mapping[str, int]) -> Position:
-    """A position as the table has it: `topic id:partition` → offset."""
-    parts = {name.rpartition(":"): offset for name, offset in said.items()}
-    return {(topic, int(partition)): offset for (topic, _, partition), offset in parts.items()}

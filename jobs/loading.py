@@ -11,7 +11,7 @@ from typing import Any
 
 from cassandra.cluster import Session
 from cassandra.query import BatchStatement
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
@@ -20,8 +20,9 @@ from jobs.comparing import Compared
 from jobs.lease import Lease
 from jobs.ledger import note, statement
 from jobs.sinks.cassandra import upsert, upsert_by_member
-from jobs.sinks.snapshots import forget, mark_published
+from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
+from stitch.cutoff import Published
 from stitch.guard import Day, corrected
 from stitch.runs import Run, State, overwriting
 from stitch.settings import Settings
@@ -49,7 +50,7 @@ def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Da
 
 def load(rows: DataFrame, settings: Settings, run: Run) -> int:
     """Upsert the changed rows with the cutoff they hold and the run's write timestamp; returns how many."""
-    changed = rows.where("changed").select(
+    changed = rows.where(changed_by(run)).select(
         "counter", "key", "member", "granularity", "bucket", "count",
         F.lit(run.target.cutoff).alias("cutoff"),
         F.lit(run.target.write_time).alias("write_time"),
@@ -63,16 +64,21 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
     return changed.count()
 
 
+def changed_by(run: Run) -> Column:
+    """The condition on totals (totals_table.SCHEMA) that the run changed."""
+    return F.col("write_time") == run.target.write_time
+
+
 def keys(rows: DataFrame, run: Run) -> DataFrame:
     """Totals → the rows of the keys that changed, and of all keys of recounted counters, so that readers find them by
     prefix; in shards, for one counter may have millions."""
     shard = F.pmod(F.xxhash64("key"), F.lit(KEY_SHARDS)).cast("int")
-    wanted = F.col("changed") | F.col("counter").isin(sorted(run.recount))
+    wanted = changed_by(run) | F.col("counter").isin(sorted(run.recount))
     whole = rows.where(wanted & (F.col("granularity") == "all") & F.col("member").isNull())
     return whole.select("counter", shard.alias("shard"), "key", F.lit(run.target.write_time).alias("write_time"))
 
 
-def publish(cassandra: Session, run: Run, counters: Iterable[str], noted: tuple[str, Any] | None = None) -> None:
+def publish(cassandra: Session, at: Published, counters: Iterable[str], noted: tuple[str, Any] | None = None) -> None:
     """Publish the cutoff of the counters, all or none: from now on readers need no increment of an earlier window.
 
     noted: the statement of the ledger that goes with it
@@ -80,7 +86,7 @@ def publish(cassandra: Session, run: Run, counters: Iterable[str], noted: tuple[
     batch = BatchStatement()
     insert = "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s) USING TIMESTAMP %s"
     for counter in counters:
-        batch.add(insert, (counter, run.target.cutoff, run.target.revision, run.target.write_time))
+        batch.add(insert, (counter, at.cutoff, at.revision, at.write_time))
     if noted:
         batch.add(*noted)
     cassandra.execute(batch, timeout=60, execution_profile=WRITE)
@@ -101,32 +107,25 @@ def load_and_publish(
     lease: Lease,
     settings: Settings,
     run: Run,
-    rows: DataFrame,
+    table: TotalsTable,
     compared: Compared,
     accepted: str = "",
     facts: Mapping[str, int] | None = None,
 ) -> int:
-    """Load, publish; returns the number of rows written. `rows` is the run's snapshot (snapshots.SCHEMA); what was
-    accepted, and the facts about what was read, go into the ledger. Raises NotYet where another run has the lease."""
-    note(
-        cassandra, run, State.LOADING, accepted
-    )  # before the lease is asked: whoever has it then must know of this run
+    """Load what the run has in its branch, and publish it; returns the number of rows written. What was accepted, and
+    the facts about what was read, go into the ledger. Raises NotYet where another run has the lease."""
+    # Before the lease is asked: whoever has it then must know of this run.
+    note(cassandra, run, State.LOADING, accepted)
     lease.check()
-    written = load(rows, settings, run)
+    written = load(table.written(run), settings, run)
     failpoints.die("before_publish")
     if compared.not_live is None:  # else what readers saw is not known
         keep_corrections(spark, corrected(compared.days), settings, run)
     figures = {**(facts or {}), "rows_written": written}
     lease.check()
     publish(
-        cassandra, run, [counter.name for counter in settings.counters],
+        cassandra, run.done, [counter.name for counter in settings.counters],
         statement(run, State.PUBLISHED, accepted, settings.definitions if run.kind != "rollup" else None, figures),
     )  # fmt: skip
-    finish(settings, run)
+    table.keep(run.done)
     return written
-
-
-def finish(settings: Settings, run: Run) -> None:
-    """All is in: snapshots that are too old go."""
-    mark_published(settings.log.snapshots, run.target)
-    forget(settings.log.snapshots, settings.log.keep_snapshots, run.target)

@@ -3,8 +3,8 @@
     stitch submit maintain_log [--config conf/stitch.toml]
 
 It removes days older than `log.retention`, joins small files of a day, lets snapshots older than `lake.history` go,
-and removes files that no snapshot knows (of tasks that failed, three days old at least). Counts do not change. Safe to
-kill, and to run again.
+and removes files that no snapshot knows (of tasks that failed, three days old at least), of the totals' table as well.
+Counts do not change. Safe to kill, and to run again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import click
 
 from jobs.errors import run
 from jobs.lake import Log
-from jobs.sinks.maintenance import Maintenance
+from jobs.sinks.maintenance import Maintenance, remove_orphans
+from jobs.sinks.totals_table import TotalsTable
 from jobs.spark import session
 from stitch.buckets import EPOCH
 from stitch.settings import Settings, load_settings
@@ -26,7 +27,7 @@ JOB = "maintain_log"
 def maintain(settings: Settings, now: datetime) -> dict[str, int]:
     """Do all of it; returns figures. Raises NotYet where others change the same files all the time."""
     with session(JOB, settings) as spark:
-        log = Log(spark, settings)
+        log, totals = Log(spark, settings), TotalsTable(spark, settings)
         log.rows()
         table = Maintenance(log)
         figures = {"files_before": table.files()}
@@ -36,7 +37,9 @@ def maintain(settings: Settings, now: datetime) -> dict[str, int]:
         figures["rewritten"] = table.compact()
         log.note_positions()
         figures["expired"] = table.expire(now - settings.lake.history)
-        figures["orphans"] = table.remove_orphans()
+        figures["orphans"] = remove_orphans(spark, log.name)
+        if totals.exists():
+            figures["orphans"] += remove_orphans(spark, totals.name)
         return {**figures, "files": table.files()}
 
 

@@ -17,36 +17,35 @@ from datetime import UTC, datetime
 
 import click
 from cassandra.cluster import Session
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from jobs.comparing import Compared
 from jobs.completeness import check_counted, held_since
+from jobs.counting import add
 from jobs.errors import JobError, run
-from jobs.frames.totals import added, totals
+from jobs.frames.totals import ROW, totals
 from jobs.lease import leased
 from jobs.ledger import SUBJECT, noted_runs
 from jobs.loading import load_and_publish
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
-from jobs.sinks.snapshots import holds, read_snapshot, write_snapshot
-from jobs.sources.stored import latest_write, published, read_increments
+from jobs.sinks.totals_table import TotalsTable
+from jobs.sources.stored import latest_write, published, read_increments, read_totals
 from jobs.spark import session
-from stitch.runs import Run, folder, half_loaded, newest, plan
+from stitch.runs import How, Run, half_loaded, newest, plan, tag
 from stitch.settings import Settings, load_settings
 
 JOB = "rollup_increments"
 
 
-def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: datetime) -> Run | None:
+def plan_rollup(
+    settings: Settings, cassandra: Session, table: TotalsTable, cutoff: datetime, now: datetime
+) -> Run | None:
     """Which totals to add to; None where the cutoff is published. Raises JobError where increments are gone."""
     names, known = [counter.name for counter in settings.counters], published(cassandra)
     base = newest(names, known)
-    if base and not holds(settings.log.snapshots, base):
-        raise JobError(
-            f"the snapshot {folder(settings.log.snapshots, base)} of the published totals is gone, and there is no log to "
-            "count again: restore it from a copy"
-        )
+    table.settle(base)
     if base and base.cutoff < (since := held_since(settings, now)):
         raise JobError(
             f"increments of the windows from the published cutoff {base.cutoff:%FT%TZ} to {since:%FT%TZ} have expired: "
@@ -54,6 +53,11 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
             "keep the expiry they were written with"
         )
     runs = noted_runs(cassandra, base)
+    if base and not table.holds(base) and half_loaded(runs, base):
+        raise JobError(
+            f"{table.name} does not have {tag(base)}, the published totals, and those in Cassandra have rows of a run "
+            "that died since; there is no log to count again: restore the table from a backup"
+        )
     run = plan(names, known, cutoff, True, died=half_loaded(runs, base), stored=latest_write(cassandra, runs))
     if run and (again := sorted(run.recount & known.keys())):
         raise JobError(
@@ -63,34 +67,44 @@ def plan_rollup(settings: Settings, cassandra: Session, cutoff: datetime, now: d
     return replace(run, kind="rollup") if run else None
 
 
-def folded(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:
-    """The totals at the run's cutoff (snapshots.SCHEMA). A counter that is new has no totals, and all its
-    increments."""
+def fold(spark: SparkSession, settings: Settings, run: Run, table: TotalsTable) -> None:
+    """Bring the run's branch to its cutoff. A counter that is new has no totals, and all its increments."""
     since = run.base.cutoff if run.base and not run.recount else None
     live = read_increments(spark, settings, since, run.target.cutoff).withColumnRenamed("count", "amount")
     if run.base:
         new = F.col("counter").isin(sorted(run.recount)) | (F.col("ingest_window") >= F.lit(run.base.cutoff))
         live = live.where(new)
-    previous = read_snapshot(spark, settings.log.snapshots, run.base)
-    return added(previous.where(~F.col("counter").isin(sorted(run.recount))), totals(live, settings.counters))
+    if run.base and not table.holds(run.base):  # Cassandra has them too, whole: no run has died since
+        print(f"stitch: {table.name} does not have {tag(run.base)}: taken from Cassandra", flush=True)
+        published = read_totals(spark, settings).where(F.col("write_time") <= run.base.write_time)
+        counters = [counter.name for counter in settings.counters]
+        table.recount(
+            run, published.where(F.col("counter").isin(counters)).select(*ROW, "count", "write_time"), counters
+        )
+    if run.recount:  # what a run that died has left of them
+        table.recount(run, table.written(run).where(F.lit(False)), run.recount)
+    add(table, run, totals(live, settings.counters).withColumn("again", F.lit(run.died)))
 
 
 def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
-    """The whole run: plan, check, fold, keep, load, publish."""
+    """The whole run: plan, check, fold, load, publish."""
     started = time.monotonic()
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
-    with connected(settings.batch, "batch") as cassandra, leased(cassandra, SUBJECT) as lease:
-        planned = plan_rollup(settings, cassandra, cutoff, now)
+    with (
+        connected(settings.batch, "batch") as cassandra,
+        leased(cassandra, SUBJECT) as lease,
+        session(JOB, settings) as spark,
+    ):
+        table = TotalsTable(spark, settings)
+        planned = plan_rollup(settings, cassandra, table, cutoff, now)
         if planned is None:
             print(f"{JOB} nothing to do: {cutoff:%FT%TZ} is published", flush=True)
             return
         check_counted(settings, cutoff)
-        with session(JOB, settings) as spark:
-            rows = write_snapshot(
-                folded(spark, settings, planned), settings.log.snapshots, planned.target, planned.base
-            )
-            nothing = Compared([], "there is no log to compare with")
-            written = load_and_publish(spark, cassandra, lease, settings, planned, rows, nothing)
+        table.begin(planned, How())
+        fold(spark, settings, planned, table)
+        nothing = Compared([], "there is no log to compare with")
+        written = load_and_publish(spark, cassandra, lease, settings, planned, table, nothing)
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)
 

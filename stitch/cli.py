@@ -114,7 +114,7 @@ def logs(context: click.Context) -> None:
 @local.command()
 @click.pass_context
 def reset(context: click.Context) -> None:
-    """Stop all and remove the data, the checkpoints, the event log and the snapshots in local.folder."""
+    """Stop all and remove the data, the checkpoints, the event log and the totals' table in local.folder."""
     from stitch.local import run, stack
 
     settings = settings_of(context)

@@ -1,7 +1,8 @@
-"""The event log as a table of Apache Iceberg: its columns, its layout, and how it follows the fields of the settings.
+"""The tables of Apache Iceberg: their columns and layout, and how the event log follows the fields of the settings.
 
-A data file holds records of one topic, one day of ingest, one verdict and one Kafka partition, whoever rewrites it. So
-what the log holds of a partition can be told from the files' statistics, and a conditional append meets whole files.
+A data file of the log holds records of one topic, one day of ingest, one verdict and one Kafka partition, whoever
+rewrites it. So what the log holds of a partition can be told from the files' statistics, and a conditional append meets
+whole files.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 
 from stitch.decoding import Rules
 
-# The columns but for `fields`, whose type the settings decide: name → type, as Spark's SQL says it.
+# The log's columns but for `fields`, whose type the settings decide: name → type, as Spark's SQL says it.
 COLUMNS = {
     "topic_id": "string",  # Kafka's: a topic that is recreated has another; of another source, its name
     "partition": "int",
@@ -31,8 +32,8 @@ COLUMNS = {
 SQL_TYPES = {"string": "string", "int": "bigint", "double": "double", "boolean": "boolean"}
 # A record of Kafka's, of which the log's columns are made.
 KAFKA_RECORD = "partition int, offset bigint, timestamp timestamp, timestamp_type int, key binary, value binary"
-LAYOUT = "topic_id, days(timestamp), verdict, partition"
-PROPERTIES = {
+LOG_LAYOUT = "topic_id, days(timestamp), verdict, partition"
+LOG_PROPERTIES = {
     "format-version": "2",
     # Each task has one Kafka partition's records and writes them as they come: no shuffle.
     "write.distribution-mode": "none",
@@ -52,6 +53,26 @@ PROPERTIES = {
     "write.update.isolation-level": "snapshot",
     "write.merge.isolation-level": "snapshot",
 }
+# Totals: a row of the totals in Cassandra, members' too. A night rewrites the files of the days that it touches, whole.
+TOTALS = {
+    "counter": "string",
+    "key": "string",
+    "member": "string",  # null: of the key
+    "granularity": "string",
+    "bucket": "timestamp",
+    "count": "bigint",
+    "write_time": "bigint",  # the write timestamp of the row in Cassandra: which run changed it last
+}
+TOTALS_LAYOUT = "counter, granularity, days(bucket)"
+TOTALS_PROPERTIES = {
+    "format-version": "2",
+    "write.distribution-mode": "hash",  # a task has all rows of a file
+    # Bounds of what is searched by, and of nothing that a person may ask to be erased.
+    "write.metadata.metrics.default": "counts",
+    **{f"write.metadata.metrics.column.{name}": "full" for name in ("counter", "granularity", "bucket", "write_time")},
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+}
 
 
 def field_types(rules: Rules) -> dict[str, str]:
@@ -59,14 +80,23 @@ def field_types(rules: Rules) -> dict[str, str]:
     return {field.name: SQL_TYPES[field.kind] for field in rules.fields} or {"none": "string"}
 
 
-def create(table: str, fields: Mapping[str, str]) -> str:
+def create_log(table: str, fields: Mapping[str, str]) -> str:
     """The statement that creates the log's table where there is none. fields: name → type of the column `fields`."""
-    columns = [f"`{name}` {kind}" for name, kind in COLUMNS.items()]
     struct = ", ".join(f"`{name}`: {kind}" for name, kind in fields.items())
-    properties = ", ".join(f"'{name}' = '{value}'" for name, value in PROPERTIES.items())
+    return _create(table, {**COLUMNS, "fields": f"struct<{struct}>"}, LOG_LAYOUT, LOG_PROPERTIES)
+
+
+def create_totals(table: str) -> str:
+    """The statement that creates the table of totals where there is none."""
+    return _create(table, TOTALS, TOTALS_LAYOUT, TOTALS_PROPERTIES)
+
+
+def _create(table: str, columns: Mapping[str, str], layout: str, properties: Mapping[str, str]) -> str:
+    said = ", ".join(f"`{name}` {kind}" for name, kind in columns.items())
+    with_properties = ", ".join(f"'{name}' = '{value}'" for name, value in properties.items())
     return (
-        f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)}, `fields` struct<{struct}>) USING iceberg "
-        f"PARTITIONED BY ({LAYOUT}) TBLPROPERTIES ({properties})"
+        f"CREATE TABLE IF NOT EXISTS {table} ({said}) USING iceberg PARTITIONED BY ({layout}) "
+        f"TBLPROPERTIES ({with_properties})"
     )
 
 

@@ -11,11 +11,13 @@ that one.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
+from typing import Any
 
 from stitch.cutoff import Published, next_run
 from stitch.errors import ExitStatus, StitchError
@@ -27,6 +29,17 @@ ROOM = 10**6  # of runs that can follow one whose revision was raised
 # (topic id, partition) → the offset of the next record that is not read
 Position = Mapping[tuple[str, int], int]
 NOTHING: Position = {("", 0): 0}  # of a run that has read an empty log; an empty position is one that nobody knows
+
+
+def position_of(said: Mapping[str, int]) -> Position:
+    """A position as tables have it (`topic id:partition` → offset), read."""
+    parts = {name.rpartition(":"): offset for name, offset in said.items()}
+    return {(topic, int(partition)): offset for (topic, _, partition), offset in parts.items()}
+
+
+def position_as_said(position: Position) -> dict[str, int]:
+    """A position as tables have it."""
+    return {f"{topic}:{partition}": offset for (topic, partition), offset in position.items()}
 
 
 class PlanError(StitchError):
@@ -50,7 +63,7 @@ class Noted:
 
     definitions: counter → the id of the definition that its totals have (Settings.definitions)
     position: up to which offsets it has read (Position); empty: nobody noted it
-    reason:   why it was refused, what somebody accepted, why nothing was compared, or the snapshot that it restored
+    reason:   why it was refused, what somebody accepted, why nothing was compared, or the tag that it restored
     figures:  what it read and wrote: {"events": 336776, …}
     noted_at: when it came to this state, by the clock of `noted_by` (host and process): for people
     """
@@ -65,6 +78,31 @@ class Noted:
     figures: Mapping[str, int] = field(default_factory=dict)
     noted_at: datetime | None = None
     noted_by: str | None = None
+
+
+@dataclass(frozen=True)
+class How:
+    """How totals were counted, for who goes on from them.
+
+    definitions: counter → the id of its definition; a counter that is not here has no totals. Empty: not known
+    position:    up to which offsets the log was read; empty: not known
+    figures:     {"exclusions": how many there were, "exclusions_digest": which}
+    """
+
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    position: Position = field(default_factory=dict)
+    figures: Mapping[str, int] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """As JSON."""
+        position = position_as_said(self.position)
+        return json.dumps({"definitions": dict(self.definitions), "position": position, "figures": dict(self.figures)})
+
+    @classmethod
+    def of(cls, text: str) -> How:
+        """From JSON."""
+        said: dict[str, Any] = json.loads(text)
+        return cls(said["definitions"], position_of(said["position"]), said["figures"])
 
 
 @dataclass(frozen=True)
@@ -101,6 +139,12 @@ class Run:
     def loaded_since(self) -> int | None:
         """The write timestamp behind which rows may be of runs that died; None where there are none to look for."""
         return self.base.write_time if self.died and self.base else None
+
+    @property
+    def done(self) -> Published:
+        """What it is published as: a restore under a revision of its own, so that readers' caches, which keep totals
+        under the published run, drop what they read while the rows were loaded."""
+        return self.target._replace(revision=self.target.revision + 1) if self.kind == "restore" else self.target
 
     def since(self, counter: str) -> datetime | None:
         """The ingest time from which the run reads events of the counter; None: from the beginning."""
@@ -157,7 +201,7 @@ def plan(
     """The run to `cutoff`, or None where nothing is left to do.
 
     known: what is published of each counter
-    held:  whether the snapshot of the newest published run can be read; else all is recounted
+    held:  whether the table has the totals of the newest published run; else all is recounted
     full:  recount from the whole log: every counter, or that of `only`
     died:  the runs before, where they did not come to publish; what they recounted must be recounted, or some of
            their rows would stay, and what they wrote must be overwritten
@@ -191,7 +235,7 @@ def restoring(
     died: HalfLoaded | None = None,
     stored: int | None = None,
 ) -> Run:
-    """The run that restores the totals of a kept snapshot; its rows must win over those of every later run."""
+    """The run that loads the totals of a kept run again; its rows must win over those of every later run."""
     base = newest(counters, known)
     run = Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore", died is not None)
     return overwriting(run, stored, "cutoffs")
@@ -221,16 +265,18 @@ def going_back(known: Mapping[str, Published], target: Published) -> frozenset[s
     return frozenset(name for name, at in known.items() if at.cutoff >= target.cutoff)
 
 
-def loaded(run: Run) -> Run:
-    """The restore as it is published when its rows are all there: under a revision of its own, so that readers' caches,
-    which keep totals under the published run, drop what they read while the rows were loaded."""
-    return replace(run, target=run.target._replace(revision=run.target.revision + 1))
-
-
 def _to_overwrite(base: Published | None, died: HalfLoaded | None) -> int | None:
     return max((run.write_time for run in (base, died) if run), default=None)
 
 
-def folder(snapshots: str, at: Published) -> Path:
-    """Where the snapshot of that run is, or would be."""
-    return Path(snapshots, f"cutoff={at.cutoff:%Y%m%dT%H%M%SZ}-r{at.revision}")
+def tag(at: Published) -> str:
+    """The name under which the totals of that run are kept."""
+    return f"cutoff={at.cutoff:%Y%m%dT%H%M%SZ}-r{at.revision}"
+
+
+def of_tag(name: str) -> Published | None:
+    """The run whose totals are kept under that name; None for any other name."""
+    match = re.fullmatch(r"cutoff=(\d{8}T\d{6}Z)-r(\d+)", name)
+    if not match:
+        return None
+    return Published(datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC), int(match[2]))

@@ -33,23 +33,30 @@ class StreamingSettings(Section):
 
 
 class LakeSettings(Section):
-    """Where the tables of Apache Iceberg are: the event log, `events`.
+    """Where the tables of Apache Iceberg are: the event log, `events`, and the published totals, `totals`.
 
     catalog:    its name in Spark's configuration. What that says of spark.sql.catalog.<catalog> decides; where it says
                 nothing, the catalog is a file of SQLite in the warehouse, for one machine
     warehouse:  the folder of that catalog and its tables
-    history:    how long maintain_log keeps the table's snapshots, for a rollback
+    history:    how long maintain_log keeps the log's snapshots, for a rollback
+    keep_runs:  the totals of how many published runs are kept, for --restore
     """
 
     catalog: Identifier = "lake"
     namespace: Identifier = "stitch"
     warehouse: LocalPath = ".local/lake"
     history: Duration = timedelta(days=3)
+    keep_runs: int = Field(default=7, ge=1)
 
     @property
     def events(self) -> str:
         """The name of the event log's table."""
         return f"{self.catalog}.{self.namespace}.events"
+
+    @property
+    def totals(self) -> str:
+        """The name of the table of totals."""
+        return f"{self.catalog}.{self.namespace}.totals"
 
 
 class LogSettings(Section):
@@ -63,8 +70,6 @@ class LogSettings(Section):
     kafka: bool = True
     trigger: Duration = timedelta(minutes=5)
     retention: Duration | None = None
-    snapshots: LocalPath = ".local/snapshots"
-    keep_snapshots: int = Field(default=7, ge=1)
     exclusions: LocalPath = ".local/exclusions.jsonl"
     lookback: Duration = timedelta(days=2)
     grace: Duration = timedelta(seconds=5)

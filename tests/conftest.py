@@ -103,14 +103,7 @@ def stack_config(folder: Path) -> Path:
             "retry_for": "60s",
             "checkpoint": str(folder / "checkpoints/streaming_counts"),
         },
-        log={
-            name: str(folder / part)
-            for name, part in (
-                ("snapshots", "snapshots"),
-                ("exclusions", "exclusions.jsonl"),
-            )
-        }
-        | {"grace": "1s", "trigger": "1s"},
+        log={"exclusions": str(folder / "exclusions.jsonl"), "grace": "1s", "trigger": "1s"},
         lake={"catalog": "test_lake", "warehouse": str(folder / "lake")},
         local={
             "folder": str(folder / "local"),
@@ -177,7 +170,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def fresh(stack: Stack, tmp_path: Path) -> Stack:
-    """The session's stack with a topic, keyspaces, checkpoints, log and snapshots that no other test sees."""
+    """The session's stack with a topic, keyspaces, checkpoints, log and totals that no other test sees."""
     return apart(stack, tmp_path)
 
 
@@ -195,7 +188,7 @@ def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
         batch={"keyspace": f"batch_{mine}"},
         streaming={"checkpoint": str(folder / "checkpoints/streaming_counts")},
         lake={"namespace": f"lake_{mine}"},
-        log={"snapshots": str(folder / "snapshots"), "exclusions": str(folder / "exclusions.jsonl")},
+        log={"exclusions": str(folder / "exclusions.jsonl")},
         **sections,
     )
     settings = load_settings(config)

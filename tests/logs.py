@@ -15,6 +15,9 @@ from jobs.archiving import topic_rows
 from jobs.lake import Log
 from jobs.queries import Stop
 from jobs.sinks.event_log import append
+from jobs.sinks.totals_table import TotalsTable
+from jobs.spark import session
+from stitch.cutoff import Published
 from stitch.lake import KAFKA_RECORD, field_types
 from stitch.settings import Settings
 
@@ -31,7 +34,7 @@ def lake(folder: Path) -> dict[str, str]:
 
 def log_settings(folder: Path, **sections: Any) -> Settings:
     """Settings of a log in the folder; `sections` beside."""
-    log = {"exclusions": str(folder / "none.jsonl"), "snapshots": str(folder / "snapshots")}
+    log = {"exclusions": str(folder / "none.jsonl")}
     said = {"counters": [PLAYS], "lake": lake(folder), **sections}
     return Settings.model_validate({**said, "log": {**log, **sections.get("log", {})}})
 
@@ -49,6 +52,12 @@ def append_records(spark: SparkSession, settings: Settings, records: Sequence[Re
     rows = [(partition, offset, at, 1, None, bytearray(value)) for partition, offset, at, value in records]
     append(log, topic_rows(spark.createDataFrame(rows, KAFKA_RECORD), settings, TOPIC), TOPIC, ends)
     return log
+
+
+def kept_totals(settings: Settings) -> list[Published]:
+    """The published runs whose totals are kept, in their order."""
+    with session("test", settings) as spark:
+        return TotalsTable(spark, settings).kept()
 
 
 def bring_sources(settings: Settings) -> None:

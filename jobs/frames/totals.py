@@ -1,7 +1,7 @@
 """Contributions of the event log summed into totals: the finest buckets first, the coarser from them.
 
-An increment of the nightly run is the sum over the new ingest windows; the new totals are the previous snapshot's rows
-plus it. `changed` marks the rows that are to be written: those that a run touched, or that a recount found otherwise.
+An increment of the nightly run is the sum over the new ingest windows; the new totals are the previous rows plus it.
+Rows whose count a run changes, and no others, get its write timestamp: they are what is to be loaded.
 """
 
 from __future__ import annotations
@@ -41,33 +41,38 @@ def totals(contributions: DataFrame, counters: list[Counter]) -> DataFrame:
     return rolled.groupBy(*keys).agg(saturating_sum("count").alias("count")).select(*ROW, "count")
 
 
-def added(previous: DataFrame, delta: DataFrame) -> DataFrame:
-    """Previous totals and the new windows' → (…, count, changed): the totals of both."""
-    both = previous.select(*ROW, "count", F.lit(False).alias("changed")).unionByName(
-        delta.select(*ROW, "count", F.lit(True).alias("changed"))
-    )
-    return (
-        both.groupBy(*ROW)
-        .agg(saturating_sum("count").alias("count"), F.max("changed").alias("changed"))
-        .select(*ROW, "count", "changed")
-    )
-
-
-def replaced(previous: DataFrame, recounted: DataFrame, standing: DataFrame | None = None) -> DataFrame:
-    """A recount in place of the previous rows (ROW) → (…, count, changed): a row that vanished becomes 0.
-
-    standing: rows (ROW, count) that are stored and may stay: those that the recount gives too are not `changed`
-    """
+def added(previous: DataFrame, delta: DataFrame, stamp: int) -> DataFrame:
+    """Previous totals (ROW, count, write_time) and the new windows' (ROW, count, again) → (ROW, count, write_time): the
+    totals of both; `stamp` where the count is another, or the row is to be written `again` whatever it is."""
     nobody = F.lit(None).cast("bigint")
+    both = previous.select(*ROW, "count", "write_time", F.col("count").alias("was"), F.lit(False).alias("again"))
+    both = both.unionByName(delta.select(*ROW, "count", "again", nobody.alias("was"), nobody.alias("write_time")))
+    rows = both.groupBy(*ROW).agg(
+        saturating_sum("count").alias("count"), *[F.max(name).alias(name) for name in ("write_time", "was", "again")]
+    )
+    changed = F.col("again") | ~F.col("count").eqNullSafe(F.col("was"))
+    return rows.select(*ROW, "count", F.when(changed, F.lit(stamp)).otherwise(F.col("write_time")).alias("write_time"))
+
+
+def replaced(previous: DataFrame, recounted: DataFrame, standing: DataFrame | None, stamp: int) -> DataFrame:
+    """A recount (ROW, count) in place of the previous rows (ROW) → (ROW, count, write_time): a row that vanished
+    becomes 0.
+
+    standing: rows (ROW, count, write_time) that are stored and may stay: those that the recount gives too stay as they
+              are; all others get `stamp`
+    """
+    nobody, none = F.lit(None).cast("bigint"), F.lit(0).cast("bigint")
     parts = [
-        previous.select(*ROW, F.lit(0).cast("bigint").alias("count"), nobody.alias("stands")),
-        recounted.select(*ROW, "count", nobody.alias("stands")),
+        previous.select(*ROW, none.alias("count"), nobody.alias("stands"), nobody.alias("write_time")),
+        recounted.select(*ROW, "count", nobody.alias("stands"), nobody.alias("write_time")),
     ]
     if standing is not None:
-        parts.append(standing.select(*ROW, F.lit(0).cast("bigint").alias("count"), F.col("count").alias("stands")))
-    both = reduce(DataFrame.unionByName, parts).groupBy(*ROW)
-    rows = both.agg(saturating_sum("count").alias("count"), F.max("stands").alias("stands"))
-    return rows.select(*ROW, "count", (~F.col("count").eqNullSafe(F.col("stands"))).alias("changed"))
+        parts.append(standing.select(*ROW, none.alias("count"), F.col("count").alias("stands"), "write_time"))
+    rows = reduce(DataFrame.unionByName, parts).groupBy(*ROW).agg(
+        saturating_sum("count").alias("count"), *[F.max(name).alias(name) for name in ("stands", "write_time")]
+    )  # fmt: skip
+    changed = ~F.col("count").eqNullSafe(F.col("stands"))
+    return rows.select(*ROW, "count", F.when(changed, F.lit(stamp)).otherwise(F.col("write_time")).alias("write_time"))
 
 
 def _buckets(counters: list[Counter]) -> Column:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from jobs.causes import cause_of
 from jobs.errors import NotYet
@@ -55,13 +55,6 @@ class Maintenance:
         statement = f"{self._call}.expire_snapshots({said})"
         return int(self._patiently(lambda: self._first(statement)))
 
-    def remove_orphans(self) -> int:
-        """Remove files that no snapshot knows and that are older than three days, since of a commit that is under way
-        no snapshot knows; returns how many."""
-        # Listed by Iceberg's own access to the files: to Hadoop, object stores may have another name (s3a), or none.
-        statement = f"{self._call}.remove_orphan_files(table => '{self._table}', prefix_listing => true)"
-        return len(self._log.spark.sql(statement).collect())
-
     def erase(self, records: DataFrame) -> None:
         """Leave of the records (topic_id, partition, offset) nothing but where they stood: rejected, as erased."""
         records.createOrReplaceTempView("_erased")
@@ -95,6 +88,15 @@ class Maintenance:
                     raise
                 said = cause_of(error)
         raise NotYet(f"{self._log.name}: {TRIES} times others committed first: run again later ({said})")
+
+
+def remove_orphans(spark: SparkSession, name: str) -> int:
+    """Remove files of the table that no snapshot knows and that are older than three days, since of a commit that is
+    under way no snapshot knows; returns how many."""
+    catalog, _, table = name.partition(".")
+    # Listed by Iceberg's own access to the files: to Hadoop, object stores may have another name (s3a), or none.
+    statement = f"CALL {catalog}.system.remove_orphan_files(table => '{table}', prefix_listing => true)"
+    return len(spark.sql(statement).collect())
 
 
 def _instant(at: datetime) -> str:

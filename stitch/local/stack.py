@@ -29,7 +29,7 @@ from stitch.settings import Settings
 START_SECONDS = 120.0
 MEMORY_NEEDED = 2 * 1024**3
 DISK_NEEDED = 1024**3
-MADE_BY_US = ("kafka", "cassandra", "logs", "run", "checkpoints", "lake", "snapshots")
+MADE_BY_US = ("kafka", "cassandra", "logs", "run", "checkpoints", "lake")
 FILES_MADE_BY_US = ("exclusions.jsonl",)
 
 Say = Callable[[str], object]

@@ -37,7 +37,6 @@ def flights_stack(stack: Stack, tmp_path: Path) -> Stack:
         realtime={"port": local.realtime.port},
         batch={"port": local.batch.port},
         streaming={"checkpoint": str(tmp_path / "checkpoints/streaming")},
-        log={"snapshots": str(tmp_path / "snapshots")},
         lake=lake(tmp_path),
     )
     settings = load_settings(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -77,6 +78,47 @@ def test_one_layer_down_is_answered_from_the_other_and_marked_and_both_recover_b
         gone.enter_context(away(settings, "cassandra", signal.SIGTERM))
         assert answer()[0] == 503
     wait_until(lambda: answer() == (200, None, truth))
+
+
+@pytest.mark.slow
+def test_a_batch_cluster_that_lost_its_disks_is_loaded_again_by_one_command(
+    fresh: Stack, two_clusters: Stack, feed: Feed, reader: Reader, spark: Any
+) -> None:
+    settings = two_clusters.settings
+    client = reader(settings)
+
+    def answer(layer: str = "merged") -> dict[tuple[str, str], int]:
+        """(counter, key) → count of what the feed has counted; what is 0 is left out."""
+        found = {}
+        for counter in {counter for counter, _ in truth()}:
+            keys = sorted(key for name, key in truth() if name == counter)
+            asked = client.post("/v1/totals", json={"counters": [counter], "keys": keys, "layer": layer})
+            assert asked.status_code == 200 and not asked.json["meta"].get("missing"), asked.text
+            found |= {(counter, row["key"]): row["counts"][counter] for row in asked.json["data"]}
+        return {pair: n for pair, n in found.items() if n}
+
+    def truth() -> dict[tuple[str, str], int]:
+        return {pair: n for pair, n in feed.counts.items() if n and ":" not in pair[0]}
+
+    feed.send(300)
+    run_in(settings, "streaming_counts")
+    run_in(settings, "archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_in(settings, "batch_totals")
+    totals = truth()
+    feed.send(100)
+    run_in(settings, "streaming_counts")
+
+    second = cassandra.service(settings)
+    stop(second.pid_file)
+    shutil.rmtree(second.folder / "cassandra")
+    start(second)
+    wait_until_all_answer([second], lambda _: None)
+    apply_schema(settings)
+    assert answer("batch") == {}
+    run_in(settings, "batch_totals", reload=True)
+    wait_until(lambda: answer() == truth())
+    assert {pair: n for pair, n in answer("batch").items() if pair in totals} == totals != truth()
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:

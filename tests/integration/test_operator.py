@@ -126,7 +126,7 @@ def test_jobs_from_any_directory_use_the_same_log_exclusions_and_checkpoints(
     fresh: Stack, spark: Any, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "etc").mkdir()
-    places = {"snapshots": "../data/snapshots", "exclusions": "../data/spam.jsonl"}
+    places = {"exclusions": "../data/spam.jsonl"}
     mine = {"catalog": "operators_lake", "warehouse": "../data/lake"}
     config = write_config(tmp_path / "etc/stitch.toml", base=fresh.config_path, log=places, lake=mine)
     client = reader(fresh.settings)

@@ -11,11 +11,16 @@ from typing import Any
 import pytest
 
 from jobs.errors import JobError
-from jobs.sinks.snapshots import kept, read_snapshot, written
+from jobs.ledger import noted_runs
+from jobs.sinks.cassandra import connected
+from jobs.sinks.totals_table import TotalsTable
+from jobs.spark import session as spark_session
 from stitch.local.producer import produce
-from stitch.runs import folder
+from stitch.local.schema import apply_schema
+from stitch.runs import State, tag
 from stitch.settings import load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
+from tests.logs import kept_totals
 from tests.steps import count, damage_increments, event, wait_for_the_window_to_end
 
 Run = Callable[..., Any]
@@ -103,27 +108,33 @@ def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and
     ):
         run_in(strict, "batch_totals", full=True, exclude=str(spam))
     assert count(client, "plays", "t1") == 10  # nothing was loaded
-    refused = folder(settings.log.snapshots, written(settings.log.snapshots)[-1]).name
-    with pytest.raises(JobError, match=r"no snapshot 'cutoff=.*' in .*; there are: cutoff="):
-        run_in(settings, "batch_totals", restore=refused)
+    with connected(settings.batch, "batch") as cassandra:
+        refused = noted_runs(cassandra)[0]
+    assert refused.state == State.REFUSED
+    with pytest.raises(JobError, match=r"no totals cutoff=.* in .*; there are: cutoff="):
+        run_in(settings, "batch_totals", restore=tag(refused.at))
     run_in(strict, "batch_totals", full=True, accept=True)
     assert "rejected=0 excluded=12 duplicates=0 events=9" in capture().out
     assert [count(client, "plays", key) for key in ("t0", "t1")] == [9, 0]
     assert [count(client, "creator_plays", "c1"), count(client, "german_plays", "t1")] == [9, 0]
 
-    before_the_spam, without_the_spam = kept(settings.log.snapshots)[-2:]
-    run_in(settings, "batch_totals", restore=folder(settings.log.snapshots, before_the_spam).name)
+    before_the_counter, before_the_spam, without_the_spam = kept_totals(fresh.settings)
+    run_in(settings, "batch_totals", restore=tag(before_the_spam))
     assert [count(client, "plays", key) for key in ("t0", "t1")] == [10, 10]
-    run_in(settings, "batch_totals", restore=folder(settings.log.snapshots, without_the_spam).name)  # and forward again
+    run_in(settings, "batch_totals", restore=tag(without_the_spam))  # and forward again
     assert [count(client, "plays", key) for key in ("t0", "t1")] == [9, 0]
-    with pytest.raises(JobError, match=r"no snapshot 'yesterday' in .*; there are: cutoff="):
+    with pytest.raises(JobError, match=r"no totals yesterday in .*; there are: cutoff="):
         run_in(settings, "batch_totals", restore="yesterday")
+    # To before there was the counter: that is left as it is, and so is what readers see of it.
+    run_in(settings, "batch_totals", restore=tag(before_the_counter))
+    assert [count(client, "plays", key) for key in ("t0", "t1")] == [10, 10]
+    assert [count(client, "german_plays", key) for key in ("t0", "t1")] == [9, 0]
     corrections = corrected(fresh)
     assert ("plays", -1) in corrections and ("plays", -11) in corrections
 
 
-def test_an_erased_track_is_gone_from_totals_increments_and_snapshots_and_stays_gone(
-    fresh: Stack, reader: Reader, run_job: Run, spark: Any
+def test_an_erased_track_is_gone_from_totals_increments_and_kept_totals_and_stays_gone(
+    fresh: Stack, reader: Reader, run_job: Run
 ) -> None:
     client = reader(fresh.settings)
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 2}", **PLAY) for n in range(20)])
@@ -139,9 +150,10 @@ def test_an_erased_track_is_gone_from_totals_increments_and_snapshots_and_stays_
     assert count(client, "plays", "t1", "realtime") == 0
     top = client.get("/v1/top?counter=creator_plays&key=c1").json
     assert [member["member"] for member in top["members"]] == ["t0"]
-    (snapshot,) = kept(fresh.settings.log.snapshots)
-    rows = read_snapshot(spark, fresh.settings.log.snapshots, snapshot)
-    assert rows.where("key = 't1' or member = 't1'").count() == 0 and rows.count() > 0
+    (published,) = kept_totals(fresh.settings)
+    with spark_session("test", fresh.settings) as spark:
+        rows = TotalsTable(spark, fresh.settings).read(published)
+        assert rows.where("key = 't1' or member = 't1'").count() == 0 and rows.count() > 0
     run_job("streaming_counts", from_cutoff=True)
     run_job("batch_totals", full=True, accept=True)
     assert (count(client, "plays", "t0"), count(client, "plays", "t1")) == (10, 0)
@@ -192,3 +204,44 @@ def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywh
     assert json.loads(client.get("/v1/totals?counters=creator_likes&keys=c1").text)["data"][0]["counts"] == {
         "creator_likes": 30
     }
+
+
+def test_a_cassandra_that_lost_everything_or_some_rows_is_loaded_again_from_the_kept_totals(
+    fresh: Stack, reader: Reader, run_job: Run, cassandra: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client, keyspace = reader(fresh.settings), fresh.settings.batch.keyspace
+    with pytest.raises(JobError, match=r"no totals \(published\) in .*; there are: none"):
+        run_job("batch_totals", reload=True)
+    produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 2}", **PLAY) for n in range(20)])
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals")
+    whole = stored(cassandra, keyspace)
+
+    cassandra.execute(f"DELETE FROM {keyspace}.totals WHERE counter = 'plays' AND key = 't1' AND granularity = 'all'")
+    assert count(client, "plays", "t1", "batch") == 0
+    capfd.readouterr()
+    run_job("batch_totals", reload=True)
+    assert "rows_written=1" in capfd.readouterr().out
+    assert stored(cassandra, keyspace) == whole
+
+    cassandra.execute(f"DROP KEYSPACE {keyspace}")
+    apply_schema(fresh.settings)
+    run_job("batch_totals", reload=True)
+    assert stored(cassandra, keyspace) == whole and keys_of(client, "plays") == ["t0", "t1"]
+    produce(fresh.settings.kafka, [event("later", "play", track_id="t1", **PLAY)])
+    run_job("streaming_counts")
+    run_job("archive_events")
+    assert (count(client, "plays", "t1"), count(client, "plays", "t1", "batch")) == (11, 10)
+    wait_for_the_window_to_end(fresh)
+    capfd.readouterr()
+    run_job("batch_totals")
+    assert "run=incremental records=1 " in capfd.readouterr().out  # it goes on from there
+    assert count(client, "plays", "t1", "batch") == 11
+
+
+def stored(cassandra: Any, keyspace: str) -> set[tuple[Any, ...]]:
+    rows = cassandra.execute(f"SELECT counter, key, granularity, bucket, count, cutoff FROM {keyspace}.totals")
+    members = cassandra.execute(f"SELECT counter, member, granularity, bucket, count FROM {keyspace}.member_totals")
+    return {tuple(row) for row in [*rows, *members]}

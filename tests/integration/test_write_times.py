@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from jobs.sinks.snapshots import kept
 from stitch.cutoff import Published
 from stitch.local.producer import produce
-from stitch.runs import folder
+from stitch.runs import tag
 from tests.conftest import Reader, Stack
+from tests.logs import kept_totals
 from tests.steps import count, event, wait_for_the_window_to_end
 
 Run = Callable[..., Any]
@@ -119,10 +119,9 @@ def test_cutoffs_are_written_with_the_time_of_their_run_and_win_over_a_clock_tha
     third = night("c")
     assert third.cutoff > second.cutoff and third.write_time == ahead + 1 and count(client, "plays", "t1") == 30
 
-    snapshots = fresh.settings.log.snapshots
-    run_job("batch_totals", restore=folder(snapshots, first).name)
+    run_job("batch_totals", restore=tag(first))
     back = all_published()
     assert back.cutoff == first.cutoff and back.write_time > third.write_time
     assert (count(client, "plays", "t1", "batch"), count(client, "plays", "t1")) == (10, 30)
-    assert back in kept(snapshots)
+    assert back in kept_totals(fresh.settings)
     assert night("d").write_time > back.write_time and count(client, "plays", "t1") == 40

@@ -14,16 +14,15 @@ from pyspark.sql import SparkSession
 from jobs.counting import count_totals
 from jobs.frames.increments import increments, windowed
 from jobs.queries import print_progress
+from jobs.sinks.totals_table import SCHEMA, TotalsTable
 from jobs.spark import session
 from stitch.counters import Counter
 from stitch.cutoff import Published
-from stitch.runs import Run
+from stitch.runs import How, Run
 from stitch.settings import Settings
 from tests.logs import TOPIC, Record, append_records, bring_sources, log_settings
 
-STORED = (
-    "counter string, key string, member string, granularity string, bucket timestamp, count bigint, cutoff timestamp"
-)
+STORED = f"{SCHEMA}, cutoff timestamp"
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 CUTOFF = datetime(2024, 3, 10, tzinfo=UTC)  # of the run before
 LIKES = Counter(name="likes", key="track_id", weights={"like": 1, "love": 5})
@@ -56,6 +55,15 @@ def logged(spark: SparkSession, tmp_path: Path) -> Settings:
     return settings
 
 
+def night_of(spark: SparkSession, settings: Settings, run: Run) -> tuple[int, dict[str, int]]:
+    """What the run counts, over all time, and what it says of it; it starts from empty totals."""
+    table = TotalsTable(spark, settings)
+    table.begin(run, How())
+    counted = count_totals(table, settings, run, spark.createDataFrame([], STORED))
+    rows = table.written(run).where("granularity = 'all'").collect()
+    return sum(row["count"] for row in rows), counted.facts
+
+
 @pytest.mark.parametrize(
     ("recount", "base", "count"),
     [
@@ -69,8 +77,8 @@ def test_a_night_finds_duplicates_as_far_back_as_the_lookback_and_a_full_run_all
 ) -> None:
     run = Run(base, Published(CUTOFF + DAY, 0), recount, "incremental")
     with session("test", logged):
-        rows = count_totals(spark, logged, run, spark.createDataFrame([], STORED)).rows
-    assert [row["count"] for row in rows.where("granularity = 'all'").collect()] == [count]
+        found, _ = night_of(spark, logged, run)
+    assert found == count
 
 
 def test_a_record_that_comes_late_under_an_old_stamp_is_counted_by_the_next_night_and_nothing_is_twice(
@@ -83,9 +91,7 @@ def test_a_record_that_comes_late_under_an_old_stamp_is_counted_by_the_next_nigh
         return partition, offset, appended, json.dumps(event).encode()
 
     def night(run: Run) -> tuple[int, dict[str, int]]:
-        counted = count_totals(spark, settings, run, spark.createDataFrame([], STORED))
-        rows = counted.rows.where("granularity = 'all'").collect()
-        return sum(row["count"] for row in rows), counted.facts()
+        return night_of(spark, settings, run)
 
     first = [like(0, 0, CUTOFF - DAY, "a"), like(0, 1, CUTOFF - HOUR, "b"), like(1, 0, CUTOFF + HOUR, "c")]
     late = [

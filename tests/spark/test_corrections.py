@@ -11,12 +11,14 @@ from pyspark.sql import SparkSession
 
 from jobs.comparing import CONTRIBUTIONS, INCREMENTS
 from jobs.frames.corrections import days
-from jobs.sinks.snapshots import SCHEMA
 from stitch.buckets import micros
 from stitch.guard import Day
 
 Found = Callable[..., list[Day]]
 HOUR = timedelta(hours=1)
+SCHEMA = (
+    "counter string, key string, member string, granularity string, bucket timestamp, count bigint, changed boolean"
+)
 WINDOW, NOON, NEXT = (datetime(2024, 5, 1, hour, tzinfo=UTC) for hour in (10, 12, 13))
 MIDNIGHT, MAY = datetime(2024, 5, 1, tzinfo=UTC), date(2024, 5, 1)
 

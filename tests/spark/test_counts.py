@@ -152,18 +152,30 @@ def test_identity_may_be_more_than_an_id_or_another_field(spark: SparkSession) -
     assert once_per_window(placed, ("order_id",)).count() == 2
 
 
-def totals_frame(spark: SparkSession, *rows: tuple[str, int]) -> DataFrame:
+BEFORE, NOW = 1, 2  # write timestamps
+
+
+def totals_frame(spark: SparkSession, *rows: tuple[str, int], again: bool = False) -> DataFrame:
+    """Previous totals, or what is added to them."""
     schema = "counter string, key string, member string, granularity string, bucket timestamp, count bigint"
-    return spark.createDataFrame([("likes", key, None, "hour", at(29, 10), count) for key, count in rows], schema)
+    values = [("likes", key, None, "hour", at(29, 10), count, BEFORE, again) for key, count in rows]
+    return spark.createDataFrame(values, f"{schema}, write_time bigint, again boolean")
 
 
 def table(frame: DataFrame) -> dict[str, tuple[int, bool]]:
-    return {row.key: (row["count"], row.changed) for row in frame.collect()}
+    """key → (count, whether it is to be written)"""
+    rows = frame.collect()
+    assert {row.write_time for row in rows} <= {BEFORE, NOW}
+    return {row.key: (row["count"], row.write_time == NOW) for row in rows}
 
 
-def test_an_incremental_run_changes_only_the_rows_it_touches(spark: SparkSession) -> None:
-    previous, delta = totals_frame(spark, ("t1", 5), ("t2", 7)), totals_frame(spark, ("t2", -2), ("t3", 1))
-    assert table(added(previous, delta)) == {"t1": (5, False), "t2": (5, True), "t3": (1, True)}
+def test_an_incremental_run_writes_only_the_rows_whose_count_changes(spark: SparkSession) -> None:
+    previous = totals_frame(spark, ("t1", 5), ("t2", 7), ("t4", 4), ("t6", 6))
+    delta = totals_frame(spark, ("t2", -2), ("t3", 1), ("t4", 0), ("t5", 0))  # of t4 and t5, likes and unlikes
+    delta = delta.unionByName(totals_frame(spark, ("t6", 0), again=True))
+    assert table(added(previous, delta, NOW)) == {
+        "t1": (5, False), "t2": (5, True), "t3": (1, True), "t4": (4, False), "t5": (0, True), "t6": (6, True),
+    }  # fmt: skip
 
 
 def test_a_full_run_zeroes_rows_that_vanished_and_leaves_those_that_are_stored_alike(spark: SparkSession) -> None:
@@ -171,10 +183,10 @@ def test_a_full_run_zeroes_rows_that_vanished_and_leaves_those_that_are_stored_a
         totals_frame(spark, ("t1", 5), ("t2", 7), ("t3", 1)),
         totals_frame(spark, ("t2", 6), ("t3", 1)),
     )
-    assert table(replaced(previous, recounted)) == {"t1": (0, True), "t2": (6, True), "t3": (1, True)}
+    assert table(replaced(previous, recounted, None, NOW)) == {"t1": (0, True), "t2": (6, True), "t3": (1, True)}
     stored = totals_frame(spark, ("t1", 5), ("t2", 7), ("t3", 1), ("t4", 2), ("t5", 0))
     everything = previous.unionByName(stored)
-    assert table(replaced(everything, recounted, stored)) == {
+    assert table(replaced(everything, recounted, stored, NOW)) == {
         "t1": (0, True), "t2": (6, True), "t3": (1, False), "t4": (0, True), "t5": (0, False),
     }  # fmt: skip
 
@@ -216,4 +228,5 @@ def test_both_layers_keep_a_sum_of_huge_amounts_at_the_bound(spark: SparkSession
     assert increment["count"] == MOST_SUM and {row["count"] for row in found} == {MOST_SUM}
     assert increment.write_time == int(at(29, 23).timestamp()) * 10**6 + MOST_SUM < 2**63
     previous = totals_frame(spark, ("t1", MOST_SUM), ("t2", -MOST_SUM))
-    assert table(added(previous, previous)) == {"t1": (MOST_SUM, True), "t2": (-MOST_SUM, True)}
+    delta = totals_frame(spark, ("t1", MOST_SUM), ("t2", 1 - MOST_SUM))
+    assert table(added(previous, delta, NOW)) == {"t1": (MOST_SUM, False), "t2": (-MOST_SUM, False)}

@@ -15,7 +15,10 @@ from pyspark.sql import SparkSession
 from jobs.erase_key import erase_from_log
 from jobs.lake import Log
 from jobs.maintain_log import maintain
+from jobs.sinks.totals_table import TotalsTable
 from jobs.spark import session
+from stitch.cutoff import Published
+from stitch.runs import How, Run
 from tests.logs import TOPIC, Record, append_records, log_settings
 
 NOW = datetime.now(UTC)
@@ -42,12 +45,17 @@ def test_a_night_joins_small_files_and_lets_old_days_and_snapshots_go(spark: Spa
     figures = maintain(settings, NOW)
     assert (figures["files_before"], figures["rewritten"], figures["files"]) == (13, 12, 2)
     assert offsets(log) == there
-    stray = next(tmp_path.glob("lake/stitch/events/data")) / "stray.parquet"
-    stray.write_bytes(b"of a task that failed")
-    week_ago = (NOW - timedelta(days=7)).timestamp()
-    os.utime(stray, (week_ago, week_ago))
+    with session("test", settings):
+        TotalsTable(spark, settings).begin(Run(None, Published(NOW, 0), frozenset(), "full"), How())
+    strays = [tmp_path / f"lake/stitch/{table}/data/stray.parquet" for table in ("events", "totals")]
+    for stray in strays:
+        stray.parent.mkdir(exist_ok=True)
+        stray.write_bytes(b"of a task that failed")
+        week_ago = (NOW - timedelta(days=7)).timestamp()
+        os.utime(stray, (week_ago, week_ago))
     later = maintain(settings, NOW + timedelta(days=4))  # by now what the first night replaced is history
-    assert later["rewritten"] == 0 and later["expired"] >= 13 and not stray.exists()
+    assert later["rewritten"] == 0 and later["expired"] >= 13
+    assert later["orphans"] == 2 and not any(stray.exists() for stray in strays)
     with session("test", settings):
         assert log.position(TOPIC)[1] == {0: 9, 1: 9} and offsets(log) == there
         assert spark.sql(f"SELECT count(*) FROM {log.name}.snapshots").collect()[0][0] == 1

@@ -24,7 +24,7 @@ from stitch.amounts import saturated
 from stitch.buckets import ALL, EPOCH, Bucket, micros
 from stitch.cutoff import Published, window_start
 from stitch.merge import Increment, Total, count
-from stitch.runs import Noted, Run, State, going_back, half_loaded, loaded, overwriting, plan, restoring
+from stitch.runs import Noted, Run, State, going_back, half_loaded, overwriting, plan, restoring
 from tests.cells import Cell, expiring, lasting
 from tests.events_counted import (
     AMOUNTS,
@@ -228,7 +228,7 @@ class Stitch(RuleBasedStateMachine):
         return event.window >= run.base.cutoff or event.order in self.unread_in[run.base]
 
     def counted(self, run: Run, stored: list[Totals]) -> tuple[dict[Totals, int], set[Totals]]:
-        """The snapshot of the run, and which of its rows are written."""
+        """The totals of the run, and which of their rows are written."""
         wanted = [event for event in self.appended if event.event_id not in self.excluded]
         wanted = [event for event in wanted if event.window < run.target.cutoff]
         before = self.snapshots.get(run.base, {}) if run.base else {}
@@ -246,7 +246,8 @@ class Stitch(RuleBasedStateMachine):
                 new = [event for event in first if self.is_new(run, event)]
                 died = dict.fromkeys((row for row in stored if row[0] == counter), 0)
                 rows |= summed(new, counter, died | mine)
-                touched |= {*summed(new, counter, died)}
+                new_rows = summed(new, counter, died)
+                touched |= {row for row in new_rows if run.died or row in died or mine.get(row) != rows[row]}
         return rows, touched
 
     def standing(self, run: Run) -> dict[Totals, int]:
@@ -300,7 +301,7 @@ class Stitch(RuleBasedStateMachine):
             self.cutoffs[row] = lasting(self.cutoffs.get(row), cutoff)
         self.loading = (run, waiting[rows:])
         if not waiting[rows:]:
-            done = loaded(run).target if run.kind == "restore" else run.target
+            done = run.done
             self.snapshots[done] = self.snapshots[run.target]
             self.removed_in[done] = self.removed_in[run.target]
             self.unread_in[done] = self.unread_in[run.target]
@@ -443,7 +444,7 @@ class Stitch(RuleBasedStateMachine):
 
     def note(self, run: Run, state: State) -> None:
         """As jobs.ledger.note: a row for each write timestamp, which the try before did not have."""
-        at = (loaded(run) if run.kind == "restore" else run).target
+        at = run.done
         before = [noted for noted in self.runs if noted.at.write_time == at.write_time]
         assert not before or state == State.PUBLISHED
         self.runs = [noted for noted in self.runs if noted not in before] + [Noted(at, run.kind, state, run.recount)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stitch.lake import COLUMNS, PROPERTIES, changes, create
+from stitch.lake import COLUMNS, LOG_PROPERTIES, TOTALS, TOTALS_PROPERTIES, changes, create_log
 
 A, B, BIG, DOUBLE = "a", "b", "bigint", "double"
 CHANGES = {
@@ -61,9 +62,15 @@ def test_after_any_history_of_settings_the_columns_are_those_of_the_last_and_non
 
 
 def test_the_table_is_created_with_bounds_of_nothing_that_a_person_may_ask_to_be_erased() -> None:
-    statement = create("lake.stitch.events", {"track_id": "string"})
+    statement = create_log("lake.stitch.events", {"track_id": "string"})
     assert statement.startswith("CREATE TABLE IF NOT EXISTS lake.stitch.events (`topic_id` string, `partition` int, ")
     assert "`fields` struct<`track_id`: string>) USING iceberg" in statement
-    bounded = {name.rpartition(".")[2] for name, said in PROPERTIES.items() if said == "full"}
-    assert bounded == {"topic_id", "partition", "offset", "timestamp", "decoder", "verdict"} < set(COLUMNS)
-    assert PROPERTIES["write.metadata.metrics.default"] == "counts"
+    assert bounded(LOG_PROPERTIES) == {"topic_id", "partition", "offset", "timestamp", "decoder", "verdict"}
+    assert bounded(TOTALS_PROPERTIES) == {"counter", "granularity", "bucket", "write_time"}
+    assert bounded(LOG_PROPERTIES) < set(COLUMNS) and bounded(TOTALS_PROPERTIES) < set(TOTALS)
+
+
+def bounded(properties: Mapping[str, str]) -> set[str]:
+    """The columns of which files' statistics say the least and the greatest value."""
+    assert properties["write.metadata.metrics.default"] == "counts"
+    return {name.rpartition(".")[2] for name, said in properties.items() if said == "full"}

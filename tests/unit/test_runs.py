@@ -10,6 +10,7 @@ from stitch.buckets import micros
 from stitch.cutoff import Published, next_run
 from stitch.runs import (
     HalfLoaded,
+    How,
     Noted,
     PlanError,
     Run,
@@ -17,11 +18,12 @@ from stitch.runs import (
     described,
     going_back,
     half_loaded,
-    loaded,
+    of_tag,
     overwriting,
     plan,
     publication,
     restoring,
+    tag,
 )
 from stitch.write_time import LATEST
 
@@ -169,7 +171,7 @@ def test_only_counters_that_a_restore_takes_back_are_published_before_their_rows
 
 def test_a_restore_is_published_under_another_revision_when_its_rows_are_there_and_the_next_night_still_wins() -> None:
     back = restoring(NAMES, {"plays": NEXT, "likes": NEXT}, MIDNIGHT)
-    done = loaded(back).target
+    done = back.done
     assert done.cutoff == MIDNIGHT and done.write_time == back.target.write_time + 1
     again = plan(NAMES, {"plays": done, "likes": done}, NEXT.cutoff, held=True)
     assert again and again.target.write_time > done.write_time
@@ -199,7 +201,7 @@ def test_after_a_run_that_overwrote_a_foreign_row_every_later_run_and_restore_ov
         run = plan(NAMES, dict.fromkeys(NAMES, nights[-1]), MIDNIGHT + night * NIGHT, held=True)
         assert run and run.kind == "incremental"
         nights.append(run.target)
-    back = loaded(restoring(NAMES, dict.fromkeys(NAMES, nights[-1]), MIDNIGHT)).target
+    back = restoring(NAMES, dict.fromkeys(NAMES, nights[-1]), MIDNIGHT).done
     written = [stored, *(at.write_time for at in (*nights, back))]
     assert written == sorted(set(written))
 
@@ -225,4 +227,14 @@ def test_a_restore_back_publishes_its_cutoffs_later_than_those_that_it_takes_bac
     known = {"plays": NEXT, "likes": Published(NEXT.cutoff, 7)}
     back = restoring(NAMES, known, MIDNIGHT)
     assert going_back(known, back.target) == ALL
-    assert loaded(back).target.write_time > back.target.write_time > max(at.write_time for at in known.values())
+    assert back.done.write_time > back.target.write_time > max(at.write_time for at in known.values())
+
+
+def test_totals_are_kept_under_a_name_and_with_how_they_were_counted() -> None:
+    assert tag(Published(MIDNIGHT, 12)) == f"cutoff={MIDNIGHT:%Y%m%d}T000000Z-r12"
+    for at in (FIRST, Published(MIDNIGHT, 12)):
+        assert of_tag(tag(at)) == at
+    for name in ("main", "run_17", "", "cutoff=yesterday-r0", f"{tag(FIRST)} ", f"x{tag(FIRST)}"):
+        assert of_tag(name) is None
+    how = How({"plays": "a1"}, {("of:colons", 3): 9}, {"exclusions": 2})
+    assert How.of(how.text()) == how and How.of(How().text()) == How()

@@ -1,0 +1,168 @@
+"""`make bench-nights`: what a night of `batch_totals` costs after one day of history, and after a year of days.
+
+Days are simulated, each with as many events as any other, so whatever grows does so by history alone. The events are
+appended to the log as archive_events appends them; the job is the real one, and loads a real Cassandra. No Kafka takes
+part (`log.kafka = false`), so nothing is compared with a real-time layer.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+from pyspark.sql import SparkSession
+
+from bench.log_growth import TOPIC
+from jobs.archiving import topic_rows
+from jobs.batch_totals import total_log
+from jobs.lake import Log
+from jobs.planning import Ask
+from jobs.sinks.event_log import append
+from jobs.spark import session
+from stitch.lake import KAFKA_RECORD, field_types
+from stitch.local import stack
+from stitch.local.java import java_home
+from stitch.settings import Settings, load_settings
+from stitch.submit import own_properties
+
+CONFIG = Path(__file__).with_name("bench.toml")
+FIRST = datetime(2025, 1, 1, tzinfo=UTC)
+COUNTERS = [
+    {"name": "plays", "key": "track_id", "weights": {"play": 1}},
+    {"name": "creator_plays", "key": "creator_id", "member": "track_id", "weights": {"play": 1}},
+    {"name": "seconds", "key": "track_id", "weights": {"play": "duration_s"}},
+]
+
+
+@dataclass
+class Night:
+    """What a night cost. written: bytes of files that were new in the table of totals after it; rows: into Cassandra;
+    held: bytes and files of the table with all that is kept of it."""
+
+    number: int
+    seconds: float
+    cpu: float
+    written: int
+    rows: int
+    held: int
+    files: int
+
+
+@dataclass
+class Traffic:
+    """Of a day. tracks: of the catalogue, which the events take by Zipf's law; released: new ones each day, each with a
+    play at once."""
+
+    events: int = 20_000
+    tracks: int = 5_000
+    released: int = 0
+
+    def of_day(self, day: int) -> list[tuple[datetime, bytes]]:
+        """(appended, payload) of its events: the same whenever it is asked for."""
+        dice, start = random.Random(day), FIRST + timedelta(days=day)
+        weights = [1 / rank for rank in range(1, self.tracks + 1)]
+        tracks = dice.choices(range(self.tracks), weights, k=self.events - self.released)
+        tracks += [self.tracks + day * self.released + n for n in range(self.released)]
+        step = timedelta(days=1) / self.events
+        return [(start + n * step, payload(f"{day}:{n}", start + n * step, track)) for n, track in enumerate(tracks)]
+
+
+def payload(name: str, at: datetime, track: int) -> bytes:
+    event = {"event_id": name, "type": "play", "occurred_at": f"{at:%FT%TZ}", "track_id": f"track-{track}",
+             "creator_id": f"creator-{track % 997}", "duration_s": 30 + track % 200}  # fmt: skip
+    return json.dumps(event).encode()
+
+
+def nights(spark: SparkSession, settings: Settings, count: int, traffic: Traffic) -> Iterator[Night]:
+    """Live through the days and their nights, one after the other."""
+    table, files = Path(settings.lake.warehouse, *settings.lake.totals.split(".")[1:]), dict[Path, int]()
+    for day in range(count):
+        with session("bench", settings):
+            log = Log(spark, settings)
+            log.begin(field_types(settings.rules))
+            rows = [(0, day * traffic.events + n, at, 1, None, bytearray(value))
+                    for n, (at, value) in enumerate(traffic.of_day(day))]  # fmt: skip
+            records = topic_rows(spark.createDataFrame(rows, KAFKA_RECORD), settings, TOPIC)
+            append(log, records, TOPIC, {0: (day + 1) * traffic.events})
+        cutoff, began, cpu, said = FIRST + timedelta(days=day + 1), time.monotonic(), cpu_seconds(), StringIO()
+        with redirect_stdout(said):
+            total_log(settings, Ask(cutoff=cutoff, accept=True), cutoff + timedelta(hours=1))
+        seconds, cpu = time.monotonic() - began, cpu_seconds() - cpu
+        before, files = files, {file: file.stat().st_size for file in table.rglob("*") if file.is_file()}
+        written = sum(size for file, size in files.items() if file not in before)
+        figures = dict(part.split("=") for part in said.getvalue().splitlines()[-1].split() if "=" in part)
+        held = sum(files.values())
+        yield Night(day + 1, seconds, cpu, written, int(figures["rows_written"]), held, len(files))
+
+
+def cpu_seconds() -> float:
+    """Of this process and those below it: Spark's JVM and its Python workers, not Cassandra."""
+    me = psutil.Process()
+    return sum(sum(process.cpu_times()[:4]) for process in [me, *me.children(recursive=True)])
+
+
+def settings_of(stack_settings: Settings, folder: Path) -> Settings:
+    """The stack's Cassandra, with a log and totals of one's own in the folder."""
+    name = folder.name.lower().replace("-", "_")
+    said: dict[str, Any] = {
+        "counters": COUNTERS,
+        "lake": {"catalog": f"bench_{name}", "warehouse": str(folder / "lake")},
+        "log": {"kafka": False, "exclusions": str(folder / "exclusions.jsonl")},
+        "events": {"types": {"duration_s": "int"}, "max_past": "36500d"},
+        "batch": stack_settings.batch.model_dump(exclude_unset=True) | {"keyspace": f"nights_{name}"},
+        "realtime": stack_settings.realtime.model_dump(exclude_unset=True) | {"keyspace": f"nights_live_{name}"},
+    }
+    return Settings.model_validate(said)
+
+
+@click.command()
+@click.option("--days", "count", default=365, show_default=True)
+@click.option("--events", default=20_000, show_default=True, help="a day")
+@click.option("--tracks", default=5_000, show_default=True, help="of the catalogue")
+@click.option("--released", default=0, show_default=True, help="new tracks a day")
+def main(count: int, events: int, tracks: int, released: int) -> None:
+    """Measure, and print the table of bench/README.md."""
+    from stitch.local.schema import apply_schema
+
+    of_stack = load_settings(CONFIG)
+    stack.up(of_stack)
+    try:
+        with tempfile.TemporaryDirectory(prefix="nights") as folder:
+            settings = settings_of(of_stack, Path(folder))
+            apply_schema(settings)
+            (Path(folder) / "spark.conf").write_text(own_properties([])[0], "utf-8")
+            os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {folder}/spark.conf pyspark-shell"
+            os.environ |= {"JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
+            spark = SparkSession.builder.appName("nights").getOrCreate()
+            print("| night | seconds | CPU s | written | rows into Cassandra | held |")
+            print("| --- | --- | --- | --- | --- | --- |")
+            last: list[Night] = []
+            for night in nights(spark, settings, count, Traffic(events, tracks, released)):
+                last = [*last, night][-5:]
+                if night.number in (1, 5, 10, 30, 90, 180, 270, count):  # of five nights the median
+                    seconds, cpu, written = (
+                        sorted(getattr(one, name) for one in last)[len(last) // 2]
+                        for name in ("seconds", "cpu", "written")
+                    )
+                    print(f"| {night.number} | {seconds:.1f} | {cpu:.1f} | {written / 1e6:.2f} MB | {night.rows:,} | "
+                          f"{night.held / 1e6:.1f} MB in {night.files} files |", flush=True)  # fmt: skip
+            spark.stop()
+    finally:
+        stack.down(of_stack)
+
+
+if __name__ == "__main__":
+    main()

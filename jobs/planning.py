@@ -1,0 +1,78 @@
+"""What a batch is asked for, and which run that is: its base, its cutoff, and what it recounts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from cassandra.cluster import Session
+
+from jobs.errors import BadOption
+from jobs.ledger import noted_runs
+from jobs.options import checked_edge, passed_edge
+from jobs.sinks.totals_table import TotalsTable
+from jobs.sources.stored import latest_write, published
+from stitch.exclusions import known as known_exclusions
+from stitch.exclusions import mark
+from stitch.runs import How, Run, half_loaded, newest, plan, publication, tag
+from stitch.settings import Settings
+
+EXCLUSIONS = ("exclusions", "exclusions_digest")  # the figures of the ledger: with which a run counted
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the command line asks for."""
+
+    cutoff: datetime | None = None
+    full: bool = False
+    counter: str | None = None
+    exclude: str | None = None
+    accept: bool = False
+    restore: str | None = None
+    reload: bool = False
+
+
+def check_ask(settings: Settings, ask: Ask) -> None:
+    """Raises BadOption for options that do not fit together."""
+    names = [counter.name for counter in settings.counters]
+    if ask.counter and not ask.full:
+        raise BadOption("--counter: belongs to --full; other runs take all counters to the cutoff")
+    if ask.counter and ask.counter not in names:
+        raise BadOption(f"--counter {ask.counter!r}: the settings have no such counter; there are {', '.join(names)}")
+    if ask.restore and ask.reload:
+        raise BadOption("--reload: loads the published totals; --restore names others. Give one of the two")
+    for option, given in (("--restore", ask.restore), ("--reload", ask.reload)):
+        if given and (ask.full or ask.cutoff or ask.exclude):
+            raise BadOption(f"{option}: loads totals that are kept; it takes no --full, --cutoff or --exclude")
+
+
+def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: Ask, now: datetime) -> Run | None:
+    """Which totals to start from, and to which cutoff; None where that is published already."""
+    names = [counter.name for counter in settings.counters]
+    known = published(cassandra)
+    base = newest(names, known)
+    table.settle(base)
+    cutoff = ask.cutoff or (base.cutoff if ask.counter and base else None)
+    cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
+    held = base is None or table.holds(base)
+    if base and not held:
+        print(f"stitch: {table.name} does not have {tag(base)}, so all is counted from the whole log", flush=True)
+    runs = noted_runs(cassandra, base)
+    died, stored, before = half_loaded(runs, base), latest_write(cassandra, runs), publication(runs, base)
+    then = before.definitions if before else {}
+    redefined = frozenset(name for name, said in settings.definitions.items() if then.get(name, said) != said)
+    planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined)
+    for name in sorted(redefined):
+        print(f"stitch: counter {name}: its definition changed, so it is counted again from the whole log", flush=True)
+    if planned is None or before is None:
+        return planned
+    number, digest = (before.figures.get(name, 0) for name in EXCLUSIONS)
+    excluding = known_exclusions(settings.log.exclusions, number, digest)
+    return replace(planned, excluding=excluding, after=before.position)
+
+
+def how_counted(settings: Settings, run: Run) -> How:
+    """How the run counts, for those after it."""
+    excluding = dict(zip(EXCLUSIONS, mark(settings.log.exclusions), strict=True))
+    return How(settings.definitions, run.upto, excluding)

@@ -1,0 +1,95 @@
+"""Totals that are kept, loaded again: an older or a newer run's (--restore), or the published ones (--reload)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import datetime
+
+from cassandra.cluster import Session
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from jobs.completeness import held_since
+from jobs.counting import standing
+from jobs.errors import BadOption
+from jobs.frames.totals import ROW, replaced
+from jobs.lease import Lease
+from jobs.ledger import note, noted_runs, statement
+from jobs.loading import load, publish, stored_totals
+from jobs.planning import Ask
+from jobs.sinks.totals_table import TotalsTable
+from jobs.sources.stored import latest_write, published
+from stitch.cutoff import Published
+from stitch.runs import Run, State, going_back, half_loaded, newest, restoring, tag
+from stitch.settings import Settings
+
+
+def restore(
+    spark: SparkSession,
+    settings: Settings,
+    cassandra: Session,
+    lease: Lease,
+    table: TotalsTable,
+    ask: Ask,
+    now: datetime,
+) -> tuple[Published, int]:
+    """Bring kept totals back, or forward again; returns which, and how many rows were written.
+
+    A counter that they do not have is left as it is, and the next run counts it from the whole log. Raises BadOption
+    for totals that cannot be restored.
+    """
+    names, known = [counter.name for counter in settings.counters], published(cassandra)
+    table.settle(newest(names, known))
+    kept = table.named(ask.restore)
+    if settings.log.kafka and ask.restore and kept.cutoff < held_since(settings, now):
+        raise BadOption(
+            f"--restore {tag(kept)}: increments since its cutoff have expired, so counts would drop; use --full"
+        )
+    how = table.how(kept)
+    names = [name for name in names if name in how.definitions or not how.definitions]
+    if not names:
+        raise BadOption(f"{tag(kept)} has none of the counters of the settings")
+    known, runs = {name: at for name, at in known.items() if name in names}, noted_runs(cassandra)
+    died = half_loaded(runs, newest(names, known))
+    back = restoring(names, known, kept.cutoff, died, latest_write(cassandra, runs))
+    back, written = load_kept(spark, settings, cassandra, lease, table, kept, back)
+    # The next run counts those again of which nobody knows how they were counted.
+    definitions = {name: how.definitions.get(name, "unknown") for name in names}
+    figures = {**how.figures, "rows_written": written}
+    lease.check()
+    publish(
+        cassandra, back.done, names,
+        statement(replace(back, upto=how.position), State.PUBLISHED, tag(kept), definitions, figures),
+    )  # fmt: skip
+    table.keep(back.done)
+    return kept, written
+
+
+def load_kept(
+    spark: SparkSession,
+    settings: Settings,
+    cassandra: Session,
+    lease: Lease,
+    table: TotalsTable,
+    kept: Published,
+    back: Run,
+) -> tuple[Run, int]:
+    """Write the kept totals of the run's counters into Cassandra, where it has others, and into the run's branch."""
+    stored, back = stored_totals(spark, settings, back)
+    of_run = F.col("counter").isin(sorted(back.recount))
+    table.begin(back, table.how(kept))
+    current = table.written(back).where(of_run).select(*ROW).unionByName(stored.where(of_run).select(*ROW))
+    rows = replaced(current, table.read(kept).where(of_run), standing(stored, back), back.target.write_time)
+    table.recount(back, rows, back.recount)
+    stored.unpersist()
+    note(cassandra, back, State.LOADING)
+    lease.check()
+    known = {name: at for name, at in published(cassandra).items() if name in back.recount}
+    if first := going_back(known, back.target):
+        publish(cassandra, back.target, first)
+        no_longer = settings.serving.timeout + settings.serving.cache
+        time.sleep(no_longer.total_seconds())  # than that goes a request on with the cutoff it read before
+    written = load(table.written(back), settings, back)
+    lease.check()
+    return back, written
