@@ -5,7 +5,7 @@
 --config   the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --cutoff   count every event appended before this instant, an ingest window's edge (default: the last edge that passed)
 --full     recount the whole log in place of adding the new ingest windows to the previous totals; it overwrites
-           whatever is stored, rows that were damaged or added by hand too
+           whatever is stored, rows that were damaged, added or deleted by hand too
 --counter  with --full: this counter (default cutoff: the published one); the others stay as they are, save those whose
            definition changed
 --exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in
@@ -63,9 +63,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
         table = TotalsTable(spark, settings)
         if ask.restore or ask.reload:
             kept, written = restore(spark, settings, cassandra, lease, table, ask, now)
-            print(
-                f"{JOB} restored {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True
-            )
+            print(f"{JOB} loaded {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
         elif planned := plan_run(settings, cassandra, table, ask, now):
             count_and_publish(spark, settings, cassandra, lease, table, planned, ask.accept, now, started)
         else:
@@ -93,11 +91,11 @@ def count_and_publish(
     note(cassandra, planned, State.COUNTING)
     counting = time.monotonic()
     how = how_counted(settings, planned)
+    lease.check()
     table.begin(planned, how)
     counted = count_totals(table, settings, planned, stored)
     seconds = time.monotonic() - counting
     failpoints.die("before_load")
-    lease.check()
     compared = compare(table, settings, planned, counted.days, stored, now)
     stored.unpersist()
     try:

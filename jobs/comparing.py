@@ -61,14 +61,14 @@ def compare(
     if not_live and run.base and not run.recount:
         return Compared([], not_live)  # events are only added to the previous totals: nothing to read them for
     since, until = run.base.cutoff if run.base else None, run.target.cutoff
-    live = nothing(spark, INCREMENTS) if not_live else read_increments(spark, settings, since, until).persist()
+    live = nothing(spark, INCREMENTS) if not_live else replaced_increments(spark, settings, run).persist()
     excluded = (
         nothing(spark, CONTRIBUTIONS) if not_live or not run.excluding
         else excluded_contributions(spark, settings, since, until, run.excluding)
     )  # fmt: skip
     touched = {*days, *(row[0] for row in live.select(F.to_date("bucket")).distinct().collect())}
     there = F.col("counter").isin(sorted(run.recount)) | table.of_days(touched)
-    new = table.written(run).where(there)
+    new = table.written().where(there)
     new = new.withColumn("changed", F.col("write_time") == run.target.write_time)
     held = run.base is None or table.holds(run.base)
     previous = table.read(run.base).where(there) if held else stored
@@ -78,6 +78,16 @@ def compare(
     before = {day.counter for day in found if day.held}
     backfilled = run.recount - before if run.base else frozenset()  # new counters: their history corrects nothing
     return Compared([day for day in found if day.counter not in backfilled], not_live)
+
+
+def replaced_increments(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:
+    """The increments that readers add to what is published, and that the run replaces."""
+    since = run.base.cutoff if run.base else None
+    rows = read_increments(spark, settings, min([since, *run.cutoffs.values()]) if since else None, run.target.cutoff)
+    within = F.lit(True) if since is None else F.col("ingest_window") >= F.lit(since)
+    for counter, cutoff in run.cutoffs.items():
+        within = F.when(F.col("counter") == counter, F.col("ingest_window") >= F.lit(cutoff)).otherwise(within)
+    return rows.where(within)
 
 
 def not_comparable(spark: SparkSession, settings: Settings, run: Run, now: datetime) -> str | None:

@@ -62,28 +62,29 @@ def count_totals(table: TotalsTable, settings: Settings, run: Run, stored: DataF
     facts: Facts = {}
     if onward and run.base:
         new = count_windows(spark, settings, onward, run.base.cutoff, run)
-        died = stored.where(~recounted).select(*ROW, F.lit(0).cast("bigint").alias("count"), F.lit(True).alias("again"))
-        days = add(table, run, new.rows.withColumn("again", F.lit(run.died)).unionByName(died))
+        days = add(table, run, new.rows, stored.where(~recounted))
         facts = new.facts()
     if again:
         new = count_windows(spark, settings, again, None, run)
-        before = table.written(run).where(recounted).select(*ROW).unionByName(stored.where(recounted).select(*ROW))
+        before = table.written().where(recounted).select(*ROW).unionByName(stored.where(recounted).select(*ROW))
         rows = replaced(before, new.rows, standing(stored, run), run.target.write_time)
-        table.recount(run, rows, run.recount)
+        table.recount(rows, run.recount)
         facts = new.facts()  # the figures of what was recounted, where anything was
     return Counted(days, facts)
 
 
-def add(table: TotalsTable, run: Run, delta: DataFrame) -> set[date]:
-    """Add (ROW, count, again) to the run's branch, in which only their days are read and rewritten; returns the
-    days."""
-    delta = delta.persist()
+def add(table: TotalsTable, run: Run, new: DataFrame, died: DataFrame) -> set[date]:
+    """Add what is new (ROW, count) to the run's branch, in which only their days are read and rewritten; returns the
+    days. Rows of runs that died (ROW), and all that is new after one, are written again, whatever they are."""
+    zero, again = F.lit(0).cast("bigint"), F.lit(True)
+    rows = new.select(*ROW, "count", F.lit(run.died).alias("again"))
+    delta = rows.unionByName(died.select(*ROW, zero.alias("count"), again.alias("again"))).persist()
     try:
         touched = delta.select("counter", F.to_date("bucket")).distinct().collect()
         counters, days = {row[0] for row in touched}, {row[1] for row in touched}
-        previous = table.written(run).where(table.of_days(days) & F.col("counter").isin(sorted(counters)))
+        previous = table.written().where(table.of_days(days) & F.col("counter").isin(sorted(counters)))
         if days:
-            table.rewrite(run, added(previous, delta, run.target.write_time))
+            table.rewrite(added(previous, delta, run.target.write_time))
         return days
     finally:
         delta.unpersist()

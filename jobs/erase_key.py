@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 from cassandra.cluster import Session
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
@@ -55,14 +55,18 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         session(JOB, settings) as spark,
     ):
         lease.check()
-        named = of_value(as_key, as_member, value)
-        erased = {"kept_totals": TotalsTable(spark, settings).erase(as_key, as_member, value)}
+        named = of_value(as_key, as_member)
+
+        def of_it(rows: DataFrame) -> DataFrame:
+            return spark.sql(f"SELECT * FROM {{rows}} WHERE {named}", args={"value": value}, rows=rows)
+
+        erased = {"kept_totals": TotalsTable(spark, settings).erase(named, value)}
         erased["log"] = erase_from_log(spark, settings, field, value, now)
-        totals = read_totals(spark, settings).where(named)
+        totals = of_it(read_totals(spark, settings))
         erased["totals"] = delete(batch, "totals", totals.collect(), now)
         at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(batch).values())])
         forget_key(batch, as_key, value, at)
-        live = read_increments(spark, settings, None, ALL_END).where(named)
+        live = of_it(read_increments(spark, settings, None, ALL_END))
         live = live.withColumn("ingest_date", F.to_date("ingest_window"))
         erased["increments"] = delete(realtime, "increments", live.collect(), now)
     return erased
@@ -78,11 +82,13 @@ def counters_of(settings: Settings, field: str) -> tuple[list[str], list[str]]:
     return as_key, as_member
 
 
-def of_value(as_key: list[str], as_member: list[str], value: str) -> Column:
-    """The condition on rows that belong to the value."""
-    is_key = F.col("counter").isin(as_key) & (F.col("key") == value)
-    is_member = F.col("counter").isin(as_member) & (F.col("member") == value)
-    return F.coalesce(is_key, F.lit(False)) | F.coalesce(is_member, F.lit(False))
+def of_value(as_key: list[str], as_member: list[str]) -> str:
+    """The condition on rows that belong to the value, in SQL; the value is `:value`."""
+    return " OR ".join(
+        f"({column} = :value AND counter IN ({', '.join(map(repr, counters))}))"
+        for column, counters in (("key", as_key), ("member", as_member))
+        if counters
+    )
 
 
 def exclude(settings: Settings, field: str, value: str) -> None:

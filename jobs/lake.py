@@ -195,12 +195,12 @@ def create_table(spark: SparkSession, name: str, statement: str) -> None:
     patiently(lambda: (spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {namespace}"), spark.sql(statement)))
 
 
-def patiently(work: Callable[[], Any], tries: int = 3) -> None:
-    """Do it; again after a second where it fails, as when two jobs create a table at the same moment."""
+def patiently(work: Callable[[], Any], tries: int = 3) -> Any:
+    """Do it and answer with what it does; again after a second where it fails, as when two jobs create a table at the
+    same moment."""
     for left in range(tries - 1, -1, -1):
         try:
-            work()
-            return
+            return work()
         except (Py4JJavaError, PySparkException):
             if not left:
                 raise

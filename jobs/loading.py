@@ -11,11 +11,14 @@ from typing import Any
 
 from cassandra.cluster import Session
 from cassandra.query import BatchStatement
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
 from jobs import failpoints
+from jobs.causes import cause_of
 from jobs.comparing import Compared
 from jobs.lease import Lease
 from jobs.ledger import note, statement
@@ -24,7 +27,7 @@ from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
 from stitch.cutoff import Published
 from stitch.guard import Day, corrected
-from stitch.runs import Run, State, overwriting
+from stitch.runs import Run, State, overwriting, tag
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
 
@@ -50,7 +53,8 @@ def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Da
 
 def load(rows: DataFrame, settings: Settings, run: Run) -> int:
     """Upsert the changed rows with the cutoff they hold and the run's write timestamp; returns how many."""
-    changed = rows.where(changed_by(run)).select(
+    ours = F.col("counter").isin([counter.name for counter in settings.counters])
+    changed = rows.where(changed_by(run) & ours).select(
         "counter", "key", "member", "granularity", "bucket", "count",
         F.lit(run.target.cutoff).alias("cutoff"),
         F.lit(run.target.write_time).alias("write_time"),
@@ -117,7 +121,7 @@ def load_and_publish(
     # Before the lease is asked: whoever has it then must know of this run.
     note(cassandra, run, State.LOADING, accepted)
     lease.check()
-    written = load(table.written(run), settings, run)
+    written = load(table.written(), settings, run)
     failpoints.die("before_publish")
     if compared.not_live is None:  # else what readers saw is not known
         keep_corrections(spark, corrected(compared.days), settings, run)
@@ -127,5 +131,15 @@ def load_and_publish(
         cassandra, run.done, [counter.name for counter in settings.counters],
         statement(run, State.PUBLISHED, accepted, settings.definitions if run.kind != "rollup" else None, figures),
     )  # fmt: skip
-    table.keep(run.done)
+    keep(table, run.done)
     return written
+
+
+def keep(table: TotalsTable, at: Published) -> None:
+    """The run is published: the table follows. What hinders that is no failure of the run, and the next one mends
+    it."""
+    try:
+        table.keep(at)
+    except (Py4JJavaError, PySparkException) as error:
+        print(f"stitch: {tag(at)} is published, and {table.name} not brought up to it yet, which the next run does: "
+              f"{cause_of(error)}", flush=True)  # fmt: skip

@@ -12,9 +12,10 @@ from jobs.ledger import noted_runs
 from jobs.options import checked_edge, passed_edge
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
+from stitch.buckets import micros
 from stitch.exclusions import known as known_exclusions
 from stitch.exclusions import mark
-from stitch.runs import How, Run, half_loaded, newest, plan, publication, tag
+from stitch.runs import How, Run, half_loaded, latest_cutoff, newest, plan, publication, tag
 from stitch.settings import Settings
 
 EXCLUSIONS = ("exclusions", "exclusions_digest")  # the figures of the ledger: with which a run counted
@@ -53,13 +54,19 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
     known = published(cassandra)
     base = newest(names, known)
     table.settle(base)
-    cutoff = ask.cutoff or (base.cutoff if ask.counter and base else None)
+    cutoff = ask.cutoff or (latest_cutoff(names, known) if ask.counter else None)
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
     held = base is None or table.holds(base)
+    if base is None and (kept := table.kept()):
+        print(f"stitch: Cassandra has no published totals. {table.name} has {tag(kept[-1])}, which `batch_totals "
+              "--reload` would load. Counting the whole log", flush=True)  # fmt: skip
     if base and not held:
         print(f"stitch: {table.name} does not have {tag(base)}, so all is counted from the whole log", flush=True)
     runs = noted_runs(cassandra, base)
-    died, stored, before = half_loaded(runs, base), latest_write(cassandra, runs), publication(runs, base)
+    died, before = half_loaded(runs, base), publication(runs, base)
+    stored = latest_write(cassandra, runs)
+    if ask.full:
+        stored = no_earlier_than(now, stored)
     then = before.definitions if before else {}
     redefined = frozenset(name for name, said in settings.definitions.items() if then.get(name, said) != said)
     planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined)
@@ -70,6 +77,12 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
     number, digest = (before.figures.get(name, 0) for name in EXCLUSIONS)
     excluding = known_exclusions(settings.log.exclusions, number, digest)
     return replace(planned, excluding=excluding, after=before.position)
+
+
+def no_earlier_than(now: datetime, stored: int | None) -> int:
+    """What a run that mends must overwrite: of rows that were deleted by hand Cassandra says nothing but that it has
+    none, and keeps them deleted against all writes with an earlier timestamp."""
+    return max(stored or 0, micros(now))
 
 
 def how_counted(settings: Settings, run: Run) -> How:

@@ -16,8 +16,8 @@ from jobs.errors import BadOption
 from jobs.frames.totals import ROW, replaced
 from jobs.lease import Lease
 from jobs.ledger import note, noted_runs, statement
-from jobs.loading import load, publish, stored_totals
-from jobs.planning import Ask
+from jobs.loading import keep, load, publish, stored_totals
+from jobs.planning import Ask, no_earlier_than
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
 from stitch.cutoff import Published
@@ -42,17 +42,16 @@ def restore(
     names, known = [counter.name for counter in settings.counters], published(cassandra)
     table.settle(newest(names, known))
     kept = table.named(ask.restore)
-    if settings.log.kafka and ask.restore and kept.cutoff < held_since(settings, now):
-        raise BadOption(
-            f"--restore {tag(kept)}: increments since its cutoff have expired, so counts would drop; use --full"
-        )
+    back_in_time = any(at.cutoff > kept.cutoff for at in known.values())
+    if settings.log.kafka and back_in_time and kept.cutoff < held_since(settings, now):
+        raise BadOption(f"{tag(kept)}: increments since its cutoff have expired, so counts would drop; use --full")
     how = table.how(kept)
     names = [name for name in names if name in how.definitions or not how.definitions]
     if not names:
         raise BadOption(f"{tag(kept)} has none of the counters of the settings")
     known, runs = {name: at for name, at in known.items() if name in names}, noted_runs(cassandra)
     died = half_loaded(runs, newest(names, known))
-    back = restoring(names, known, kept.cutoff, died, latest_write(cassandra, runs))
+    back = restoring(names, known, kept.cutoff, died, no_earlier_than(now, latest_write(cassandra, runs)))
     back, written = load_kept(spark, settings, cassandra, lease, table, kept, back)
     # The next run counts those again of which nobody knows how they were counted.
     definitions = {name: how.definitions.get(name, "unknown") for name in names}
@@ -62,7 +61,7 @@ def restore(
         cassandra, back.done, names,
         statement(replace(back, upto=how.position), State.PUBLISHED, tag(kept), definitions, figures),
     )  # fmt: skip
-    table.keep(back.done)
+    keep(table, back.done)
     return kept, written
 
 
@@ -78,10 +77,12 @@ def load_kept(
     """Write the kept totals of the run's counters into Cassandra, where it has others, and into the run's branch."""
     stored, back = stored_totals(spark, settings, back)
     of_run = F.col("counter").isin(sorted(back.recount))
+    note(cassandra, back, State.COUNTING)
+    lease.check()
     table.begin(back, table.how(kept))
-    current = table.written(back).where(of_run).select(*ROW).unionByName(stored.where(of_run).select(*ROW))
+    current = table.written().where(of_run).select(*ROW).unionByName(stored.where(of_run).select(*ROW))
     rows = replaced(current, table.read(kept).where(of_run), standing(stored, back), back.target.write_time)
-    table.recount(back, rows, back.recount)
+    table.recount(rows, back.recount)
     stored.unpersist()
     note(cassandra, back, State.LOADING)
     lease.check()
@@ -90,6 +91,6 @@ def load_kept(
         publish(cassandra, back.target, first)
         no_longer = settings.serving.timeout + settings.serving.cache
         time.sleep(no_longer.total_seconds())  # than that goes a request on with the cutoff it read before
-    written = load(table.written(back), settings, back)
+    written = load(table.written(), settings, back)
     lease.check()
     return back, written

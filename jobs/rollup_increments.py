@@ -17,23 +17,24 @@ from datetime import UTC, datetime
 
 import click
 from cassandra.cluster import Session
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.comparing import Compared
 from jobs.completeness import check_counted, held_since
 from jobs.counting import add
 from jobs.errors import JobError, run
-from jobs.frames.totals import ROW, totals
+from jobs.frames.totals import totals
 from jobs.lease import leased
-from jobs.ledger import SUBJECT, noted_runs
-from jobs.loading import load_and_publish
+from jobs.ledger import SUBJECT, note, noted_runs
+from jobs.loading import load_and_publish, stored_totals
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published, read_increments, read_totals
 from jobs.spark import session
-from stitch.runs import How, Run, half_loaded, newest, plan, tag
+from stitch.cutoff import Published
+from stitch.runs import How, Run, State, half_loaded, newest, plan, tag
 from stitch.settings import Settings, load_settings
 
 JOB = "rollup_increments"
@@ -53,10 +54,16 @@ def plan_rollup(
             "keep the expiry they were written with"
         )
     runs = noted_runs(cassandra, base)
+    if base is None and (kept := table.kept()):
+        raise JobError(
+            f"Cassandra has no published totals, and {table.name} has {tag(kept[-1])}: load them, by `stitch submit "
+            "batch_totals --reload`"
+        )
     if base and not table.holds(base) and half_loaded(runs, base):
         raise JobError(
             f"{table.name} does not have {tag(base)}, the published totals, and those in Cassandra have rows of a run "
-            "that died since; there is no log to count again: restore the table from a backup"
+            "that died since; there is no log to count again: restore the table from a backup, or go back to a run "
+            f"that is kept ({', '.join(map(tag, table.kept())) or 'there is none'}) by batch_totals --restore"
         )
     run = plan(names, known, cutoff, True, died=half_loaded(runs, base), stored=latest_write(cassandra, runs))
     if run and (again := sorted(run.recount & known.keys())):
@@ -67,23 +74,26 @@ def plan_rollup(
     return replace(run, kind="rollup") if run else None
 
 
-def fold(spark: SparkSession, settings: Settings, run: Run, table: TotalsTable) -> None:
+def take_over(spark: SparkSession, settings: Settings, base: Published, table: TotalsTable) -> None:
+    """Bring the published totals from Cassandra, which has them whole where no run has died since, into the table."""
+    print(f"stitch: {table.name} does not have {tag(base)}: taken from Cassandra", flush=True)
+    counters = [counter.name for counter in settings.counters]
+    table.begin(Run(None, base, frozenset(counters), "rollup"), How())
+    rows = read_totals(spark, settings).where(F.col("counter").isin(counters))
+    table.recount(rows.where("count is not null"), counters)
+    table.keep(base)
+
+
+def fold(spark: SparkSession, settings: Settings, run: Run, table: TotalsTable, died: DataFrame) -> None:
     """Bring the run's branch to its cutoff. A counter that is new has no totals, and all its increments."""
     since = run.base.cutoff if run.base and not run.recount else None
     live = read_increments(spark, settings, since, run.target.cutoff).withColumnRenamed("count", "amount")
     if run.base:
         new = F.col("counter").isin(sorted(run.recount)) | (F.col("ingest_window") >= F.lit(run.base.cutoff))
         live = live.where(new)
-    if run.base and not table.holds(run.base):  # Cassandra has them too, whole: no run has died since
-        print(f"stitch: {table.name} does not have {tag(run.base)}: taken from Cassandra", flush=True)
-        published = read_totals(spark, settings).where(F.col("write_time") <= run.base.write_time)
-        counters = [counter.name for counter in settings.counters]
-        table.recount(
-            run, published.where(F.col("counter").isin(counters)).select(*ROW, "count", "write_time"), counters
-        )
     if run.recount:  # what a run that died has left of them
-        table.recount(run, table.written(run).where(F.lit(False)), run.recount)
-    add(table, run, totals(live, settings.counters).withColumn("again", F.lit(run.died)))
+        table.recount(table.written().where(F.lit(False)), run.recount)
+    add(table, run, totals(live, settings.counters), died)
 
 
 def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
@@ -101,8 +111,15 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
             print(f"{JOB} nothing to do: {cutoff:%FT%TZ} is published", flush=True)
             return
         check_counted(settings, cutoff)
+        lease.check()
+        if planned.base and not table.holds(planned.base):
+            take_over(spark, settings, planned.base, table)
+        stored, planned = stored_totals(spark, settings, planned)
+        note(cassandra, planned, State.COUNTING)
+        lease.check()
         table.begin(planned, How())
-        fold(spark, settings, planned, table)
+        fold(spark, settings, planned, table, stored)
+        stored.unpersist()
         nothing = Compared([], "there is no log to compare with")
         written = load_and_publish(spark, cassandra, lease, settings, planned, table, nothing)
     seconds = round(time.monotonic() - started, 1)

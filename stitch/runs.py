@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -121,6 +121,7 @@ class Run:
     died: whether a run since the published one may have loaded rows; those are written again, for this run may count
           other events (somebody excluded some meanwhile), and would leave what it does not touch
     excluding: the number of exclusions that the published totals were counted with
+    cutoffs:   of counters that were published by another run than the base, what they were published at
     after:     the position of the published totals: what stands at or behind it was not counted, however old its stamp;
                empty: not known
     upto:      the position of this run: what stands at or behind it is for the next; empty: all is read
@@ -132,6 +133,7 @@ class Run:
     kind: str  # incremental, full, restore or rollup
     died: bool = False
     excluding: int = 0
+    cutoffs: Mapping[str, datetime] = field(default_factory=dict)
     after: Position = field(default_factory=dict)
     upto: Position = field(default_factory=dict)
 
@@ -187,6 +189,12 @@ def newest(counters: Collection[str], known: Mapping[str, Published]) -> Publish
     return max((known[name] for name in counters if name in known), key=lambda at: at.write_time, default=None)
 
 
+def latest_cutoff(counters: Collection[str], known: Mapping[str, Published]) -> datetime | None:
+    """The latest published cutoff of any of the counters. It is the newest run's, unless that restored older totals and
+    left a counter as it was."""
+    return max((known[name].cutoff for name in counters if name in known), default=None)
+
+
 def plan(
     counters: Collection[str],
     known: Mapping[str, Published],
@@ -209,10 +217,10 @@ def plan(
            it, and no two runs have the same
     redefined: the counters whose definition is another than that of the published totals; they are recounted
     """
-    base = newest(counters, known)
-    if base and cutoff < base.cutoff:
+    base, latest = newest(counters, known), latest_cutoff(counters, known)
+    if latest and cutoff < latest:
         raise PlanError(
-            f"the cutoff {cutoff:%FT%TZ} is before the published one, {base.cutoff:%FT%TZ}: totals do not go back, save by "
+            f"the cutoff {cutoff:%FT%TZ} is before the published one, {latest:%FT%TZ}: totals do not go back, save by "
             "--restore"
         )
     fresh = frozenset(name for name in counters if base is None or known.get(name) != base)
@@ -224,7 +232,8 @@ def plan(
     if base and base.cutoff == cutoff and not fresh:
         return None
     kind = "full" if fresh == frozenset(counters) else "incremental"
-    run = Run(base, next_run(cutoff, _to_overwrite(base, died)), fresh, kind, died is not None)
+    cutoffs = {name: known[name].cutoff for name in counters if name in known and known[name] != base}
+    run = Run(base, next_run(cutoff, _to_overwrite(base, died)), fresh, kind, died is not None, cutoffs=cutoffs)
     return overwriting(run, stored, "cutoffs")
 
 
@@ -277,6 +286,7 @@ def tag(at: Published) -> str:
 def of_tag(name: str) -> Published | None:
     """The run whose totals are kept under that name; None for any other name."""
     match = re.fullmatch(r"cutoff=(\d{8}T\d{6}Z)-r(\d+)", name)
-    if not match:
+    try:
+        return Published(datetime.fromisoformat(match[1]), int(match[2])) if match else None
+    except ValueError:  # no such day
         return None
-    return Published(datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC), int(match[2]))

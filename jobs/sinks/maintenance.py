@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.causes import cause_of
 from jobs.errors import NotYet
-from jobs.lake import Log
+from jobs.lake import Log, patiently
 from jobs.sinks.event_log import REFUSED, TRIES
 
 TARGET_BYTES = 256 * 2**20
@@ -96,7 +96,8 @@ def remove_orphans(spark: SparkSession, name: str) -> int:
     catalog, _, table = name.partition(".")
     # Listed by Iceberg's own access to the files: to Hadoop, object stores may have another name (s3a), or none.
     statement = f"CALL {catalog}.system.remove_orphan_files(table => '{table}', prefix_listing => true)"
-    return len(spark.sql(statement).collect())
+    # Tried again, for it reads what a batch may let go at that moment.
+    return patiently(lambda: len(spark.sql(statement).collect()))
 
 
 def _instant(at: datetime) -> str:

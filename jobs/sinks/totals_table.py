@@ -2,19 +2,20 @@
 
 A run has a branch of its own, in which it rewrites the days that its events touch; until it is published, nobody else
 sees anything of it. Then main becomes the run's, and a tag keeps it for `--restore`: in one commit. Whoever writes here
-has the lease on the totals (jobs.lease).
+has the lease on the totals (jobs.lease); one that lost it without knowing finds its branch gone, and ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import BadOption
+from jobs.errors import BadOption, JobError, NotYet
 from jobs.lake import create_table, iceberg_table
 from stitch.cutoff import Published
 from stitch.lake import TOTALS, create_totals
@@ -22,9 +23,10 @@ from stitch.runs import How, Run, of_tag, tag
 from stitch.settings import Settings
 
 SCHEMA = ", ".join(f"{name} {kind}" for name, kind in TOTALS.items())
-MOST_DAYS = 1000  # more are not named one by one: the whole table is read
-_HOW = "stitch.run."  # and a run's tag: the property that says how it counted
+MOST_DAYS = 1000  # more are not named one by one: all are read
+_HOW = "stitch.run."  # and a run's tag, or branch: the property that says how it counted
 _PUBLISHED = "stitch.published"  # the property that names the tag of what is published
+_KEYSPACE = "stitch.keyspace"  # the property that names the keyspace of Cassandra that has these totals
 _BRANCH, _ERASING = "run_", "erasing"
 
 
@@ -33,16 +35,24 @@ class TotalsTable:
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
         self._spark, self.name = spark, settings.lake.totals
-        self._catalog, self._keep = settings.lake.catalog, settings.lake.keep_runs
+        self._catalog, self._keep, self._keyspace = (
+            settings.lake.catalog,
+            settings.lake.keep_runs,
+            settings.batch.keyspace,
+        )
+        self._branch, self._head = "", 0  # of this process's run, and the snapshot that it has come to
 
     def exists(self) -> bool:
         """Whether a run has begun it."""
         return bool(self._spark.catalog.tableExists(self.name))
 
     def kept(self) -> list[Published]:
-        """The published runs whose totals are kept, in the order in which they ran."""
-        found = [of_tag(name) for name in (self._refs() if self.exists() else [])]
-        return sorted((at for at in found if at), key=lambda at: at.write_time)
+        """The published runs whose totals are kept, in the order in which they were."""
+        if not self.exists():
+            return []
+        table = self._table()
+        found = [(table.snapshot(snapshot).sequenceNumber(), of_tag(name)) for name, snapshot in self._refs().items()]
+        return [at for _, at in sorted((order, at) for order, at in found if at)]
 
     def holds(self, at: Published) -> bool:
         """Whether the totals of that run can be read."""
@@ -79,114 +89,130 @@ class TotalsTable:
 
     def begin(self, run: Run, how: How) -> None:
         """Give the run a branch, which begins as the totals that it starts from. Those of tries that did not publish
-        go: a guard that refuses each night would fill the disk."""
+        go, with their files: a guard that refuses each night would fill the disk. Raises JobError for a table with the
+        totals of another keyspace."""
         create_table(self._spark, self.name, create_totals(self.name))
         if self._table().currentSnapshot() is None:
             self._table().newFastAppend().commit()
+        if (other := self._properties().get(_KEYSPACE, self._keyspace)) != self._keyspace:
+            raise JobError(
+                f"{self.name} has the totals of the keyspace {other!r}, not of {self._keyspace!r}: set another "
+                "lake.namespace. Where the keyspace was renamed: "
+                f"ALTER TABLE {self.name} UNSET TBLPROPERTIES ('{_KEYSPACE}')"
+            )
         refs, kept = self._refs(), self.kept()
+        self._branch = f"{_prefix(run.done)}{uuid.uuid4().hex[:8]}"
+        self._head = refs[tag(run.base) if run.base in kept else "main"]
         changes = (transaction := self._table().newTransaction()).manageSnapshots()
         for name in refs:
             if name.startswith(_BRANCH):
                 changes.removeBranch(name)
-        changes.createBranch(_branch(run.done), refs[tag(run.base) if run.base in kept else "main"])
-        changes.commit()
-        self._note(transaction, {_HOW + tag(run.done): how.text()}, [*kept, run.done])
+        changes.createBranch(self._branch, self._head).commit()
+        self._note(transaction, {_HOW + self._branch: how.text(), _KEYSPACE: self._keyspace}, map(tag, kept))
         transaction.commitTransaction()
+        self._expire()
 
-    def written(self, run: Run) -> DataFrame:
-        """What the run's branch holds so far (SCHEMA)."""
-        return self._spark.read.option("branch", _branch(run.done)).table(self.name)
+    def written(self) -> DataFrame:
+        """What the branch of this process's run holds so far (SCHEMA)."""
+        return self._spark.read.option("branch", self._branch).table(self.name)
 
-    def rewrite(self, run: Run, rows: DataFrame) -> None:
-        """Put the rows (SCHEMA) in the branch, in place of all that have their counters, granularities and days."""
-        self._writer(run, rows).overwritePartitions()
+    def rewrite(self, rows: DataFrame) -> None:
+        """Put the rows (SCHEMA) in the branch, in place of all that have their counters, granularities and days. Raises
+        NotYet where another run has begun."""
+        self._write(rows, lambda writer: writer.overwritePartitions())
 
-    def recount(self, run: Run, rows: DataFrame, counters: Collection[str]) -> None:
-        """Put the rows (SCHEMA) of the counters in the branch, in place of all that it has of them."""
-        self._writer(run, rows).overwrite(F.col("counter").isin(sorted(counters)))
+    def recount(self, rows: DataFrame, counters: Collection[str]) -> None:
+        """Put the rows (SCHEMA) of the counters in the branch, in place of all that it has of them. Raises NotYet where
+        another run has begun."""
+        self._write(rows, lambda writer: writer.overwrite(F.col("counter").isin(sorted(counters))))
 
     def keep(self, at: Published) -> None:
         """The run is published: main becomes its branch, a tag keeps it, and the oldest tag goes, with its files."""
-        refs = self._refs()
-        snapshot = refs.get(_branch(at))
-        if snapshot is None:  # this run stood still, and another that began meanwhile publishes after it
+        refs, branches = self._refs(), self._branches(at)
+        if len(branches) != 1:  # this run stood still, and another that began meanwhile publishes after it
             return
-        gone = [old for old in self.kept() if old != at]
-        kept = [gone.pop() for _ in range(min(len(gone), self._keep - 1))] + [at]
+        (branch,), older = branches, [old for old in self.kept() if old != at]
+        kept = [older.pop() for _ in range(min(len(older), self._keep - 1))]
         changes = (transaction := self._table().newTransaction()).manageSnapshots()
         # A run of this name may have published before, and a lost cluster have forgotten it.
-        (changes.replaceTag if tag(at) in refs else changes.createTag)(tag(at), snapshot)
-        changes.setCurrentSnapshot(snapshot).removeBranch(_branch(at))
-        for old in gone:
+        (changes.replaceTag if tag(at) in refs else changes.createTag)(tag(at), refs[branch])
+        changes.setCurrentSnapshot(refs[branch]).removeBranch(branch)
+        for old in older:
             changes.removeTag(tag(old))
         changes.commit()
-        self._note(transaction, {_PUBLISHED: tag(at)}, kept)
+        how = self._properties().get(_HOW + branch, How().text())
+        self._note(transaction, {_PUBLISHED: tag(at), _HOW + tag(at): how}, map(tag, kept))
         transaction.commitTransaction()
         self._expire()
 
     def settle(self, at: Published | None) -> None:
         """Keep the published run, where it died before it could."""
-        if at and self.exists() and _branch(at) in self._refs():
+        if at and self.exists():
             self.keep(at)
 
-    def erase(self, as_key: Collection[str], as_member: Collection[str], value: str) -> int:
-        """Remove the rows that have the value as key of the counters `as_key`, or as member of `as_member`, from all
-        that is kept, and from every file; returns how many there were."""
+    def erase(self, of_value: str, value: str) -> int:
+        """Remove the rows of the value (of_value: the condition in SQL, with :value) from every branch and tag, and
+        from every file; returns how many there were."""
         if not self.exists():
             return 0
-        of_value = " OR ".join(
-            f"({column} = :value AND counter IN ({', '.join(map(repr, sorted(counters)))}))"
-            for column, counters in (("key", as_key), ("member", as_member))
-            if counters
-        )
-        found = 0
+        if _ERASING in self._refs():  # of a job that was killed
+            self._table().manageSnapshots().removeBranch(_ERASING).commit()
+        names: dict[int, list[str]] = {}
         for name, snapshot in self._refs().items():
-            if of_tag(name) or name.startswith(_BRANCH):
-                found += self._erase_from(name, snapshot, of_value, value)
+            names.setdefault(snapshot, []).append(name)
+        order = sorted(names, key=lambda snapshot: self._table().snapshot(snapshot).sequenceNumber())
+        found = sum(self._erase_from(snapshot, names[snapshot], of_value, value) for snapshot in order)
         self._expire()
         return found
 
-    def _erase_from(self, name: str, snapshot: int, of_value: str, value: str) -> int:
-        self._spark.read.option("snapshot-id", snapshot).table(self.name).createOrReplaceTempView("_kept")
-        count = self._spark.sql(f"SELECT count(*) FROM _kept WHERE {of_value}", args={"value": value})
-        if not (found := int(count.collect()[0][0])):
+    def _erase_from(self, snapshot: int, names: Collection[str], of_value: str, value: str) -> int:
+        rows = self._spark.read.option("snapshot-id", snapshot).table(self.name)
+        said, args = f"SELECT count(*) FROM {{rows}} WHERE {of_value}", {"value": value}
+        if not (found := int(self._spark.sql(said, args=args, rows=rows).collect()[0][0])):
             return 0
-        refs, changes = self._refs(), self._table().manageSnapshots()
-        if _ERASING in refs:  # of a job that was killed
-            changes.removeBranch(_ERASING)
-        changes.createBranch(_ERASING, snapshot).commit()
-        self._spark.sql(f"DELETE FROM {self.name}.branch_{_ERASING} WHERE {of_value}", args={"value": value})
-        erased = self._refs()[_ERASING]
-        changes = self._table().manageSnapshots().removeBranch(_ERASING)
-        (changes.replaceBranch if name.startswith(_BRANCH) else changes.replaceTag)(name, erased)
-        if refs.get("main") == snapshot:
-            changes.setCurrentSnapshot(erased)
+        self._table().manageSnapshots().createBranch(_ERASING, snapshot).commit()
+        self._spark.sql(f"DELETE FROM {self.name}.branch_{_ERASING} WHERE {of_value}", args=args)
+        table, erased = self._table(), self._refs()[_ERASING]
+        changes = table.manageSnapshots().removeBranch(_ERASING)
+        for name in names:
+            (changes.replaceBranch if table.refs().get(name).isBranch() else changes.replaceTag)(name, erased)
         changes.commit()
         return found
 
+    def _write(self, rows: DataFrame, put: Callable[[Any], None]) -> None:
+        """Write to the branch, if it is as this process left it. One that is removed meanwhile is made again by
+        Iceberg, of main: then what was written is on top of something else."""
+        head = self._refs().get(self._branch)
+        mine = head == self._head
+        if mine:
+            put(rows.select(*TOTALS).writeTo(f"{self.name}.branch_{self._branch}"))
+            head = self._refs().get(self._branch)
+            mine = head is not None and self._table().snapshot(head).parentId() == self._head
+        if head is None or not mine:
+            raise NotYet(f"another run writes {self.name} at this moment: let it end")
+        self._head = head
+
     def _expire(self) -> None:
-        """Let go of what no branch and no tag names. Each is named: by age, Iceberg would keep files that a later
-        snapshot has removed. And without Spark's procedure, which lists all files by jobs: the driver reads only the
-        manifests of what goes."""
+        """Let go of what no branch and no tag names, by its id: by age, Iceberg would keep files that a snapshot which
+        is kept has replaced. In the driver, from the manifests: Spark's procedure starts jobs to list the same."""
         named, expiry = {*self._refs().values()}, (table := self._table()).expireSnapshots()
         for snapshot in table.snapshots():
             if snapshot.snapshotId() not in named:
                 expiry.expireSnapshotId(snapshot.snapshotId())
         expiry.commit()
 
-    def _note(self, transaction: Any, said: Mapping[str, str], runs: Collection[Published]) -> None:
+    def _note(self, transaction: Any, said: Mapping[str, str], kept: Iterable[str]) -> None:
         """Write properties; how other runs than those counted needs no longer be known."""
-        properties = transaction.updateProperties()
+        properties, known = transaction.updateProperties(), {*said, *(_HOW + name for name in kept)}
         for name, value in said.items():
             properties.set(name, value)
-        known = {_HOW + tag(at) for at in runs} | {*said}
         for name in self._properties():
             if name.startswith(_HOW) and name not in known:
                 properties.remove(name)
         properties.commit()
 
-    def _writer(self, run: Run, rows: DataFrame) -> Any:
-        return rows.select(*TOTALS).writeTo(f"{self.name}.branch_{_branch(run.done)}")
+    def _branches(self, at: Published) -> list[str]:
+        return [name for name in self._refs() if name.startswith(_prefix(at))]
 
     def _properties(self) -> dict[str, str]:
         return dict(self._table().properties()) if self.exists() else {}
@@ -199,5 +225,6 @@ class TotalsTable:
         return iceberg_table(self._spark, self.name)
 
 
-def _branch(at: Published) -> str:
-    return f"{_BRANCH}{at.write_time}"
+def _prefix(at: Published) -> str:
+    """How the names of branches of that run begin."""
+    return f"{_BRANCH}{at.write_time}_"

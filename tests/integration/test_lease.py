@@ -80,7 +80,7 @@ def test_a_batch_that_is_overtaken_before_it_publishes_leaves_what_readers_see_a
     def overtaken_the_third_time(self: Lease) -> None:
         nonlocal asked
         asked += 1
-        if asked < 3:  # before it writes its snapshot, and before it loads
+        if asked < 3:  # before it has a branch, and before it loads
             return checked(self)
         cassandra.execute(f"UPDATE leases USING TTL 20 SET holder = 'other' WHERE subject = '{SUBJECT}' IF EXISTS")
         return checked(self)

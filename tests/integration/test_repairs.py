@@ -129,6 +129,10 @@ def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and
     run_in(settings, "batch_totals", restore=tag(before_the_counter))
     assert [count(client, "plays", key) for key in ("t0", "t1")] == [10, 10]
     assert [count(client, "german_plays", key) for key in ("t0", "t1")] == [9, 0]
+    # The next run counts it again, and compares it with what readers see of it: nothing of the counter changes.
+    run_in(settings, "batch_totals", full=True, counter="german_plays", accept=True)
+    assert [count(client, "german_plays", key, "batch") for key in ("t0", "t1")] == [9, 0]
+    assert [change for counter, change in corrected(fresh) if counter == "german_plays"] == [-11]
     corrections = corrected(fresh)
     assert ("plays", -1) in corrections and ("plays", -11) in corrections
 
@@ -245,3 +249,43 @@ def stored(cassandra: Any, keyspace: str) -> set[tuple[Any, ...]]:
     rows = cassandra.execute(f"SELECT counter, key, granularity, bucket, count, cutoff FROM {keyspace}.totals")
     members = cassandra.execute(f"SELECT counter, member, granularity, bucket, count FROM {keyspace}.member_totals")
     return {tuple(row) for row in [*rows, *members]}
+
+
+def test_the_rollup_takes_totals_that_are_not_in_the_table_from_cassandra(
+    fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = reader(fresh.settings)
+
+    def night(*events: bytes, died: bool = False) -> None:
+        produce(fresh.settings.kafka, [*events])
+        run_job("streaming_counts")
+        wait_for_the_window_to_end(fresh)
+        if died:
+            monkeypatch.setenv("STITCH_FAILPOINT", "before_publish")
+            with pytest.raises(JobError, match="before_publish"):
+                run_job("rollup_increments")
+            monkeypatch.delenv("STITCH_FAILPOINT")
+        else:
+            run_job("rollup_increments")
+
+    night(*[event(f"e{n}", "like", track_id=f"t{n % 2}", creator_id="c1") for n in range(10)])
+    with spark_session("test", fresh.settings):
+        spark.sql(f"DROP TABLE {fresh.settings.lake.totals} PURGE")
+    night(event("like", "like", track_id="t1"), died=True)  # it has taken them over, so it may die
+    night(event("unlike", "unlike", track_id="t1"))  # what that one wrote is written again, though nothing has changed
+    assert [count(client, "likes", key, "batch") for key in ("t0", "t1")] == [5, 5]
+
+    with spark_session("test", fresh.settings):
+        spark.sql(f"DROP TABLE {fresh.settings.lake.totals} PURGE")
+    cassandra.execute(f"TRUNCATE {fresh.settings.batch.keyspace}.cutoffs")
+    cassandra.execute(f"TRUNCATE {fresh.settings.batch.keyspace}.runs")
+    night(event("first", "like", track_id="t1"))  # as for the first time: what is still held of increments
+    assert [count(client, "likes", key, "batch") for key in ("t0", "t1")] == [5, 6]
+    cassandra.execute(f"TRUNCATE {fresh.settings.batch.keyspace}.cutoffs")
+    with pytest.raises(
+        JobError, match=r"Cassandra has no published totals, .* by `stitch submit batch_totals --reload`"
+    ):
+        night(event("last", "like", track_id="t1"))
+    run_job("batch_totals", reload=True)
+    run_job("rollup_increments")
+    assert [count(client, "likes", key, "batch") for key in ("t0", "t1")] == [5, 7]

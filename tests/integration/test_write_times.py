@@ -35,6 +35,7 @@ def damage(cassandra: Any, keyspace: str) -> None:
     nanoseconds = time.time_ns()
     for statement in (
         f"UPDATE {totals} SET count = 99 WHERE counter = 'plays' AND key = 't1' AND granularity = 'all' AND bucket = 0",
+        f"DELETE FROM {totals} WHERE counter = 'plays' AND key = 't3' AND granularity = 'all'",
         f"UPDATE {totals} SET count = 7 WHERE counter = 'plays' AND key = 'ghost' AND granularity = 'all' AND bucket = 0",
         f"INSERT INTO {totals} (counter, key, granularity, bucket, count, cutoff) "
         "VALUES ('plays', 'ghost', 'day', '2024-02-29', 7, '2024-03-01')",
@@ -66,7 +67,7 @@ def test_a_full_run_mends_damaged_and_foreign_rows_whenever_they_were_written_an
 
     damage(cassandra, keyspace)
     plays, members = counted(client)
-    assert (plays["t1"], members["t2"], members["nobody"]) == (99, 1000, 1000)
+    assert (plays["t1"], plays["t3"], members["t2"], members["nobody"]) == (99, 0, 1000, 1000)
     assert not run_job("audit_counts")["right"]
 
     run_job("batch_totals", full=True)

@@ -60,7 +60,7 @@ def night_of(spark: SparkSession, settings: Settings, run: Run) -> tuple[int, di
     table = TotalsTable(spark, settings)
     table.begin(run, How())
     counted = count_totals(table, settings, run, spark.createDataFrame([], STORED))
-    rows = table.written(run).where("granularity = 'all'").collect()
+    rows = table.written().where("granularity = 'all'").collect()
     return sum(row["count"] for row in rows), counted.facts
 
 

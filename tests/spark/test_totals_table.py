@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs.counting import add
-from jobs.errors import BadOption
+from jobs.errors import BadOption, JobError, NotYet
 from jobs.sinks.totals_table import SCHEMA, TotalsTable
 from jobs.spark import session
 from stitch.buckets import EPOCH
@@ -39,10 +41,10 @@ def table(spark: SparkSession, settings: Settings) -> Iterator[TotalsTable]:
 
 def delta(spark: SparkSession, rows: Rows) -> DataFrame:
     values = [
-        (counter, key, None, "day" if day else "all", MAY.replace(day=day) if day else EPOCH, count, False)
+        (counter, key, None, "day" if day else "all", MAY.replace(day=day) if day else EPOCH, count, 0)
         for (counter, key, day), count in rows.items()
     ]
-    return spark.createDataFrame(values, SCHEMA.replace("write_time bigint", "again boolean"))
+    return spark.createDataFrame(values, SCHEMA)
 
 
 def run(base: Published | None, target: Published) -> Run:
@@ -52,7 +54,7 @@ def run(base: Published | None, target: Published) -> Run:
 def night(spark: SparkSession, table: TotalsTable, base: Published | None, target: Published, rows: Rows) -> set[date]:
     """A run that adds the rows to the base, and is published."""
     table.begin(run(base, target), How({"plays": target.cutoff.isoformat()}, {("t:1", 0): 3}, {"exclusions": 1}))
-    days = add(table, run(base, target), delta(spark, rows))
+    days = add(table, run(base, target), delta(spark, rows), delta(spark, {}))
     table.keep(target)
     return days
 
@@ -89,22 +91,84 @@ def test_a_night_reads_and_rewrites_only_the_days_that_it_touches(spark: SparkSe
 
 
 def test_nobody_sees_a_run_before_it_is_published_and_what_died_or_was_refused_goes(
-    spark: SparkSession, settings: Settings, table: TotalsTable
+    spark: SparkSession, table: TotalsTable, tmp_path: Path
 ) -> None:
     night(spark, table, None, FIRST, {("plays", "t1", 1): 1})
     refused = run(FIRST, SECOND)
     table.begin(refused, How())
-    add(table, refused, delta(spark, {("plays", "t1", 1): 100}))
-    assert rows_of(table.written(refused)) == {("plays", "t1", 1): 101}
+    add(table, refused, delta(spark, {("plays", "t1", 1): 100}), delta(spark, {}))
+    assert rows_of(table.written()) == {("plays", "t1", 1): 101}
     assert rows_of(spark.table(table.name)) == rows_of(table.read(FIRST)) == {("plays", "t1", 1): 1}
     assert table.kept() == [FIRST] and not table.holds(SECOND) and table.read(SECOND).count() == 0
     again = run(FIRST, SECOND._replace(revision=1))
     table.begin(again, How())
-    assert rows_of(table.written(again)) == {("plays", "t1", 1): 1}
+    assert rows_of(table.written()) == {("plays", "t1", 1): 1}
     refs = {row["name"] for row in spark.sql(f"SELECT name FROM {table.name}.refs").collect()}
-    assert refs == {"main", tag(FIRST), f"run_{again.target.write_time}"}
+    (branch,) = refs - {"main", tag(FIRST)}
+    assert branch.startswith(f"run_{again.target.write_time}_")
+    assert len(list(tmp_path.glob("lake/stitch/totals/data/**/*.parquet"))) == 1
     table.keep(refused.target)  # stood still meanwhile: it is too late
     assert table.kept() == [FIRST]
+
+
+def test_a_run_that_stood_still_while_another_began_ends_whatever_it_was_about_to_do(
+    spark: SparkSession, settings: Settings, table: TotalsTable
+) -> None:
+    night(spark, table, None, FIRST, {("plays", "t1", 1): 1})
+    mine, other, rows = run(FIRST, SECOND), TotalsTable(spark, settings), delta(spark, {("plays", "t1", 1): 1})
+    table.begin(mine, How())
+    rows_of_mine = rows.drop("write_time").withColumn("write_time", F.lit(0))
+    other.begin(mine, How())  # of the same name, for neither knew of the other
+    for write in (lambda: table.rewrite(rows_of_mine), lambda: table.recount(rows_of_mine, ["plays"])):
+        with pytest.raises(NotYet, match=r"another run writes .* at this moment"):
+            write()
+    add(other, mine, rows, delta(spark, {}))
+    assert rows_of(other.written()) == {("plays", "t1", 1): 2}
+    other.keep(SECOND)
+    assert table.kept() == [FIRST, SECOND] and rows_of(table.read(SECOND)) == {("plays", "t1", 1): 2}
+    # Had mine been about to commit, Iceberg would have made its branch again: of two nobody can tell the published one.
+    other.begin(run(SECOND, THIRD), How())
+    spark.sql(f"ALTER TABLE {table.name} CREATE BRANCH run_{THIRD.write_time}_other")
+    other.keep(THIRD)
+    assert table.kept() == [FIRST, SECOND]
+
+
+def test_what_a_run_that_died_has_written_is_written_again_and_so_is_all_that_is_new_then(
+    spark: SparkSession, table: TotalsTable
+) -> None:
+    night(spark, table, None, FIRST, {("plays", "t1", 1): 5, ("plays", "t2", 1): 5, ("plays", "t3", 1): 5})
+    second = replace(run(FIRST, SECOND), died=True)
+    table.begin(second, How())
+    assert add(table, second, delta(spark, {("plays", "t1", 1): 0}), delta(spark, {("plays", "t2", 1): 99})) == {
+        MAY.date()
+    }
+    assert rows_of(table.written().where(f"write_time = {SECOND.write_time}")) == {
+        ("plays", "t1", 1): 5, ("plays", "t2", 1): 5,
+    }  # fmt: skip
+
+
+def test_a_table_with_the_totals_of_another_keyspace_is_refused(
+    spark: SparkSession, settings: Settings, table: TotalsTable
+) -> None:
+    night(spark, table, None, FIRST, {("plays", "t1", 1): 1})
+    batch = settings.batch.model_copy(update={"keyspace": "staging"})
+    other = TotalsTable(spark, settings.model_copy(update={"batch": batch}))
+    with pytest.raises(
+        JobError, match="has the totals of the keyspace 'stitch_batch', not of 'staging': set another lake"
+    ):
+        other.begin(run(None, SECOND), How())
+    spark.sql(f"ALTER TABLE {table.name} UNSET TBLPROPERTIES ('stitch.keyspace')")
+    other.begin(run(FIRST, SECOND), How())
+    assert rows_of(other.written()) == {("plays", "t1", 1): 1}
+
+
+def test_how_a_kept_run_was_counted_is_not_that_of_a_try_of_the_same_name(
+    spark: SparkSession, table: TotalsTable
+) -> None:
+    night(spark, table, None, FIRST, {("plays", "t1", 1): 1})
+    kept = table.how(FIRST)
+    table.begin(run(None, FIRST), How({"plays": "another"}))  # by a cluster that was lost, and is refused
+    assert table.how(FIRST) == kept != How({"plays": "another"})
 
 
 def test_a_run_that_died_between_its_publication_and_its_tag_is_kept_by_the_next(
@@ -113,7 +177,7 @@ def test_a_run_that_died_between_its_publication_and_its_tag_is_kept_by_the_next
     table.settle(FIRST)  # of a cluster whose totals were made by another version: there is no table
     night(spark, table, None, FIRST, {("plays", "t1", 1): 1})
     table.begin(run(FIRST, SECOND), How({"plays": "second"}))
-    add(table, run(FIRST, SECOND), delta(spark, {("plays", "t1", 1): 1}))
+    add(table, run(FIRST, SECOND), delta(spark, {("plays", "t1", 1): 1}), delta(spark, {}))
     table.settle(FIRST)  # died before: it is not published
     assert table.kept() == [FIRST]
     table.settle(SECOND)
@@ -145,16 +209,20 @@ def test_what_is_erased_is_in_no_kept_totals_and_in_no_file(
     spark: SparkSession, table: TotalsTable, tmp_path: Path
 ) -> None:
     name = "o'erased\\track"
-    assert table.erase(["plays"], [], name) == 0  # there is no table
+    of_plays = "(key = :value AND counter IN ('plays'))"
+    assert table.erase(of_plays, name) == 0  # there is no table
     night(spark, table, None, FIRST, {("plays", name, 1): 1, ("plays", "t2", 1): 1, ("likes", name, 1): 5})
     night(spark, table, FIRST, SECOND, {("plays", name, 2): 1})
     table.begin(run(SECOND, THIRD), How())
-    add(table, run(SECOND, THIRD), delta(spark, {("plays", name, 3): 1}))
-    assert table.erase(["plays"], ["members"], name) == 1 + 2 + 3
+    add(table, run(SECOND, THIRD), delta(spark, {("plays", name, 3): 1}), delta(spark, {}))
+    spark.sql(f"ALTER TABLE {table.name} CREATE TAG of_somebody AS OF VERSION {table._refs()[tag(FIRST)]}")
+    spark.sql(f"DELETE FROM {table.name} WHERE bucket > TIMESTAMP '2024-05-01'")  # main is now nobody's
+    assert table.erase(of_plays, name) == 1 + 2 + 3 + 1
     kept: Rows = {("plays", "t2", 1): 1, ("likes", name, 1): 5}
-    for frame in (table.read(FIRST), table.read(SECOND), spark.table(table.name), table.written(run(SECOND, THIRD))):
+    for frame in (table.read(FIRST), table.read(SECOND), spark.table(table.name), table.written()):
         assert rows_of(frame) == kept
-    assert table.erase(["plays", "likes"], ["plays"], name) == 3 and table.kept() == [FIRST, SECOND]
+    everywhere = f"{of_plays} OR (key = :value AND counter IN ('likes')) OR (member = :value AND counter IN ('plays'))"
+    assert table.erase(everywhere, name) == 4 and table.kept() == [FIRST, SECOND]
     assert holding(tmp_path, name.encode()) == [] and holding(tmp_path, b"t2")
     assert table.how(SECOND).figures == {"exclusions": 1}
     night(spark, table, SECOND, THIRD, {("plays", "t2", 1): 1})

@@ -18,6 +18,8 @@ from stitch.runs import (
     described,
     going_back,
     half_loaded,
+    latest_cutoff,
+    newest,
     of_tag,
     overwriting,
     plan,
@@ -234,7 +236,26 @@ def test_totals_are_kept_under_a_name_and_with_how_they_were_counted() -> None:
     assert tag(Published(MIDNIGHT, 12)) == f"cutoff={MIDNIGHT:%Y%m%d}T000000Z-r12"
     for at in (FIRST, Published(MIDNIGHT, 12)):
         assert of_tag(tag(at)) == at
-    for name in ("main", "run_17", "", "cutoff=yesterday-r0", f"{tag(FIRST)} ", f"x{tag(FIRST)}"):
+    for name in (
+        "main",
+        "run_17",
+        "",
+        "cutoff=20241399T000000Z-r0",
+        "cutoff=yesterday-r0",
+        f"{tag(FIRST)} ",
+        f"x{tag(FIRST)}",
+    ):
         assert of_tag(name) is None
     how = How({"plays": "a1"}, {("of:colons", 3): 9}, {"exclusions": 2})
     assert How.of(how.text()) == how and How.of(How().text()) == How()
+
+
+def test_no_run_goes_back_behind_a_counter_that_a_restore_has_left_as_it_was() -> None:
+    restored = Published(FIRST.cutoff - 3 * NIGHT, 10**12)
+    known = dict.fromkeys(NAMES, restored) | {NAMES[0]: FIRST}
+    assert newest(NAMES, known) == restored and latest_cutoff(NAMES, known) == FIRST.cutoff
+    with pytest.raises(PlanError, match=f"is before the published one, {FIRST.cutoff:%FT%TZ}"):
+        plan(NAMES, known, FIRST.cutoff - NIGHT, held=True)
+    run = plan(NAMES, known, FIRST.cutoff, held=True)
+    assert run and run.base == restored and run.recount == {NAMES[0]} and run.cutoffs == {NAMES[0]: FIRST.cutoff}
+    assert latest_cutoff(NAMES, {}) is None
