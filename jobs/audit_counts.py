@@ -22,7 +22,7 @@ import click
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.completeness import behind_increments, behind_log, told
+from jobs.completeness import behind_increments, behind_log, check_ingest_window, told
 from jobs.contiguity import find_gaps, read_checked, untold
 from jobs.counting import compared_increments, first_events, judged, read_events
 from jobs.errors import JobError, NotYet, Unreachable, run
@@ -65,6 +65,8 @@ class Finding:
 def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
     """Look at everything; the report (see --json)."""
     with connected(settings.batch, "batch") as cassandra, session(JOB, settings) as spark:
+        if settings.log.kafka:
+            check_ingest_window(settings)
         names = [counter.name for counter in settings.counters]
         before = published(cassandra)
         base = newest(names, before)

@@ -18,7 +18,7 @@ from jobs.sources.readable import behind
 from jobs.sources.stored import read_changes, read_progress
 from jobs.sources.topic import topic_id
 from stitch import retention
-from stitch.cutoff import Behind, Missing, missing_before
+from stitch.cutoff import Behind, Missing, Published, aligned, missing_before
 from stitch.settings import Settings
 
 STREAMING_JOB = "streaming_counts"
@@ -103,6 +103,33 @@ def behind_increments(settings: Settings) -> dict[int, Behind]:
     with connected(settings.realtime, "realtime") as cassandra:
         progress = read_progress(cassandra, STREAMING_JOB)
     return behind(settings.kafka, progress.offsets if progress else {})
+
+
+def check_ingest_window(settings: Settings) -> None:
+    """Raises JobError where the increments are of ingest windows of another length than the settings say."""
+    with connected(settings.realtime, "realtime") as cassandra:
+        progress = read_progress(cassandra, STREAMING_JOB)
+    if progress and progress.ingest_window not in (None, settings.streaming.ingest_window):
+        raise other_window(settings, progress.ingest_window)
+
+
+def other_window(settings: Settings, stored: timedelta) -> JobError:
+    """The error for increments that are of ingest windows of another length."""
+    return JobError(
+        f"the increments in {settings.realtime.keyspace} are of ingest windows of {stored}, and "
+        f"streaming.ingest_window is {settings.streaming.ingest_window}: windows of both lengths would overlap, and a "
+        "cutoff cut some in two. Set it back, or change it as docs/reliability.md says (another realtime.keyspace)"
+    )
+
+
+def check_aligned(settings: Settings, base: Published) -> None:
+    """Raises JobError where the published cutoff cuts an ingest window in two, as after a change of its length."""
+    if not aligned(base.cutoff, settings.streaming.ingest_window):
+        raise JobError(
+            f"the published cutoff {base.cutoff:%FT%TZ} is not the edge of an ingest window of "
+            f"{settings.streaming.ingest_window} (streaming.ingest_window): publish one at a full hour with the "
+            "settings of before, by `batch_totals --cutoff`, then change it"
+        )
 
 
 def held_since(settings: Settings, now: datetime) -> datetime:

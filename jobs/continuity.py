@@ -8,8 +8,10 @@ published cutoff.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
+from jobs.completeness import other_window
 from jobs.errors import JobError
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings
@@ -66,11 +68,7 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
     if before["topic_id"] != now["topic_id"]:
         raise recreated(name, settings, "Start once with --from-cutoff")
     if before["ingest_window_seconds"] != now["ingest_window_seconds"]:
-        raise JobError(
-            f"streaming.ingest_window was {before['ingest_window_seconds']} s when {name} began and is "
-            f"{now['ingest_window_seconds']} s: increments of both lengths would overlap. Set it back, or set realtime.keyspace "
-            "to a new one and start with --from-cutoff"
-        )
+        raise other_window(settings, timedelta(seconds=before["ingest_window_seconds"]))
     changed = sorted(name for name, said in now["counters"].items() if before["counters"].get(name, said) != said)
     decoded = before.get("decoder", now["decoder"]) == now["decoder"]
     notices = [] if decoded else [

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cassandra.cluster import Session
 
-from jobs.errors import BadOption
+from jobs.completeness import check_aligned, check_ingest_window, other_window
+from jobs.errors import BadOption, Unreachable
 from jobs.ledger import noted_runs
 from jobs.options import checked_edge, passed_edge
+from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
 from stitch.buckets import micros
 from stitch.exclusions import known as known_exclusions
 from stitch.exclusions import mark
-from stitch.runs import How, Run, half_loaded, latest_cutoff, newest, plan, publication, tag
+from stitch.runs import How, Noted, Run, half_loaded, latest_cutoff, newest, plan, publication, tag
 from stitch.settings import Settings
 
 EXCLUSIONS = ("exclusions", "exclusions_digest")  # the figures of the ledger: with which a run counted
@@ -54,6 +56,8 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
     known = published(cassandra)
     base = newest(names, known)
     table.settle(base)
+    if base and settings.log.kafka:
+        check_aligned(settings, base)
     cutoff = ask.cutoff or (latest_cutoff(names, known) if ask.counter else None)
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
     held = base is None or table.holds(base)
@@ -72,11 +76,25 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
     planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined)
     for name in sorted(redefined):
         print(f"stitch: counter {name}: its definition changed, so it is counted again from the whole log", flush=True)
+    check_window(settings, before)
     if planned is None or before is None:
         return planned
     number, digest = (before.figures.get(name, 0) for name in EXCLUSIONS)
     excluding = known_exclusions(settings.log.exclusions, number, digest)
     return replace(planned, excluding=excluding, after=before.position)
+
+
+def check_window(settings: Settings, before: Noted | None) -> None:
+    """Raises JobError for another length of ingest windows than that of the increments; where these are unavailable,
+    than that of the run that published."""
+    if not settings.log.kafka:
+        return
+    try:
+        check_ingest_window(settings)
+    except (Unreachable, NoLayer):
+        then = before.figures.get("ingest_window") if before else None
+        if then and timedelta(seconds=then) != settings.streaming.ingest_window:
+            raise other_window(settings, timedelta(seconds=then)) from None
 
 
 def no_earlier_than(now: datetime, stored: int | None) -> int:
@@ -87,5 +105,6 @@ def no_earlier_than(now: datetime, stored: int | None) -> int:
 
 def how_counted(settings: Settings, run: Run) -> How:
     """How the run counts, for those after it."""
-    excluding = dict(zip(EXCLUSIONS, mark(settings.log.exclusions), strict=True))
-    return How(settings.definitions, run.upto, excluding)
+    figures = dict(zip(EXCLUSIONS, mark(settings.log.exclusions), strict=True))
+    figures["ingest_window"] = int(settings.streaming.ingest_window.total_seconds())
+    return How(settings.definitions, run.upto, figures)

@@ -25,7 +25,7 @@ import click
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.completeness import check_complete
+from jobs.completeness import check_complete, check_ingest_window
 from jobs.counting import compared_increments
 from jobs.errors import BadOption, run
 from jobs.frames.differences import differing
@@ -80,7 +80,9 @@ def restore_counts(
 def checked_range(
     settings: Settings, since: datetime | None, until: datetime | None, now: datetime
 ) -> tuple[datetime, datetime]:
-    """The ingest windows to look at. Raises BadOption for a range that is not over, cut, or expired."""
+    """The ingest windows to look at. Raises BadOption for a range that is not over, cut, or expired, and JobError for
+    windows of another length than the increments'."""
+    check_ingest_window(settings)
     window = settings.streaming.ingest_window
     oldest = window_start(now - settings.realtime.retention, window) + window
     if since is None:

@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.comparing import Compared
-from jobs.completeness import check_counted, held_since
+from jobs.completeness import check_counted, check_ingest_window, held_since
 from jobs.counting import add
 from jobs.errors import JobError, run
 from jobs.frames.totals import totals
@@ -110,6 +110,7 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
         if planned is None:
             print(f"{JOB} nothing to do: {cutoff:%FT%TZ} is published", flush=True)
             return
+        check_ingest_window(settings)
         check_counted(settings, cutoff)
         lease.check()
         if planned.base and not table.holds(planned.base):

@@ -24,6 +24,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from connections.cassandra import WRITE
 from jobs import failpoints
+from jobs.completeness import check_aligned, check_ingest_window
 from jobs.continuity import check_note, check_offsets, noted, outdated
 from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
@@ -79,12 +80,24 @@ def go_back(cassandra: Session, offsets: dict[int, int]) -> None:
     cassandra.execute(statement, (JOB, offsets), timeout=5, execution_profile=WRITE)
 
 
+def claim_window(cassandra: Session, settings: Settings) -> None:
+    """Note, before the first increment is written, of which ingest windows all are. Raises JobError where there are
+    such of another length, whoever wrote them."""
+    check_ingest_window(settings)
+    statement = "INSERT INTO progress (job, ingest_window) VALUES (%s, %s)"
+    seconds = int(settings.streaming.ingest_window.total_seconds())
+    cassandra.execute(statement, (JOB, seconds), timeout=5, execution_profile=WRITE)
+
+
 def published_offsets(settings: Settings) -> dict[int, int] | None:
     """partition → the first offset behind the published cutoff, an ingest window's edge; None where nothing is
     published."""
     with connected(settings.batch, "batch") as cassandra:
         base = newest([counter.name for counter in settings.counters], published(cassandra))
-    return offsets_at(settings.kafka, base.cutoff) if base else None
+    if base is None:
+        return None
+    check_aligned(settings, base)
+    return offsets_at(settings.kafka, base.cutoff)
 
 
 def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
@@ -106,6 +119,7 @@ def count_topic(
         session(JOB, settings) as spark,
         LagReport(settings.kafka, JOB) as lag,
     ):
+        claim_window(cassandra, settings)
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
         again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)
         starting = published_offsets(settings) if again else None

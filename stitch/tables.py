@@ -108,6 +108,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
                 Column("job", "text", "streaming_counts"),
                 Column("realtime_through", "timestamp", "freshness, for people"),
                 Column("offsets", "map<int, bigint>", "partition → the first offset not counted yet: proof, for jobs"),
+                Column("ingest_window", "int", "seconds: the length of all windows here; jobs with another refuse"),
             ),
             partition_key=("job",),
         ),

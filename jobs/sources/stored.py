@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from cassandra.cluster import Session
@@ -16,10 +16,12 @@ from stitch.settings import Settings
 
 
 class Progress(NamedTuple):
-    """How far the streaming job has come: `offsets` of each partition are behind the increments."""
+    """How far the streaming job has come: `offsets` of each partition are behind the increments, all of which are of
+    ingest windows of that length (None: an earlier version did not say)."""
 
     realtime_through: datetime | None
     offsets: dict[int, int]
+    ingest_window: timedelta | None
 
 
 def published(cassandra: Session) -> dict[str, Published]:
@@ -44,11 +46,13 @@ def read_changes(cassandra: Session) -> dict[str, datetime]:
 
 def read_progress(cassandra: Session, job: str) -> Progress | None:
     """The streaming job's progress; None before its first micro-batch."""
-    row = cassandra.execute("SELECT realtime_through, offsets FROM progress WHERE job = %s", (job,)).one()
+    columns = "realtime_through, offsets, ingest_window"
+    row = cassandra.execute(f"SELECT {columns} FROM progress WHERE job = %s", (job,)).one()
     if row is None:
         return None
     through = row.realtime_through.replace(tzinfo=UTC) if row.realtime_through else None
-    return Progress(through, dict(row.offsets or {}))
+    window = timedelta(seconds=row.ingest_window) if row.ingest_window else None
+    return Progress(through, dict(row.offsets or {}), window)
 
 
 def read_increments(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:

@@ -23,7 +23,7 @@ def without_plays() -> dict[str, Any]:
 
 REFUSED = [
     (note(topic_id="topic-0"), "deleted and recreated"),
-    (note(ingest_window_seconds=60), "increments of both lengths would overlap"),
+    (note(ingest_window_seconds=60), "windows of both lengths would overlap"),
 ]
 
 

@@ -246,7 +246,7 @@ def test_every_table_has_its_key_among_its_columns_and_a_word_on_each() -> None:
 OF_THE_FIRST_VERSION = {
     "increments": "counter key ingest_date ingest_window bucket count",
     "member_increments": "counter key ingest_date ingest_window bucket member count",
-    "progress": "job realtime_through offsets",
+    "progress": "job realtime_through offsets ingest_window",
     "totals": "counter key granularity bucket count cutoff",
     "member_totals": "counter key granularity bucket member count cutoff",
     "cutoffs": "counter cutoff revision",
