@@ -80,9 +80,8 @@ def add(table: TotalsTable, run: Run, new: DataFrame, died: DataFrame) -> set[da
     rows = new.select(*ROW, "count", F.lit(run.died).alias("again"))
     delta = rows.unionByName(died.select(*ROW, zero.alias("count"), again.alias("again"))).persist()
     try:
-        touched = delta.select("counter", F.to_date("bucket")).distinct().collect()
-        counters, days = {row[0] for row in touched}, {row[1] for row in touched}
-        previous = table.written().where(table.of_days(days) & F.col("counter").isin(sorted(counters)))
+        days = {row[0] for row in delta.select(F.to_date("bucket")).distinct().collect()}
+        previous = table.written().where(table.of_days(days))
         if days:
             table.rewrite(added(previous, delta, run.target.write_time))
         return days

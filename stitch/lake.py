@@ -63,10 +63,12 @@ TOTALS = {
     "count": "bigint",
     "write_time": "bigint",  # the write timestamp of the row in Cassandra: which run changed it last
 }
-TOTALS_LAYOUT = "counter, granularity, days(bucket)"
+TOTALS_LAYOUT = "granularity, days(bucket)"
 TOTALS_PROPERTIES = {
     "format-version": "2",
-    "write.distribution-mode": "hash",  # a task has all rows of a file
+    # A task has all rows of a file, and its files one after the other: a recount of years would have thousands open.
+    "write.distribution-mode": "hash",
+    "write.spark.fanout.enabled": "false",
     # Bounds of what is searched by, and of nothing that a person may ask to be erased.
     "write.metadata.metrics.default": "counts",
     **{f"write.metadata.metrics.column.{name}": "full" for name in ("counter", "granularity", "bucket", "write_time")},

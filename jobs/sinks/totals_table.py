@@ -117,14 +117,15 @@ class TotalsTable:
         return self._spark.read.option("branch", self._branch).table(self.name)
 
     def rewrite(self, rows: DataFrame) -> None:
-        """Put the rows (SCHEMA) in the branch, in place of all that have their counters, granularities and days. Raises
-        NotYet where another run has begun."""
+        """Put the rows (SCHEMA) in the branch, in place of all that have their granularities and days. Raises NotYet
+        where another run has begun."""
         self._write(rows, lambda writer: writer.overwritePartitions())
 
     def recount(self, rows: DataFrame, counters: Collection[str]) -> None:
         """Put the rows (SCHEMA) of the counters in the branch, in place of all that it has of them. Raises NotYet where
         another run has begun."""
-        self._write(rows, lambda writer: writer.overwrite(F.col("counter").isin(sorted(counters))))
+        others = self.written().where(~F.col("counter").isin(sorted(counters)))
+        self._write(rows.select(*TOTALS).unionByName(others), lambda writer: writer.overwrite(F.lit(True)))
 
     def keep(self, at: Published) -> None:
         """The run is published: main becomes its branch, a tag keeps it, and the oldest tag goes, with its files."""
