@@ -59,13 +59,17 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
         F.lit(run.target.cutoff).alias("cutoff"),
         F.lit(run.target.write_time).alias("write_time"),
     )  # fmt: skip
-    if failpoints.armed("half_loaded"):
-        half = F.pmod(F.xxhash64("counter", "key", "granularity", "bucket", "member"), F.lit(2)) == 0
-        upsert_by_member(changed.where(half), settings.batch, "totals")
-        failpoints.die("half_loaded")
-    upsert_by_member(changed, settings.batch, "totals")
-    upsert(keys(rows, run), settings.batch, "keys")
-    return changed.count()
+    changed = changed.persist()  # a recount of years has as many files as days: to be opened once
+    try:
+        if failpoints.armed("half_loaded"):
+            half = F.pmod(F.xxhash64("counter", "key", "granularity", "bucket", "member"), F.lit(2)) == 0
+            upsert_by_member(changed.where(half), settings.batch, "totals")
+            failpoints.die("half_loaded")
+        upsert_by_member(changed, settings.batch, "totals")
+        upsert(keys(rows, run), settings.batch, "keys")
+        return changed.count()
+    finally:
+        changed.unpersist()
 
 
 def changed_by(run: Run) -> Column:
