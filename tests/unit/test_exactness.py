@@ -4,9 +4,9 @@ oracle.
 Events are appended, late ones and duplicates (with other payloads) among them, by brokers whose clocks differ, also
 under stamps from before what is published. One writer keeps up with the topic; others start at old window edges with
 nothing, read the partitions in any order, evict, die, or take over. Their writes arrive late and in any order, and tie
-as Cassandra ties. Increments expire. Batches load row by row, die half-way, run again, lose their snapshots; events are
-excluded; totals are restored, damaged and repaired. After each step every count of every counter must be the one that
-the list of events gives.
+as Cassandra ties. Increments expire. Batches load row by row, die half-way, run again, lose their totals; events are
+excluded; a counter is added; totals are restored, also to before that counter, damaged and repaired. After each step
+every count of every counter must be the one that the list of events gives.
 """
 
 from __future__ import annotations
@@ -24,7 +24,18 @@ from stitch.amounts import saturated
 from stitch.buckets import ALL, EPOCH, Bucket, micros
 from stitch.cutoff import Published, window_start
 from stitch.merge import Increment, Total, count
-from stitch.runs import Noted, Run, State, going_back, half_loaded, overwriting, plan, restoring
+from stitch.runs import (
+    Noted,
+    Run,
+    State,
+    going_back,
+    half_loaded,
+    latest_cutoff,
+    newest,
+    overwriting,
+    plan,
+    restoring,
+)
 from tests.cells import Cell, expiring, lasting
 from tests.events_counted import (
     AMOUNTS,
@@ -64,10 +75,12 @@ class Stitch(RuleBasedStateMachine):
         self.in_flight: list[tuple[Increments, tuple[int, int]]] = []
         self.counts: dict[Totals, Cell] = {}
         self.cutoffs: dict[Totals, Cell] = {}
-        self.published: Published | None = None
+        self.counters = [*AMOUNTS][:-1]  # of the settings; another comes
+        self.known: dict[str, Published] = {}  # what is published of each
         self.stamp: int | None = None  # the write timestamp of what is published
         self.snapshots: dict[Published, dict[Totals, int]] = {}
         self.kept: list[Published] = []
+        self.counters_in: dict[Published, list[str]] = {}
         self.runs: list[Noted] = []  # the ledger
         self.excluded: set[int] = set()
         self.removed: Removed = {counter: frozenset() for counter in AMOUNTS}  # what totals lack by exclusion
@@ -81,7 +94,7 @@ class Stitch(RuleBasedStateMachine):
     @rule(hours=st.integers(0, 3))
     def time_passes_and_what_is_old_expires(self, hours: int) -> None:
         """As long as batches run within the retention, which is the operator's part of the promise."""
-        needed = self.published.cutoff if self.published else START
+        needed = min((at.cutoff for at in self.known.values()), default=START)
         self.now = min(self.now + timedelta(minutes=30) + hours * HOUR, needed + RETENTION)
         for row in [row for row, at in self.expires.items() if at <= self.now]:
             del self.increments[row], self.expires[row]
@@ -105,7 +118,7 @@ class Stitch(RuleBasedStateMachine):
         for row, cell in rows_of(self.live.seen).items():
             self.write(row, *cell)
 
-    @precondition(lambda self: self.published)
+    @precondition(lambda self: self.known)
     @rule(
         event_id=st.integers(0, 9), partition=st.integers(0, len(BEHIND) - 1), late=st.integers(0, BUCKETS - 1),
         amounts=st.fixed_dictionaries(AMOUNTS), hours=st.integers(1, 5),
@@ -113,7 +126,7 @@ class Stitch(RuleBasedStateMachine):
     def an_event_is_appended_under_a_stamp_from_before_the_published_cutoff(
         self, event_id: int, partition: int, late: int, amounts: dict[str, int], hours: int
     ) -> None:
-        stamp = self.published.cutoff - hours * HOUR  # type: ignore[union-attr]
+        stamp = min(at.cutoff for at in self.known.values()) - hours * HOUR
         order = (stamp, partition, len(self.topic[partition]))
         event = Event(event_id, order, window_start(stamp, WINDOW), [*AT][late], amounts)
         self.topic[partition].append(event)
@@ -134,10 +147,9 @@ class Stitch(RuleBasedStateMachine):
     def a_writer_starts_with_nothing_at_an_edge_before_the_published_cutoff(
         self, data: st.DataObject, events: tuple[int, ...], at_once: bool
     ) -> None:
-        edges = sorted(
-            {event.window for event in self.appended if self.published and event.window < self.published.cutoff}
-        )
-        edge = data.draw(st.sampled_from([self.published.cutoff if self.published else EPOCH, *edges]))
+        cutoff = self.base.cutoff if self.base else EPOCH
+        edges = sorted({event.window for event in self.appended if event.window < cutoff})
+        edge = data.draw(st.sampled_from([cutoff, *edges]))
         starts = [
             next((at for at, event in enumerate(partition) if event.window >= edge), len(partition))
             for partition in self.topic
@@ -187,18 +199,22 @@ class Stitch(RuleBasedStateMachine):
         refused=st.sampled_from([None, None, None, State.REFUSED, State.COUNTING]),
     )
     def a_batch_counts(self, back: int, full: bool, only: str | None, refused: State | None = None) -> None:
-        cutoff = passed_edge(SETTINGS, self.now) - back * WINDOW
-        if self.published and cutoff < self.published.cutoff:
+        cutoff, base = passed_edge(SETTINGS, self.now) - back * WINDOW, self.base
+        if cutoff < (latest_cutoff(self.counters, self.known) or EPOCH) or only not in (None, *self.counters):
             return
-        held = self.published in self.snapshots
-        died = half_loaded(self.runs, self.published)
-        run = plan([*AMOUNTS], self.known(), cutoff, held, full, only if full else None, died, self.latest_write())
+        held, died = base in self.snapshots, half_loaded(self.runs, base)
+        run = plan(self.counters, self.known, cutoff, held, full, only if full else None, died, self.latest_write())
         if run and refused:
             self.note(self.stored_totals(run)[0], refused)
             self.a_batch_counts(back, full, only)  # again, and accepted
         elif run:
             run, stored = self.stored_totals(run)
-            self.begin_load(run, self.counted(run, stored), self.removed_by(run))
+            self.begin_load(run, self.counters, self.counted(run, stored), self.removed_by(run))
+
+    @precondition(lambda self: self.loading is None and len(self.counters) < len(AMOUNTS))
+    @rule()
+    def a_counter_is_added(self) -> None:
+        self.counters = [*AMOUNTS]
 
     @rule(event_id=st.integers(0, 9))
     def events_are_excluded_from_the_windows_that_are_not_counted_yet(self, event_id: int) -> None:
@@ -209,7 +225,7 @@ class Stitch(RuleBasedStateMachine):
         """The events that the totals of the run lack: since somebody excluded them, or since they came late and another
         with their id was counted."""
         found = {}
-        for counter in AMOUNTS:
+        for counter in self.counters:
             if run.since(counter) is None:
                 before, new = frozenset[Order](), [e for e in self.appended if e.window < run.target.cutoff]
             else:
@@ -232,9 +248,9 @@ class Stitch(RuleBasedStateMachine):
         wanted = [event for event in self.appended if event.event_id not in self.excluded]
         wanted = [event for event in wanted if event.window < run.target.cutoff]
         before = self.snapshots.get(run.base, {}) if run.base else {}
-        rows: dict[Totals, int] = {}
+        rows: dict[Totals, int] = {row: n for row, n in before.items() if row[0] not in self.counters}
         touched: set[Totals] = set()
-        for counter in AMOUNTS:
+        for counter in self.counters:
             since, mine = run.since(counter), {row: n for row, n in before.items() if row[0] == counter}
             if counter in run.recount:
                 gone = {row: 0 for row in [*mine, *stored] if row[0] == counter}
@@ -268,26 +284,31 @@ class Stitch(RuleBasedStateMachine):
             row: max(cells[row].stamp for cells in (self.counts, self.cutoffs) if row in cells) for row in self.counts
         }
         since = run.loaded_since
-        stored = [row for row, at in written.items() if row[0] in run.recount or (since is not None and at > since)]
+        wanted = [row for row, at in written.items() if row[0] in run.recount or (since is not None and at > since)]
+        stored = [row for row in wanted if row[0] in self.counters]
         cells = [written[row] for row in stored if row[0] in run.recount]
         return overwriting(run, max(cells, default=None), "totals"), stored
 
     def begin_load(
         self,
         run: Run,
+        counters: list[str],
         counted: tuple[dict[Totals, int], set[Totals]],
         removed: Removed,
         unread: Iterable[Order] = (),
     ) -> None:
         rows, touched = counted
+        removed = self.removed | {counter: removed[counter] for counter in counters}
         self.snapshots[run.target] = rows
+        self.counters_in[run.target] = counters
         self.removed_in[run.target] = removed
         self.unread_in[run.target] = set(unread)
         self.unfinished.append(removed)
         self.note(run, State.LOADING)
-        if run.kind == "restore" and going_back(self.known(), run.target):
+        known = {counter: at for counter, at in self.known.items() if counter in counters}
+        if run.kind == "restore" and (first := going_back(known, run.target)):
             self.unfinished.append(self.removed)
-            self.publish(run.target)
+            self.publish(run.target, first)
         self.loading = (run, [(row, rows[row]) for row in sorted(touched, key=str)])
 
     @precondition(lambda self: self.loading is not None)
@@ -301,12 +322,14 @@ class Stitch(RuleBasedStateMachine):
             self.cutoffs[row] = lasting(self.cutoffs.get(row), cutoff)
         self.loading = (run, waiting[rows:])
         if not waiting[rows:]:
-            done = run.done
+            done, counters = run.done, self.counters_in[run.target]
+            self.counters_in[done] = counters
             self.snapshots[done] = self.snapshots[run.target]
             self.removed_in[done] = self.removed_in[run.target]
             self.unread_in[done] = self.unread_in[run.target]
-            self.publish(done)
-            self.unfinished = []
+            self.publish(done, counters)
+            left = [counter for counter in AMOUNTS if counter not in counters]  # as they were
+            self.unfinished = [self.removed | {counter: one[counter] for counter in left} for one in self.unfinished]
             self.kept = [*self.kept, done][-KEEP:]
             self.snapshots = {at: self.snapshots[at] for at in self.kept if at in self.snapshots}
             self.note(run, State.PUBLISHED)
@@ -346,15 +369,19 @@ class Stitch(RuleBasedStateMachine):
         kept = data.draw(st.sampled_from(self.kept))
         if kept.cutoff < self.now - RETENTION:  # refused
             return
-        died = half_loaded(self.runs, self.published)
-        run = restoring([*AMOUNTS], self.known(), kept.cutoff, died, self.latest_write())
+        names = [counter for counter in self.counters if counter in self.counters_in[kept]]
+        known = {counter: at for counter, at in self.known.items() if counter in names}
+        run = restoring(names, known, kept.cutoff, half_loaded(self.runs, newest(names, known)), self.latest_write())
         run, stored = self.stored_totals(run)
         current = self.snapshots.get(run.base, {}) if run.base else {}
-        restored = {**dict.fromkeys([*current, *stored], 0), **self.snapshots[kept]}
+        gone = dict.fromkeys((row for row in [*current, *stored] if row[0] in names), 0)
+        restored = gone | {row: n for row, n in self.snapshots[kept].items() if row[0] in names}
+        left = {row: n for row, n in current.items() if row[0] not in names}
         stands = self.standing(run)
         self.begin_load(
             run,
-            (restored, {row for row, n in restored.items() if stands.get(row) != n}),
+            names,
+            (left | restored, {row for row, n in restored.items() if stands.get(row) != n}),
             self.removed_in[kept],
             self.unread_in[kept],
         )
@@ -363,25 +390,28 @@ class Stitch(RuleBasedStateMachine):
 
     # Damage
 
-    @precondition(lambda self: self.loading is None and self.published)
+    @precondition(lambda self: self.loading is None and self.known)
     @rule(ahead=st.integers(0, 48))
     def the_cutoffs_were_written_by_a_clock_that_is_ahead(self, ahead: int) -> None:
         self.stamp = max(self.stamp or 0, micros(self.now + ahead * HOUR))
 
-    @precondition(lambda self: self.loading is None and self.published)
+    @precondition(lambda self: self.loading is None and self.known)
     @rule(row=st.tuples(st.sampled_from([*AMOUNTS]), st.sampled_from([*AT.values(), ALL])), far=st.sampled_from([1, 1000]),
           count=st.sampled_from([99, None]), cutoff=st.none() | st.integers(0, 600_000),
           only=st.booleans())  # fmt: skip
     def a_total_is_damaged_or_foreign_and_a_full_run_mends_it(
         self, row: Totals, far: int, count: int | None, cutoff: int | None, only: bool
     ) -> None:
+        if row[0] not in self.counters:
+            return
         stamp = micros(self.now) * far
         if count is not None or row not in self.counts:
             self.counts[row] = lasting(self.counts.get(row), Cell(99, stamp))
         if cutoff is not None:
             self.cutoffs[row] = lasting(self.cutoffs.get(row), Cell(micros(EPOCH + cutoff * HOUR), stamp))
-        if passed_edge(SETTINGS, self.now) < self.published.cutoff:  # type: ignore[union-attr]
-            self.now = self.published.cutoff + 2 * WINDOW  # type: ignore[union-attr]
+        latest = latest_cutoff(self.counters, self.known)
+        if latest and passed_edge(SETTINGS, self.now) < latest:
+            self.now = latest + 2 * WINDOW
         self.a_batch_counts(0, True, row[0] if only else None)
         self.load_all()
 
@@ -409,8 +439,10 @@ class Stitch(RuleBasedStateMachine):
     def every_count_is_the_truth(self) -> None:
         if not hasattr(self, "topic"):
             return
-        published = self.published.cutoff if self.published else None
-        for counter in AMOUNTS:
+        for counter in self.counters:
+            if self.base and counter not in self.known:  # new: nobody has counted what was before it
+                continue
+            published = self.known[counter].cutoff if self.known else None
             truths: dict[datetime, list[list[Event]]] = {}
             held = [
                 Increment(b, window, n.value) for (name, window, b), n in self.increments.items() if name == counter
@@ -453,13 +485,17 @@ class Stitch(RuleBasedStateMachine):
         stamps = [noted.at.write_time for noted in self.runs]
         return max([*stamps, *([self.stamp] if self.stamp else [])], default=None)
 
-    def known(self) -> dict[str, Published]:
-        return dict.fromkeys(AMOUNTS, self.published) if self.published else {}
+    @property
+    def base(self) -> Published | None:
+        """The run that published last."""
+        return newest(self.counters, self.known)
 
-    def publish(self, at: Published) -> None:
+    def publish(self, at: Published, counters: Iterable[str]) -> None:
         """With the run's write timestamp: it must take effect, whatever is stored."""
         assert self.stamp is None or at.write_time > self.stamp
-        self.published, self.stamp, self.removed = at, at.write_time, self.removed_in[at]
+        self.known |= dict.fromkeys(counters, at)
+        self.stamp = at.write_time
+        self.removed = self.removed | {counter: self.removed_in[at][counter] for counter in counters}
 
     def load_all(self) -> None:
         while self.loading:
