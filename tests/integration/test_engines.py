@@ -1,4 +1,4 @@
-"""Other engines read the event log by its catalog alone, as docs/storage.md shows."""
+"""Other engines read event log and totals by their catalog alone, as docs/storage.md shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 from stitch.local.producer import produce
 from stitch.submit import environment
 from tests.conftest import Stack
-from tests.steps import event
+from tests.steps import event, wait_for_the_window_to_end
 
 PAGE = (Path(__file__).parents[2] / "docs/storage.md").read_text("utf-8")
 
@@ -28,21 +28,26 @@ def shown(begin: str, stack: Stack) -> str:
     lake = stack.settings.lake
     code = re.sub(r"^    ", "", lines[1], flags=re.MULTILINE)
     here = code.replace(".local/lake", lake.warehouse).replace('"lake"', f'"{lake.catalog}"')
-    return here.replace("stitch.events", f"{lake.namespace}.events").replace("lake.stitch", f"{lake.catalog}.stitch")
+    for table in ("events", "totals"):
+        here = here.replace(f"stitch.{table}", f"{lake.namespace}.{table}")
+    return here.replace("lake.stitch", f"{lake.catalog}.stitch")
 
 
-def test_pyiceberg_and_duckdb_read_the_log_by_its_catalog(fresh: Stack, run_job: Callable[..., Any]) -> None:
+def test_pyiceberg_and_duckdb_read_log_and_totals_by_their_catalog(fresh: Stack, run_job: Callable[..., Any]) -> None:
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 2}") for n in range(10)])
     produce(fresh.settings.kafka, [b"no event"])
     run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals", accept=True)
     code = shown("from pyiceberg", fresh)
     code += "\nprint(scan.to_arrow().num_rows)"
+    code += "\nprint(sum(row['count'] for row in totals.to_arrow().to_pylist() if row['counter'] == 'plays'))"
     code += (
         "\nprint(scan.to_duckdb('events').sql(\"SELECT fields.track_id, count(*) FROM events GROUP BY 1 ORDER BY 1\"))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("10\n") and re.search(r"t0 .* 5 .*\n.* t1 .* 5 ", done.stdout), done.stdout
+    assert done.stdout.startswith("10\n10\n") and re.search(r"t0 .* 5 .*\n.* t1 .* 5 ", done.stdout), done.stdout
 
 
 @pytest.mark.slow
