@@ -251,6 +251,7 @@ def stored(cassandra: Any, keyspace: str) -> set[tuple[Any, ...]]:
     return {tuple(row) for row in [*rows, *members]}
 
 
+@pytest.mark.slow
 def test_the_rollup_takes_totals_that_are_not_in_the_table_from_cassandra(
     fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
