@@ -118,7 +118,8 @@ def other_window(settings: Settings, stored: timedelta) -> JobError:
     return JobError(
         f"the increments in {settings.realtime.keyspace} are of ingest windows of {stored}, and "
         f"streaming.ingest_window is {settings.streaming.ingest_window}: windows of both lengths would overlap, and a "
-        "cutoff cut some in two. Set it back, or change it as docs/reliability.md says (another realtime.keyspace)"
+        "cutoff cut some in two. Set it back; or set another realtime.keyspace and streaming.checkpoint, and start "
+        "streaming_counts --from-cutoff beside the old one (docs/reliability.md says when to change over)"
     )
 
 

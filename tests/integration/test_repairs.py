@@ -12,7 +12,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.ledger import noted_runs
-from jobs.sinks.cassandra import connected
+from jobs.sinks.cassandra import connected, forget_connections
 from jobs.sinks.totals_table import TotalsTable
 from jobs.spark import session as spark_session
 from stitch.local.producer import produce
@@ -211,7 +211,7 @@ def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywh
 
 
 def test_a_cassandra_that_lost_everything_or_some_rows_is_loaded_again_from_the_kept_totals(
-    fresh: Stack, reader: Reader, run_job: Run, cassandra: Any, capfd: pytest.CaptureFixture[str]
+    fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     client, keyspace = reader(fresh.settings), fresh.settings.batch.keyspace
     with pytest.raises(JobError, match=r"no totals \(published\) in .*; there are: none"):
@@ -232,6 +232,7 @@ def test_a_cassandra_that_lost_everything_or_some_rows_is_loaded_again_from_the_
 
     cassandra.execute(f"DROP KEYSPACE {keyspace}")
     apply_schema(fresh.settings)
+    forget_connections(spark)  # a job is a process of its own, which knows no keyspaces from before
     run_job("batch_totals", reload=True)
     assert stored(cassandra, keyspace) == whole and keys_of(client, "plays") == ["t0", "t1"]
     produce(fresh.settings.kafka, [event("later", "play", track_id="t1", **PLAY)])
