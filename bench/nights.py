@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -137,6 +138,7 @@ def main(count: int, events: int, tracks: int, released: int) -> None:
     """Measure, and print the table of bench/README.md."""
     from stitch.local.schema import apply_schema
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by SIGTERM takes the stack down, too
     of_stack = load_settings(CONFIG)
     stack.up(of_stack)
     try:
