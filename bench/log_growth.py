@@ -7,8 +7,6 @@ Days are simulated: each has so many commits of the archive, with a record for e
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,15 +17,14 @@ from pathlib import Path
 import click
 from pyspark.sql import SparkSession
 
+from bench.session import spark_in
 from jobs.archiving import topic_rows
 from jobs.lake import Log
 from jobs.maintain_log import maintain
 from jobs.sinks.event_log import append
 from jobs.spark import session
 from stitch.lake import KAFKA_RECORD, field_types
-from stitch.local.java import java_home
 from stitch.settings import Settings
-from stitch.submit import own_properties
 
 TOPIC = "a-topic"
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -91,10 +88,7 @@ def main(count: int, commits: int, partitions: int) -> None:
     """Measure, and print the table of bench/README.md."""
     with tempfile.TemporaryDirectory(prefix="log_growth") as folder:
         settings = settings_in(Path(folder))
-        (Path(folder) / "spark.conf").write_text(own_properties([])[0], "utf-8")
-        os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {folder}/spark.conf pyspark-shell"
-        os.environ |= {"JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
-        spark = SparkSession.builder.appName("log_growth").getOrCreate()
+        spark = spark_in(Path(folder), "log_growth")
         print("| day | files before the night | files | metadata | a commit | the night |")
         print("| --- | --- | --- | --- | --- | --- |")
         for day in days(spark, settings, count, commits, partitions):

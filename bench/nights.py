@@ -8,7 +8,6 @@ part (`log.kafka = false`), so nothing is compared with a real-time layer.
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import sys
@@ -27,6 +26,7 @@ import psutil
 from pyspark.sql import SparkSession
 
 from bench.log_growth import TOPIC
+from bench.session import spark_in
 from jobs.archiving import topic_rows
 from jobs.batch_totals import total_log
 from jobs.lake import Log
@@ -35,9 +35,7 @@ from jobs.sinks.event_log import append
 from jobs.spark import session
 from stitch.lake import KAFKA_RECORD, field_types
 from stitch.local import stack
-from stitch.local.java import java_home
 from stitch.settings import Settings, load_settings
-from stitch.submit import own_properties
 
 CONFIG = Path(__file__).with_name("bench.toml")
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
@@ -145,10 +143,7 @@ def main(count: int, events: int, tracks: int, released: int) -> None:
         with tempfile.TemporaryDirectory(prefix="nights") as folder:
             settings = settings_of(of_stack, Path(folder))
             apply_schema(settings)
-            (Path(folder) / "spark.conf").write_text(own_properties([])[0], "utf-8")
-            os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {folder}/spark.conf pyspark-shell"
-            os.environ |= {"JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
-            spark = SparkSession.builder.appName("nights").getOrCreate()
+            spark = spark_in(Path(folder), "nights")
             print("| night | seconds | CPU s | written | rows into Cassandra | held |")
             print("| --- | --- | --- | --- | --- | --- |")
             last: list[Night] = []

@@ -13,6 +13,7 @@ from jobs.completeness import uncounted_offsets
 from jobs.counting import excluded_contributions
 from jobs.errors import JobError, Unreachable
 from jobs.frames import corrections
+from jobs.frames.totals import changed_by
 from jobs.lake import Log
 from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.totals_table import TotalsTable
@@ -68,8 +69,7 @@ def compare(
     )  # fmt: skip
     touched = {*days, *(row[0] for row in live.select(F.to_date("bucket")).distinct().collect())}
     there = F.col("counter").isin(sorted(run.recount)) | table.of_days(touched)
-    new = table.written().where(there)
-    new = new.withColumn("changed", F.col("write_time") == run.target.write_time)
+    new = table.written().where(there).withColumn("changed", changed_by(run.target.write_time))
     held = run.base is None or table.holds(run.base)
     previous = table.read(run.base).where(there) if held else stored
     rows = corrections.days(previous, live, excluded, new, settings.streaming.ingest_window, run.recount).collect()

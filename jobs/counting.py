@@ -76,13 +76,13 @@ def count_totals(table: TotalsTable, settings: Settings, run: Run, stored: DataF
 def add(table: TotalsTable, run: Run, new: DataFrame, died: DataFrame) -> set[date]:
     """Add what is new (ROW, count) to the run's branch, in which only their days are read and rewritten; returns the
     days. Rows of runs that died (ROW), and all that is new after one, are written again, whatever they are."""
-    zero, again = F.lit(0).cast("bigint"), F.lit(True)
     rows = new.select(*ROW, "count", F.lit(run.died).alias("again"))
-    delta = rows.unionByName(died.select(*ROW, zero.alias("count"), again.alias("again"))).persist()
+    nothing_new = died.select(*ROW, F.lit(0).cast("bigint").alias("count"), F.lit(True).alias("again"))
+    delta = rows.unionByName(nothing_new).persist()
     try:
         days = {row[0] for row in delta.select(F.to_date("bucket")).distinct().collect()}
-        previous = table.written().where(table.of_days(days))
         if days:
+            previous = table.written().where(table.of_days(days))
             table.rewrite(added(previous, delta, run.target.write_time))
         return days
     finally:

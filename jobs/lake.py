@@ -1,4 +1,5 @@
-"""The table of the event log: whether it is there, what is noted in it, and up to where it holds a topic.
+"""The table of the event log: whether it is there, what is noted in it, and up to where it holds a topic. At the end
+stands what it shares with the table of totals.
 
 Each commit of the archive carries the position that it reaches (topic id, partition → next offset), so log and position
 are one. A commit of another kind (compaction, a row erased) carries none, and adds no record: the position is that of

@@ -13,13 +13,14 @@ from cassandra.cluster import Session
 from cassandra.query import BatchStatement
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.causes import cause_of
 from jobs.comparing import Compared
+from jobs.frames.totals import changed_by
 from jobs.lease import Lease
 from jobs.ledger import note, statement
 from jobs.sinks.cassandra import upsert, upsert_by_member
@@ -54,7 +55,7 @@ def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Da
 def load(rows: DataFrame, settings: Settings, run: Run) -> int:
     """Upsert the changed rows with the cutoff they hold and the run's write timestamp; returns how many."""
     ours = F.col("counter").isin([counter.name for counter in settings.counters])
-    changed = rows.where(changed_by(run) & ours).select(
+    changed = rows.where(changed_by(run.target.write_time) & ours).select(
         "counter", "key", "member", "granularity", "bucket", "count",
         F.lit(run.target.cutoff).alias("cutoff"),
         F.lit(run.target.write_time).alias("write_time"),
@@ -72,16 +73,11 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
         changed.unpersist()
 
 
-def changed_by(run: Run) -> Column:
-    """The condition on totals (totals_table.SCHEMA) that the run changed."""
-    return F.col("write_time") == run.target.write_time
-
-
 def keys(rows: DataFrame, run: Run) -> DataFrame:
     """Totals → the rows of the keys that changed, and of all keys of recounted counters, so that readers find them by
     prefix; in shards, for one counter may have millions."""
     shard = F.pmod(F.xxhash64("key"), F.lit(KEY_SHARDS)).cast("int")
-    wanted = changed_by(run) | F.col("counter").isin(sorted(run.recount))
+    wanted = changed_by(run.target.write_time) | F.col("counter").isin(sorted(run.recount))
     whole = rows.where(wanted & (F.col("granularity") == "all") & F.col("member").isNull())
     return whole.select("counter", shard.alias("shard"), "key", F.lit(run.target.write_time).alias("write_time"))
 

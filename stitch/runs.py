@@ -86,7 +86,7 @@ class How:
 
     definitions: counter → the id of its definition; a counter that is not here has no totals. Empty: not known
     position:    up to which offsets the log was read; empty: not known
-    figures:     {"exclusions": how many there were, "exclusions_digest": which}
+    figures:     {"exclusions": how many there were, "exclusions_digest": which, "ingest_window": seconds}
     """
 
     definitions: Mapping[str, str] = field(default_factory=dict)

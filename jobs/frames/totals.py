@@ -42,8 +42,8 @@ def totals(contributions: DataFrame, counters: list[Counter]) -> DataFrame:
 
 
 def added(previous: DataFrame, delta: DataFrame, stamp: int) -> DataFrame:
-    """Previous totals (ROW, count, write_time) and the new windows' (ROW, count, again) → (ROW, count, write_time): the
-    totals of both; `stamp` where the count is another, or the row is to be written `again` whatever it is."""
+    """Previous totals (ROW, count, write_time) and the new windows' (ROW, count, again) → (ROW, count, write_time):
+    the totals of both; `stamp` where the count is another, or the row is to be written `again` whatever it is."""
     nobody = F.lit(None).cast("bigint")
     both = previous.select(*ROW, "count", "write_time", F.col("count").alias("was"), F.lit(False).alias("again"))
     both = both.unionByName(delta.select(*ROW, "count", "again", nobody.alias("was"), nobody.alias("write_time")))
@@ -52,6 +52,11 @@ def added(previous: DataFrame, delta: DataFrame, stamp: int) -> DataFrame:
     )
     changed = F.col("again") | ~F.col("count").eqNullSafe(F.col("was"))
     return rows.select(*ROW, "count", F.when(changed, F.lit(stamp)).otherwise(F.col("write_time")).alias("write_time"))
+
+
+def changed_by(stamp: int) -> Column:
+    """The condition on totals that the run with that write timestamp changed."""
+    return F.col("write_time") == stamp
 
 
 def replaced(previous: DataFrame, recounted: DataFrame, standing: DataFrame | None, stamp: int) -> DataFrame:

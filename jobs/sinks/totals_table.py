@@ -34,12 +34,8 @@ class TotalsTable:
     """The table of the settings."""
 
     def __init__(self, spark: SparkSession, settings: Settings) -> None:
-        self._spark, self.name = spark, settings.lake.totals
-        self._catalog, self._keep, self._keyspace = (
-            settings.lake.catalog,
-            settings.lake.keep_runs,
-            settings.batch.keyspace,
-        )
+        self._spark, self._lake, self._keyspace = spark, settings.lake, settings.batch.keyspace
+        self.name = settings.lake.totals
         self._branch, self._head = "", 0  # of this process's run, and the snapshot that it has come to
 
     def exists(self) -> bool:
@@ -85,7 +81,7 @@ class TotalsTable:
         if len(days) > MOST_DAYS:
             return F.lit(True)
         said = ", ".join(f"DATE '{day.isoformat()}'" for day in sorted(days))
-        return F.expr(f"{self._catalog}.system.days(bucket) IN ({said})") if days else F.lit(False)
+        return F.expr(f"{self._lake.catalog}.system.days(bucket) IN ({said})") if days else F.lit(False)
 
     def begin(self, run: Run, how: How) -> None:
         """Give the run a branch, which begins as the totals that it starts from. Those of tries that did not publish
@@ -129,11 +125,12 @@ class TotalsTable:
 
     def keep(self, at: Published) -> None:
         """The run is published: main becomes its branch, a tag keeps it, and the oldest tag goes, with its files."""
-        refs, branches = self._refs(), self._branches(at)
+        refs = self._refs()
+        branches = [name for name in refs if name.startswith(_prefix(at))]
         if len(branches) != 1:  # this run stood still, and another that began meanwhile publishes after it
             return
         (branch,), older = branches, [old for old in self.kept() if old != at]
-        kept = [older.pop() for _ in range(min(len(older), self._keep - 1))]
+        kept = [older.pop() for _ in range(min(len(older), self._lake.keep_runs - 1))]
         changes = (transaction := self._table().newTransaction()).manageSnapshots()
         # A run of this name may have published before, and a lost cluster have forgotten it.
         (changes.replaceTag if tag(at) in refs else changes.createTag)(tag(at), refs[branch])
@@ -181,8 +178,8 @@ class TotalsTable:
         return found
 
     def _write(self, rows: DataFrame, put: Callable[[Any], None]) -> None:
-        """Write to the branch, if it is as this process left it. One that is removed meanwhile is made again by
-        Iceberg, of main: then what was written is on top of something else."""
+        """Write to the branch, if it is as this process left it. One that is removed meanwhile is recreated by Iceberg,
+        from main: then what was written is on top of something else."""
         head = self._refs().get(self._branch)
         mine = head == self._head
         if mine:
@@ -211,9 +208,6 @@ class TotalsTable:
             if name.startswith(_HOW) and name not in known:
                 properties.remove(name)
         properties.commit()
-
-    def _branches(self, at: Published) -> list[str]:
-        return [name for name in self._refs() if name.startswith(_prefix(at))]
 
     def _properties(self) -> dict[str, str]:
         return dict(self._table().properties()) if self.exists() else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from stitch.local import cassandra
 from stitch.local.process import start, stop
 from stitch.local.schema import apply_schema
 from stitch.local.stack import wait_until_all_answer
-from stitch.settings import load_settings
+from stitch.settings import Settings, load_settings
 from tests.conftest import Reader, Stack, free_ports, run_in, write_config
 from tests.faults.conftest import away
 from tests.faults.oracle import Feed
@@ -51,14 +51,7 @@ def test_one_layer_down_is_answered_from_the_other_and_marked_and_both_recover_b
 ) -> None:
     settings = two_clusters.settings
     client = reader(settings)
-    feed.send(200)
-    run_in(settings, "streaming_counts")
-    run_in(settings, "archive_events")
-    wait_for_the_window_to_end(fresh)
-    run_in(settings, "batch_totals")
-    totals = dict(feed.counts)
-    feed.send(100)
-    run_in(settings, "streaming_counts")
+    totals = a_night_and_a_morning(fresh, settings, feed)
 
     def answer(layer: str = "merged") -> tuple[int, Any, int]:
         response = client.get(f"/v1/totals?counters=plays&keys=t1&layer={layer}")
@@ -87,27 +80,20 @@ def test_a_batch_cluster_that_lost_its_disks_is_loaded_again_by_one_command(
     settings = two_clusters.settings
     client = reader(settings)
 
+    def of_keys(counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+        return {pair: n for pair, n in counts.items() if n and ":" not in pair[0]}
+
     def answer(layer: str = "merged") -> dict[tuple[str, str], int]:
-        """(counter, key) → count of what the feed has counted; what is 0 is left out."""
+        """(counter, key) → count of what the feed has sent; what is 0 is left out."""
         found = {}
-        for counter in {counter for counter, _ in truth()}:
-            keys = sorted(key for name, key in truth() if name == counter)
+        for counter in {counter for counter, _ in feed.counts if ":" not in counter}:
+            keys = sorted(key for name, key in feed.counts if name == counter)
             asked = client.post("/v1/totals", json={"counters": [counter], "keys": keys, "layer": layer})
             assert asked.status_code == 200 and not asked.json["meta"].get("missing"), asked.text
             found |= {(counter, row["key"]): row["counts"][counter] for row in asked.json["data"]}
         return {pair: n for pair, n in found.items() if n}
 
-    def truth() -> dict[tuple[str, str], int]:
-        return {pair: n for pair, n in feed.counts.items() if n and ":" not in pair[0]}
-
-    feed.send(300)
-    run_in(settings, "streaming_counts")
-    run_in(settings, "archive_events")
-    wait_for_the_window_to_end(fresh)
-    run_in(settings, "batch_totals")
-    totals = truth()
-    feed.send(100)
-    run_in(settings, "streaming_counts")
+    totals = of_keys(a_night_and_a_morning(fresh, settings, feed))
 
     second = cassandra.service(settings)
     stop(second.pid_file)
@@ -117,8 +103,21 @@ def test_a_batch_cluster_that_lost_its_disks_is_loaded_again_by_one_command(
     apply_schema(settings)
     assert answer("batch") == {}
     run_in(settings, "batch_totals", reload=True)
-    wait_until(lambda: answer() == truth())
-    assert {pair: n for pair, n in answer("batch").items() if pair in totals} == totals != truth()
+    wait_until(lambda: answer() == of_keys(feed.counts))
+    assert answer("batch") == totals != of_keys(feed.counts)
+
+
+def a_night_and_a_morning(fresh: Stack, settings: Settings, feed: Feed) -> dict[tuple[str, str], int]:
+    """Events that are in the totals, and more that are in increments alone; returns the counts of the former."""
+    feed.send(200)
+    run_in(settings, "streaming_counts")
+    run_in(settings, "archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_in(settings, "batch_totals")
+    totals = dict(feed.counts)
+    feed.send(100)
+    run_in(settings, "streaming_counts")
+    return totals
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
