@@ -119,7 +119,7 @@ def settings_of(stack_settings: Settings, folder: Path) -> Settings:
     said: dict[str, Any] = {
         "counters": COUNTERS,
         "lake": {"catalog": f"bench_{name}", "warehouse": str(folder / "lake")},
-        "log": {"kafka": False, "exclusions": str(folder / "exclusions.jsonl")},
+        "log": {"kafka": False},
         "events": {"types": {"duration_s": "int"}, "max_past": "36500d"},
         "batch": stack_settings.batch.model_dump(exclude_unset=True) | {"keyspace": f"nights_{name}"},
         "realtime": stack_settings.realtime.model_dump(exclude_unset=True) | {"keyspace": f"nights_live_{name}"},

@@ -10,6 +10,7 @@
            definition changed
 --exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in
            history
+--include  a file of such rules that are to hold no longer; with --full also in history
 --accept   publish even where readers will see counts change by more than batch.max_difference, or nothing can be
            compared
 --restore  load the totals of another run that is kept, by its name (cutoff=…)
@@ -31,6 +32,7 @@ from jobs.comparing import RefusedByGuard, compare, guard
 from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import run
+from jobs.exclusions import Exclusions
 from jobs.lake import Log
 from jobs.lease import Lease, leased
 from jobs.ledger import SUBJECT, note
@@ -40,8 +42,8 @@ from jobs.planning import Ask, check_ask, how_counted, plan_run
 from jobs.restoring import restore
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
+from jobs.sources.rules import read_rules
 from jobs.spark import session
-from stitch.exclusions import keep
 from stitch.runs import NOTHING, Run, State, tag
 from stitch.settings import Settings, load_settings
 
@@ -52,15 +54,13 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
     """What the command line asks for, by whoever has the lease on the totals."""
     started = time.monotonic()
     check_ask(settings, ask)
-    if ask.exclude:
-        added = keep(ask.exclude, settings.log.exclusions, settings.fields)
-        print(f"{JOB} keeps {added} new exclusions in {settings.log.exclusions}", flush=True)
     with (
         connected(settings.batch, "batch") as cassandra,
         leased(cassandra, SUBJECT) as lease,
         session(JOB, settings) as spark,
     ):
         table = TotalsTable(spark, settings)
+        change_exclusions(spark, settings, lease, ask, now)
         if ask.restore or ask.reload:
             kept, written = restore(spark, settings, cassandra, lease, table, ask, now)
             print(f"{JOB} loaded {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
@@ -68,6 +68,19 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             count_and_publish(spark, settings, cassandra, lease, table, planned, ask.accept, now, started)
         else:
             print(f"{JOB} nothing to do: the cutoff is published", flush=True)
+
+
+def change_exclusions(spark: SparkSession, settings: Settings, lease: Lease, ask: Ask, now: datetime) -> None:
+    """Put the rules of --exclude in force, and take those of --include out."""
+    exclusions = Exclusions(spark, settings)
+    if ask.exclude:
+        with read_rules(spark, settings, ask.exclude) as rules:
+            lease.check()
+            print(f"{JOB} keeps {exclusions.keep(rules, now)} new exclusions in {exclusions.name}", flush=True)
+    if ask.include:
+        with read_rules(spark, settings, ask.include) as rules:
+            lease.check()
+            print(f"{JOB} took {exclusions.take_out(rules)} exclusions out of {exclusions.name}", flush=True)
 
 
 def count_and_publish(
@@ -90,7 +103,7 @@ def count_and_publish(
     stored, planned = stored_totals(spark, settings, planned)
     note(cassandra, planned, State.COUNTING)
     counting = time.monotonic()
-    how = how_counted(settings, planned)
+    how = how_counted(settings, Exclusions(spark, settings), planned)
     lease.check()
     table.begin(planned, how)
     counted = count_totals(table, settings, planned, stored)
@@ -127,6 +140,7 @@ def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, se
 @click.option("--full", is_flag=True, help="recount the whole log")
 @click.option("--counter", default=None, help="with --full: only this counter")
 @click.option("--exclude", default=None, help="a file of events not to count, kept from now on")
+@click.option("--include", default=None, help="a file of such rules that are to hold no longer")
 @click.option("--accept", is_flag=True, help="publish even a large difference")
 @click.option("--restore", default=None, help="load the totals of another run that is kept")
 @click.option("--reload", is_flag=True, help="load the published totals again")

@@ -9,19 +9,17 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.exclusions import Exclusions
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared
 from jobs.frames.events import DECODED, accepted, decode, noted
-from jobs.frames.events import field as of_event
 from jobs.frames.increments import increments, streamed
 from jobs.frames.totals import ROW, added, deduplicated, replaced, totals
 from jobs.lake import at_or_behind
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.sources.stored import read_increments
-from stitch import exclusions
 from stitch.counters import Counter
-from stitch.fields import integral
 from stitch.runs import Position, Run
 from stitch.settings import Settings
 
@@ -167,28 +165,16 @@ def not_excluded(spark: SparkSession, decoded: DataFrame, settings: Settings) ->
     return judged(spark, decoded, settings).where(F.col("verdict") == "wanted").drop("verdict")
 
 
-def judged(spark: SparkSession, decoded: DataFrame, settings: Settings, first: int | None = None) -> DataFrame:
-    """Decoded records → the same with a verdict: rejected, excluded (by the first so many exclusions; None: by any) or
-    wanted."""
-    flagged, named = decoded, F.lit(False)
-    for at, (field, values) in enumerate(exclusions.read(settings.log.exclusions, settings.fields, first).items()):
-        kind = settings.fields[field][1] if field in settings.fields else "string"
-        listed = F.broadcast(
-            spark.createDataFrame([(as_text(value, kind),) for value in values], f"_excluded_{at} string")
-        )
-        as_type = "double" if kind == "double" else "string"  # a double has many texts
-        alike = of_event(field).cast(as_type) == F.col(f"_excluded_{at}").cast(as_type)
-        flagged = flagged.join(listed, alike, how="left")
-        named = named | F.col(f"_excluded_{at}").isNotNull()
+def judged(spark: SparkSession, decoded: DataFrame, settings: Settings, known: int | None = None) -> DataFrame:
+    """Decoded records → the same with a verdict: rejected, excluded or wanted.
+
+    known: exclude by the rules alone that were in force at this snapshot of the exclusions, too; None: by all
+    """
+    table = Exclusions(spark, settings)
+    flagged, named = table.named_by(decoded, table.rules() if known is None else table.known(known))
     rejected = F.col("reject_reason").isNotNull()
     verdict = F.when(rejected, "rejected").when(named, "excluded").otherwise("wanted")
     return flagged.select(*decoded.columns, verdict.alias("verdict"))
-
-
-def as_text(value: str, kind: str) -> str:
-    """An excluded value as Spark writes a field of that type: of an int field 30.0 is 30 too."""
-    number = integral(value) if kind == "int" else None
-    return value if number is None else str(number)
 
 
 def first_events(spark: SparkSession, settings: Settings, until: datetime, upto: Position) -> DataFrame:
@@ -208,11 +194,11 @@ def expected_increments(spark: SparkSession, settings: Settings, since: datetime
 
 
 def excluded_contributions(
-    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime, first: int
+    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime, known: int
 ) -> DataFrame:
-    """What the increments of the ingest windows in [since, until) hold of events that the first so many exclusions
-    name: (counter, key, member, bucket, amount)."""
-    verdicts = judged(spark, read_events(spark, settings, since, until, of_topic=True), settings, first)
+    """What the increments of the ingest windows in [since, until) hold of events that the exclusions name which were in
+    force at the snapshot `known` of their table, and still are: (counter, key, member, bucket, amount)."""
+    verdicts = judged(spark, read_events(spark, settings, since, until, of_topic=True), settings, known)
     events = verdicts.where(F.col("verdict") == "excluded").drop("verdict")
     return contributions(streamed(accepted(events), settings), settings.counters)
 

@@ -12,9 +12,7 @@ producing it first: what comes later is counted in real time until the next batc
 
 from __future__ import annotations
 
-import json
 import re
-import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +25,7 @@ from pyspark.sql import functions as F
 from connections.cassandra import WRITE
 from jobs.counting import read_events
 from jobs.errors import BadOption, run
+from jobs.exclusions import Exclusions
 from jobs.frames.events import field as of_event
 from jobs.lake import Log
 from jobs.lease import leased
@@ -36,7 +35,6 @@ from jobs.sinks.maintenance import Maintenance
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published, read_increments, read_totals
 from jobs.spark import session
-from stitch import exclusions
 from stitch.buckets import ALL_END, micros
 from stitch.settings import Settings, load_settings
 from stitch.tables import KEY_SHARDS, table
@@ -47,7 +45,6 @@ JOB = "erase_key"
 def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict[str, int]:
     """Forget it; returns how many rows of each were removed."""
     as_key, as_member = counters_of(settings, field)
-    exclude(settings, field, value)
     with (
         connected(settings.batch, "batch") as batch,
         connected(settings.realtime, "realtime") as realtime,
@@ -55,6 +52,8 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         session(JOB, settings) as spark,
     ):
         lease.check()
+        rule = spark.createDataFrame([(field, value, "erased")], "field string, value string, reason string")
+        Exclusions(spark, settings).keep(rule, now)
         named = of_value(as_key, as_member)
 
         def of_it(rows: DataFrame) -> DataFrame:
@@ -89,14 +88,6 @@ def of_value(as_key: list[str], as_member: list[str]) -> str:
         for column, counters in (("key", as_key), ("member", as_member))
         if counters
     )
-
-
-def exclude(settings: Settings, field: str, value: str) -> None:
-    """Keep the value as an exclusion."""
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as rule:
-        rule.write(json.dumps({field: value, "reason": "erased"}) + "\n")
-        rule.flush()
-        exclusions.keep(rule.name, settings.log.exclusions, settings.fields)
 
 
 def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str, now: datetime) -> int:

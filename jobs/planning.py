@@ -9,18 +9,17 @@ from cassandra.cluster import Session
 
 from jobs.completeness import check_aligned, check_ingest_window, other_window
 from jobs.errors import BadOption, Unreachable
+from jobs.exclusions import Exclusions
 from jobs.ledger import noted_runs
 from jobs.options import checked_edge, passed_edge
 from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
 from stitch.buckets import micros
-from stitch.exclusions import known as known_exclusions
-from stitch.exclusions import mark
 from stitch.runs import How, Noted, Run, half_loaded, latest_cutoff, newest, plan, publication, tag
 from stitch.settings import Settings
 
-EXCLUSIONS = ("exclusions", "exclusions_digest")  # the figures of the ledger: with which a run counted
+EXCLUSIONS = ("exclusions", "exclusions_snapshot")  # the figures of the ledger: how many, and with which a run counted
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Ask:
     full: bool = False
     counter: str | None = None
     exclude: str | None = None
+    include: str | None = None
     accept: bool = False
     restore: str | None = None
     reload: bool = False
@@ -46,8 +46,10 @@ def check_ask(settings: Settings, ask: Ask) -> None:
     if ask.restore and ask.reload:
         raise BadOption("--reload: loads the published totals; --restore names others. Give one of the two")
     for option, given in (("--restore", ask.restore), ("--reload", ask.reload)):
-        if given and (ask.full or ask.cutoff or ask.exclude):
-            raise BadOption(f"{option}: loads totals that are kept; it takes no --full, --cutoff or --exclude")
+        if given and (ask.full or ask.cutoff or ask.exclude or ask.include):
+            raise BadOption(
+                f"{option}: loads totals that are kept; it takes no --full, --cutoff, --exclude or --include"
+            )
 
 
 def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: Ask, now: datetime) -> Run | None:
@@ -79,9 +81,7 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
     check_window(settings, before)
     if planned is None or before is None:
         return planned
-    number, digest = (before.figures.get(name, 0) for name in EXCLUSIONS)
-    excluding = known_exclusions(settings.log.exclusions, number, digest)
-    return replace(planned, excluding=excluding, after=before.position)
+    return replace(planned, excluding=before.figures.get(EXCLUSIONS[1], 0), after=before.position)
 
 
 def check_window(settings: Settings, before: Noted | None) -> None:
@@ -103,8 +103,8 @@ def no_earlier_than(now: datetime, stored: int | None) -> int:
     return max(stored or 0, micros(now))
 
 
-def how_counted(settings: Settings, run: Run) -> How:
+def how_counted(settings: Settings, exclusions: Exclusions, run: Run) -> How:
     """How the run counts, for those after it."""
-    figures = dict(zip(EXCLUSIONS, mark(settings.log.exclusions), strict=True))
+    figures = dict(zip(EXCLUSIONS, exclusions.mark(), strict=True))
     figures["ingest_window"] = int(settings.streaming.ingest_window.total_seconds())
     return How(settings.definitions, run.upto, figures)

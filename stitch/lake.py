@@ -75,6 +75,20 @@ TOTALS_PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
 }
+# Exclusions: the rules in force, by which events are left out (stitch.exclusions).
+EXCLUSIONS = {
+    "field": "string",
+    "value": "string",  # as it was written
+    "reason": "string",  # for people
+    "kept_at": "timestamp",  # since when
+}
+EXCLUSIONS_PROPERTIES = {
+    "format-version": "2",
+    # No bounds of the values: a person may ask that one be erased.
+    "write.metadata.metrics.default": "counts",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "20",
+}
 
 
 def field_types(rules: Rules) -> dict[str, str]:
@@ -91,6 +105,11 @@ def create_log(table: str, fields: Mapping[str, str]) -> str:
 def create_totals(table: str) -> str:
     """The statement that creates the table of totals where there is none."""
     return _create(table, TOTALS, TOTALS_LAYOUT, TOTALS_PROPERTIES)
+
+
+def create_exclusions(table: str) -> str:
+    """The statement that creates the table of exclusions where there is none."""
+    return _create(table, EXCLUSIONS, "field", EXCLUSIONS_PROPERTIES)
 
 
 def _create(table: str, columns: Mapping[str, str], layout: str, properties: Mapping[str, str]) -> str:

@@ -1,7 +1,6 @@
 """Paths of the settings made absolute: a relative one is meant from the settings file's folder, never the caller's.
 
-A batch from cron, whose directory is $HOME, would otherwise find no exclusions and count spam again, and an archive
-would begin a second log. Links are not followed: a mounted ConfigMap is a link into a folder that the next version
+An archive from cron, whose directory is $HOME, would otherwise begin a second log. Links are not followed: a mounted ConfigMap is a link into a folder that the next version
 removes.
 """
 
@@ -20,11 +19,14 @@ Model = TypeVar("Model", bound=BaseModel)
 _URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
+def is_uri(path: str) -> bool:
+    """Whether it is a URI (hdfs://…, s3a://…) and no path of this machine."""
+    return bool(_URI.match(path))
+
+
 def resolved(path: str, folder: Path) -> str:
-    """The absolute path; a URI (hdfs://…, s3a://…) as it is."""
-    if _URI.match(path):
-        return path
-    return os.path.normpath(folder / os.path.expanduser(path))
+    """The absolute path; a URI as it is."""
+    return path if is_uri(path) else os.path.normpath(folder / os.path.expanduser(path))
 
 
 def with_paths_resolved(model: Model, folder: Path) -> Model:

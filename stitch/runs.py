@@ -86,7 +86,7 @@ class How:
 
     definitions: counter → the id of its definition; a counter that is not here has no totals. Empty: not known
     position:    up to which offsets the log was read; empty: not known
-    figures:     {"exclusions": how many there were, "exclusions_digest": which, "ingest_window": seconds}
+    figures:     {"exclusions": how many there were, "exclusions_snapshot": of their table, "ingest_window": seconds}
     """
 
     definitions: Mapping[str, str] = field(default_factory=dict)
@@ -120,7 +120,7 @@ class Run:
 
     died: whether a run since the published one may have loaded rows; those are written again, for this run may count
           other events (somebody excluded some meanwhile), and would leave what it does not touch
-    excluding: the number of exclusions that the published totals were counted with
+    excluding: the snapshot of the exclusions' table that the published totals were counted with; 0: without any
     cutoffs:   of counters that were published by another run than the base, what they were published at
     after:     the position of the published totals: what stands at or behind it was not counted, however old its stamp;
                empty: not known

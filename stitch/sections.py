@@ -33,7 +33,8 @@ class StreamingSettings(Section):
 
 
 class LakeSettings(Section):
-    """Where the tables of Apache Iceberg are: the event log, `events`, and the published totals, `totals`.
+    """Where the tables of Apache Iceberg are: the event log, `events`, the published totals, `totals`, and the rules
+    for events that are not counted, `exclusions`.
 
     catalog:    its name in Spark's configuration. What that says of spark.sql.catalog.<catalog> decides; where it says
                 nothing, the catalog is a file of SQLite in the warehouse, for one machine
@@ -58,9 +59,14 @@ class LakeSettings(Section):
         """The name of the table of totals."""
         return f"{self.catalog}.{self.namespace}.totals"
 
+    @property
+    def exclusions(self) -> str:
+        """The name of the table of exclusions."""
+        return f"{self.catalog}.{self.namespace}.exclusions"
+
 
 class LogSettings(Section):
-    """The event log, and what the batch keeps beside it.
+    """The event log.
 
     kafka:    whether the topic goes into the log; false: [[sources]] alone do, and there is no real-time layer
     trigger:  how long the archive waits at the end of the topic before it looks again
@@ -70,7 +76,6 @@ class LogSettings(Section):
     kafka: bool = True
     trigger: Duration = timedelta(minutes=5)
     retention: Duration | None = None
-    exclusions: LocalPath = ".local/exclusions.jsonl"
     lookback: Duration = timedelta(days=2)
     grace: Duration = timedelta(seconds=5)
 

@@ -103,7 +103,7 @@ def stack_config(folder: Path) -> Path:
             "retry_for": "60s",
             "checkpoint": str(folder / "checkpoints/streaming_counts"),
         },
-        log={"exclusions": str(folder / "exclusions.jsonl"), "grace": "1s", "trigger": "1s"},
+        log={"grace": "1s", "trigger": "1s"},
         lake={"catalog": "test_lake", "warehouse": str(folder / "lake")},
         local={
             "folder": str(folder / "local"),
@@ -188,7 +188,6 @@ def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
         batch={"keyspace": f"batch_{mine}"},
         streaming={"checkpoint": str(folder / "checkpoints/streaming_counts")},
         lake={"namespace": f"lake_{mine}"},
-        log={"exclusions": str(folder / "exclusions.jsonl")},
         **sections,
     )
     settings = load_settings(config)

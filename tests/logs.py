@@ -34,9 +34,7 @@ def lake(folder: Path) -> dict[str, str]:
 
 def log_settings(folder: Path, **sections: Any) -> Settings:
     """Settings of a log in the folder; `sections` beside."""
-    log = {"exclusions": str(folder / "none.jsonl")}
-    said = {"counters": [PLAYS], "lake": lake(folder), **sections}
-    return Settings.model_validate({**said, "log": {**log, **sections.get("log", {})}})
+    return Settings.model_validate({"counters": [PLAYS], "lake": lake(folder), **sections})
 
 
 def begun(spark: SparkSession, settings: Settings) -> Log:

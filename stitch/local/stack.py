@@ -30,7 +30,6 @@ START_SECONDS = 120.0
 MEMORY_NEEDED = 2 * 1024**3
 DISK_NEEDED = 1024**3
 MADE_BY_US = ("kafka", "cassandra", "logs", "run", "checkpoints", "lake")
-FILES_MADE_BY_US = ("exclusions.jsonl",)
 
 Say = Callable[[str], object]
 
@@ -176,8 +175,6 @@ def reset(settings: Settings, say: Say = print) -> None:
     down(settings, say)
     for name in MADE_BY_US:
         shutil.rmtree(local_folder(settings) / name, ignore_errors=True)
-    for name in FILES_MADE_BY_US:
-        (local_folder(settings) / name).unlink(missing_ok=True)
     say(f"removed {', '.join(MADE_BY_US)} in {local_folder(settings)}")
 
 

@@ -122,13 +122,12 @@ def test_a_mistyped_option_ends_a_job_with_status_2_and_no_stack_trace(submitted
 
 
 @pytest.mark.slow
-def test_jobs_from_any_directory_use_the_same_log_exclusions_and_checkpoints(
+def test_jobs_from_any_directory_use_the_same_log_exclusions_and_totals(
     fresh: Stack, spark: Any, reader: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "etc").mkdir()
-    places = {"exclusions": "../data/spam.jsonl"}
     mine = {"catalog": "operators_lake", "warehouse": "../data/lake"}
-    config = write_config(tmp_path / "etc/stitch.toml", base=fresh.config_path, log=places, lake=mine)
+    config = write_config(tmp_path / "etc/stitch.toml", base=fresh.config_path, lake=mine)
     client = reader(fresh.settings)
 
     def night(directory: Path, named: str, **asked: Any) -> None:

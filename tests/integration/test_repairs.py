@@ -135,6 +135,11 @@ def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and
     assert [change for counter, change in corrected(fresh) if counter == "german_plays"] == [-11]
     corrections = corrected(fresh)
     assert ("plays", -1) in corrections and ("plays", -11) in corrections
+    # The rules are taken out, and what they named comes back in all history.
+    capture()
+    run_in(settings, "batch_totals", full=True, include=str(spam), accept=True)
+    assert "batch_totals took 2 exclusions out of " in capture().out
+    assert [count(client, name, key) for name in ("plays", "german_plays") for key in ("t0", "t1")] == [10] * 4
 
 
 def test_an_erased_track_is_gone_from_totals_increments_and_kept_totals_and_stays_gone(

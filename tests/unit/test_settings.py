@@ -150,7 +150,7 @@ def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "etc").mkdir()
-    text = '[lake]\nwarehouse = "s3a://bucket/lake"\n[log]\nexclusions = "../exclusions.jsonl"\n'
+    text = '[lake]\nwarehouse = "s3a://bucket/lake"\n[batch.tls]\nca_file = "../ca.pem"\n'
     write(tmp_path / "etc", text + PLAYS)
     monkeypatch.setenv("STITCH_STREAMING__CHECKPOINT", "checkpoints/s")
     monkeypatch.setenv("HOME", "/home/me")
@@ -161,7 +161,7 @@ def test_a_relative_path_is_meant_from_the_settings_file_wherever_one_stands(
         monkeypatch.chdir(directory)
         settings = load_settings(file or tmp_path / "etc/stitch.toml")
         assert paths_of(settings) == {
-            "log.exclusions": f"{tmp_path}/exclusions.jsonl",
+            "batch.tls.ca_file": f"{tmp_path}/ca.pem",
             "lake.warehouse": "s3a://bucket/lake",
             "streaming.checkpoint": f"{tmp_path}/etc/checkpoints/s",
             "local.folder": "/home/me/stack",
@@ -193,7 +193,7 @@ def sections(of: type[BaseModel] = Settings) -> Iterator[type[BaseModel]]:
 
 
 def test_no_setting_that_sounds_like_a_path_is_forgotten() -> None:
-    sounds = re.compile(r"(^|_)(path|file|folder|directory|checkpoint|exclusions|bundle|keytab|truststore|keystore)$")
+    sounds = re.compile(r"(^|_)(path|file|folder|directory|checkpoint|bundle|keytab|truststore|keystore)$")
     named = {(section, name): field for section in sections() for name, field in section.model_fields.items()}
     assert [
         name

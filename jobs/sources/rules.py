@@ -1,0 +1,78 @@
+"""Files of rules: which events are not to be counted (stitch.exclusions).
+
+A path without a scheme is of the driver's disk, whoever executes; a URI (s3a://…, hdfs://…) is read by the executors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.causes import cause_of
+from stitch.exclusions import SHOWN, ExclusionError, parse
+from stitch.paths import is_uri
+from stitch.settings import Settings
+
+LINES = "line int, field string, value string, reason string, wrong string"
+_CHUNK = 4 * 2**20  # bytes of whole lines that a task parses
+
+
+@contextmanager
+def read_rules(spark: SparkSession, settings: Settings, path: str) -> Iterator[DataFrame]:
+    """The rules of the file: (field, value, reason). Raises ExclusionError, which names the bad lines."""
+    lines = _content(spark, path).mapInArrow(partial(_parsed, fields=frozenset(settings.fields)), LINES).persist()
+    try:
+        _check(lines, path)
+        yield lines.select("field", "value", "reason")
+    finally:
+        lines.unpersist()
+
+
+def _check(lines: DataFrame, path: str) -> None:
+    try:
+        wrong = lines.where(F.col("wrong").isNotNull())
+        shown, count = wrong.orderBy("line").limit(SHOWN).collect(), wrong.count()
+    except (Py4JJavaError, PySparkException) as error:
+        raise ExclusionError(f"{path} cannot be read: {cause_of(error)}") from None
+    if count:
+        more = [f"  and {count - SHOWN} more"] if count > SHOWN else []
+        told = [f"{path} cannot be used:", *(f"  line {row.line}: {row.wrong}" for row in shown), *more]
+        raise ExclusionError("\n".join(told))
+
+
+def _content(spark: SparkSession, path: str) -> DataFrame:
+    """(first: the number of its first line, content) of the parts of a file."""
+    try:
+        if is_uri(path):
+            return spark.read.format("binaryFile").load(path).select(F.lit(1).alias("first"), "content")
+        return spark.createDataFrame(list(_chunks(Path(path))), "first int, content binary")
+    except OSError as error:
+        raise ExclusionError(f"{Path(path).absolute()} cannot be read: {error.strerror}") from None
+    except (Py4JJavaError, PySparkException) as error:
+        raise ExclusionError(f"{path} cannot be read: {cause_of(error)}") from None
+
+
+def _chunks(file: Path) -> Iterator[tuple[int, bytearray]]:
+    first = 1
+    with file.open("rb") as opened:
+        while lines := opened.readlines(_CHUNK):
+            yield first, bytearray(b"".join(lines))
+            first += len(lines)
+
+
+def _parsed(batches: Iterator[pa.RecordBatch], fields: Collection[str]) -> Iterator[pa.RecordBatch]:
+    names = ("line", "field", "value", "reason", "wrong")
+    kinds = (pa.int32(), *[pa.string()] * 4)
+    for batch in batches:
+        for part in batch.to_pylist():
+            columns = list(zip(*parse(part["content"], fields, part["first"]), strict=True)) or [()] * len(names)
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, names=list(names))
