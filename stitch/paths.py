@@ -1,7 +1,7 @@
 """Paths of the settings made absolute: a relative one is meant from the settings file's folder, never the caller's.
 
-An archive from cron, whose directory is $HOME, would otherwise begin a second log. Links are not followed: a mounted ConfigMap is a link into a folder that the next version
-removes.
+An archive from cron, whose directory is $HOME, would otherwise begin a second log. Links are not followed: a mounted
+ConfigMap is a link into a folder that the next version removes.
 """
 
 from __future__ import annotations
