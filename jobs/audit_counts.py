@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from jobs.errors import JobError, NotYet, Unreachable, run
 from jobs.frames.audits import conserved, stretches, unequal_zooms
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared, differing
+from jobs.frames.increments import not_before
 from jobs.frames.totals import totals
 from jobs.lake import Log
 from jobs.ledger import noted_runs
@@ -69,20 +70,20 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
             check_ingest_window(settings)
         names = [counter.name for counter in settings.counters]
         before = published(cassandra)
+        known = {name: before[name] for name in names if name in before}
         base = newest(names, before)
         cutoff = base.cutoff if base else None
         edge, behind = reached(spark, settings, now)
         findings = [topic_fit(settings), behind, contiguity(spark, settings), conservation(spark, settings, edge)]
-        if cutoff:
-            at_cutoff = [name for name in names if before.get(name) == base]
-            published_by = publication(noted_runs(cassandra, base), base)
+        for at in sorted(set(known.values()), reverse=True):  # more than one where the guard left counters behind
+            of_run = [name for name in known if known[name] == at]
+            published_by = publication(noted_runs(cassandra, at), at)
             position = published_by.position if published_by else {}
-            findings += [
-                recount(spark, settings, at_cutoff, cutoff, position, sample),
-                zooms(spark, settings, cutoff),
-            ]
+            findings.append(recount(spark, settings, of_run, at.cutoff, position, sample))
+        if cutoff:
+            findings.append(zooms(spark, settings, cutoff))
         if settings.log.kafka:
-            findings.append(live_window(spark, settings, cutoff, edge))
+            findings.append(live_window(spark, settings, {name: at.cutoff for name, at in known.items()}, edge))
         if published(cassandra) != before:
             raise NotYet("a batch published while the audit read: run it again")
     return {"at": f"{now:%FT%TZ}", "cutoff": f"{cutoff:%FT%TZ}" if cutoff else None, "sample": sample,
@@ -238,10 +239,11 @@ def recount(
     finally:
         rows.unpersist()
     share = "" if sample >= 1 else f" ({sample:.0%} of the keys)"
+    of_some = "" if len(names) == len(settings.counters) else f" ({', '.join(names)})"
     return Finding(
         "totals: recount",
         count == 0,
-        f"{count} of {looked} rows{share} differ from the log at {cutoff:%FT%TZ}",
+        f"{count} of {looked} rows{share} differ from the log at {cutoff:%FT%TZ}{of_some}",
         details,
     )
 
@@ -256,10 +258,11 @@ def zooms(spark: SparkSession, settings: Settings, cutoff: datetime) -> Finding:
     )
 
 
-def live_window(spark: SparkSession, settings: Settings, cutoff: datetime | None, edge: datetime) -> Finding:
-    """The increments since the cutoff equal to what the log says, for the windows that are over."""
-    since = cutoff or edge - settings.realtime.retention
-    rows = compared_increments(spark, settings, since, edge).persist()
+def live_window(spark: SparkSession, settings: Settings, cutoffs: Mapping[str, datetime], edge: datetime) -> Finding:
+    """The increments since their counter's cutoff equal to what the log says, for the windows that are over."""
+    since = min(cutoffs.values(), default=edge - settings.realtime.retention)
+    newest_cutoff = max(cutoffs.values(), default=None)  # of counters that are new
+    rows = compared_increments(spark, settings, since, edge).where(not_before(cutoffs, newest_cutoff)).persist()
     try:
         wrong, looked = rows.where(differing()), rows.count()
         count, details = wrong.count(), _examples(wrong, "ingest_window")

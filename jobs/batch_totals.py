@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -28,7 +29,7 @@ from cassandra.cluster import Session
 from pyspark.sql import SparkSession
 
 from jobs import failpoints
-from jobs.comparing import RefusedByGuard, compare, guard
+from jobs.comparing import WHAT_TO_DO, RefusedByGuard, Verdict, compare, guard
 from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import run
@@ -43,8 +44,9 @@ from jobs.restoring import restore
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.rules import read_rules
+from jobs.sources.stored import published
 from jobs.spark import session
-from stitch.runs import NOTHING, Run, State, tag
+from stitch.runs import NOTHING, How, Run, State, earliest_cutoff, left_as_they_were, tag
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -111,14 +113,44 @@ def count_and_publish(
     failpoints.die("before_load")
     compared = compare(table, settings, planned, counted.days, stored, now)
     stored.unpersist()
-    try:
-        accepted = guard(compared, planned, settings, accept)
-    except RefusedByGuard as refused:
-        note(cassandra, planned, State.REFUSED, str(refused))
-        raise
-    noted = {**counted.facts, **how.figures}
-    written = load_and_publish(spark, cassandra, lease, settings, planned, table, compared, accepted, noted)
+    verdict = guard(compared, planned, settings, now)
+    left = {} if accept else verdict.refused
+    how, reason = leave_refused(settings, cassandra, table, planned, how, verdict, left)
+    written = load_and_publish(
+        spark, cassandra, lease, settings, planned, table, compared, how, reason, counted.facts, left
+    )
     summarize(planned, counted.facts, written, seconds, time.monotonic() - started)
+    if left:
+        raise RefusedByGuard(f"{reason}\n{WHAT_TO_DO}")
+
+
+def leave_refused(
+    settings: Settings,
+    cassandra: Session,
+    table: TotalsTable,
+    planned: Run,
+    how: How,
+    verdict: Verdict,
+    left: Collection[str],
+) -> tuple[How, str]:
+    """Leave the counters that the guard refuses as they were; returns how totals are counted then, and what the ledger
+    is to say. Raises RefusedByGuard where nothing is left to publish."""
+    if verdict.said:
+        print(verdict.said, flush=True)
+    if not left:
+        return how, verdict.text("accepted") if verdict.refused else verdict.said
+    names = {counter.name for counter in settings.counters}
+    if planned.base is None or not planned.publishes_more(names.difference(left)):
+        refused = verdict.text("nothing was loaded")
+        note(cassandra, planned, State.REFUSED, refused)
+        raise RefusedByGuard(f"{refused}\n{WHAT_TO_DO}")
+    known = published(cassandra)
+    how = left_as_they_were(how, left, planned, known)
+    table.leave(left, planned, how)
+    at = ", ".join(f"{name} ({known[name].cutoff:%FT%TZ})" if name in known else name for name in sorted(left))
+    since = earliest_cutoff(left, known)
+    until = f"; increments since then expire from {since + settings.realtime.retention:%FT%TZ} on" if since else ""
+    return how, verdict.text(f"left at the cutoff published before: {at}{until}")
 
 
 def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, seconds: float) -> None:

@@ -13,6 +13,7 @@ from jobs.completeness import uncounted_offsets
 from jobs.counting import excluded_contributions
 from jobs.errors import JobError, Unreachable
 from jobs.frames import corrections
+from jobs.frames.increments import not_before
 from jobs.frames.totals import changed_by
 from jobs.lake import Log
 from jobs.sinks.cassandra import NoLayer
@@ -34,6 +35,24 @@ WHAT_TO_DO = (
 
 class RefusedByGuard(JobError):
     """A person must look at what the run would change."""
+
+
+class Verdict(NamedTuple):
+    """What the guard found.
+
+    refused: counter → what differs too much in it, in a sentence
+    why:     what that means
+    said:    why the real-time layer was not asked; "" where it was
+    """
+
+    refused: dict[str, str]
+    why: str
+    said: str
+
+    def text(self, begin: str) -> str:
+        """For people: what was refused, and why."""
+        because = f"{begin}, {self.why}{f' ({self.said})' if self.said else ''}:"
+        return "\n  ".join([because, *(f"{name}: {what}" for name, what in sorted(self.refused.items()))])
 
 
 def nothing(spark: SparkSession, schema: str) -> DataFrame:
@@ -61,12 +80,8 @@ def compare(
     not_live = not_comparable(spark, settings, run, now)
     if not_live and run.base and not run.recount:
         return Compared([], not_live)  # events are only added to the previous totals: nothing to read them for
-    since, until = run.base.cutoff if run.base else None, run.target.cutoff
     live = nothing(spark, INCREMENTS) if not_live else replaced_increments(spark, settings, run).persist()
-    excluded = (
-        nothing(spark, CONTRIBUTIONS) if not_live or not run.excluding
-        else excluded_contributions(spark, settings, since, until, run.excluding)
-    )  # fmt: skip
+    excluded = nothing(spark, CONTRIBUTIONS) if not_live else known_exclusions(spark, settings, run)
     touched = {*days, *(row[0] for row in live.select(F.to_date("bucket")).distinct().collect())}
     there = F.col("counter").isin(sorted(run.recount)) | table.of_days(touched)
     new = table.written().where(there).withColumn("changed", changed_by(run.target.write_time))
@@ -80,14 +95,22 @@ def compare(
     return Compared([day for day in found if day.counter not in backfilled], not_live)
 
 
+def known_exclusions(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:
+    """What the increments that the run replaces hold of events that each counter's totals left out before, too:
+    (counter, key, member, bucket, amount)."""
+    found = nothing(spark, CONTRIBUTIONS)
+    for held, names in run.by_held([counter.name for counter in settings.counters]):
+        if held.excluding:
+            rows = excluded_contributions(spark, settings, held.cutoff, run.target.cutoff, held.excluding)
+            found = found.unionByName(rows.where(F.col("counter").isin(names)))
+    return found
+
+
 def replaced_increments(spark: SparkSession, settings: Settings, run: Run) -> DataFrame:
     """The increments that readers add to what is published, and that the run replaces."""
     since = run.base.cutoff if run.base else None
     rows = read_increments(spark, settings, min([since, *run.cutoffs.values()]) if since else None, run.target.cutoff)
-    within = F.lit(True) if since is None else F.col("ingest_window") >= F.lit(since)
-    for counter, cutoff in run.cutoffs.items():
-        within = F.when(F.col("counter") == counter, F.col("ingest_window") >= F.lit(cutoff)).otherwise(within)
-    return rows.where(within)
+    return rows.where(not_before(run.cutoffs, since))
 
 
 def not_comparable(spark: SparkSession, settings: Settings, run: Run, now: datetime) -> str | None:
@@ -105,25 +128,21 @@ def not_comparable(spark: SparkSession, settings: Settings, run: Run, now: datet
     return None
 
 
-def guard(compared: Compared, run: Run, settings: Settings, accept: bool) -> str:
-    """What the ledger is to say of it: what a person accepted, and why the real-time layer was not asked.
-
-    Raises RefusedByGuard where the run would change too much of what readers saw, and nobody accepts it.
-    """
+def guard(compared: Compared, run: Run, settings: Settings, now: datetime) -> Verdict:
+    """Which counters the run would change too much for readers."""
     limits = Limits(settings.batch.max_difference, settings.batch.min_difference)
     said = f"not compared with the real-time layer: {compared.not_live}" if compared.not_live else ""
     why = f"since readers would see counts change by more than batch.max_difference={limits.share}"
     if not compared.not_live:
         found = objections(compared.days, run.recount, limits)
+        gone = [name for name, held in run.behind.items() if held.cutoff < now - settings.realtime.retention]
+        found |= dict.fromkeys(gone, "increments since its cutoff have expired, and nothing tells whether it is right")
     elif run.base:
-        found = losses(compared.days, run.recount, limits)
+        # What was refused may not pass because nothing can be compared now.
+        found = dict.fromkeys(run.behind, "it was refused before, and nothing tells whether it is right now")
+        found |= losses(compared.days, run.recount, limits)
     else:
         # Without a topic readers saw nothing before, in no layer.
-        found = unknown(compared.days, limits) if settings.log.kafka else []
+        found = unknown(compared.days, limits) if settings.log.kafka else {}
         why = "since these are the first totals, and nothing tells whether they are right"
-    if said:
-        print(said, flush=True)
-    if found and not accept:
-        told = f"nothing was loaded, {why}{f' ({said})' if said else ''}:"
-        raise RefusedByGuard("\n  ".join([told, *found]) + f"\n{WHAT_TO_DO}")
-    return "\n  ".join([*([said] if said else []), *(["accepted:", *found] if found else [])])
+    return Verdict(found, why, said)

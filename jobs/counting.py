@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from functools import reduce
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, Observation, SparkSession
@@ -20,7 +21,7 @@ from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.sources.stored import read_increments
 from stitch.counters import Counter
-from stitch.runs import Position, Run
+from stitch.runs import Held, Position, Run
 from stitch.settings import Settings
 
 Facts = dict[str, int]
@@ -54,14 +55,17 @@ def count_totals(table: TotalsTable, settings: Settings, run: Run, stored: DataF
     """
     spark = stored.sparkSession
     again = [counter for counter in settings.counters if counter.name in run.recount]
-    onward = [counter for counter in settings.counters if counter.name not in run.recount]
     recounted = F.col("counter").isin(sorted(run.recount))
     days: set[date] = set()
     facts: Facts = {}
-    if onward and run.base:
-        new = count_windows(spark, settings, onward, run.base.cutoff, run)
-        days = add(table, run, new.rows, stored.where(~recounted))
-        facts = new.facts()
+    onward = run.by_held([counter.name for counter in settings.counters if counter.name not in run.recount])
+    if onward:
+        parts = []
+        for held, names in onward:
+            counters = [counter for counter in settings.counters if counter.name in names]
+            parts.append(count_windows(spark, settings, counters, held, run))
+        days = add(table, run, reduce(DataFrame.unionByName, [part.rows for part in parts]), stored.where(~recounted))
+        facts = max((part.facts() for part in parts), key=lambda found: found["records"])
     if again:
         new = count_windows(spark, settings, again, None, run)
         before = table.written().where(recounted).select(*ROW).unionByName(stored.where(recounted).select(*ROW))
@@ -94,16 +98,17 @@ def standing(stored: DataFrame, run: Run) -> DataFrame | None:
 
 
 def count_windows(
-    spark: SparkSession, settings: Settings, counters: list[Counter], since: datetime | None, run: Run
+    spark: SparkSession, settings: Settings, counters: list[Counter], held: Held | None, run: Run
 ) -> Windows:
-    """What the log adds to the totals of the counters: the ingest windows from `since` (None: all) to the run's cutoff,
-    and records that came after the published run had read, under a stamp from before its cutoff (a broker's clock that
+    """What the log adds to the totals of the counters, by what they hold (None: nothing): the ingest windows from their
+    cutoff to the run's, and records behind their position under a stamp from before their cutoff (a broker's clock that
     was behind; a source with older history).
 
     The figures are observed while the totals are computed: a pass of their own would read the log again.
     """
     read, valid, kept = Observation(), Observation(), Observation()
-    late = at_or_behind(run.after) if since and run.after else None
+    since = held.cutoff if held else None
+    late = at_or_behind(held.position) if held and held.position else None
     records = read_log(spark, settings, since - settings.log.lookback if since else None, run.target.cutoff, late=late)
     new = F.lit(True)
     if since:

@@ -6,7 +6,7 @@ again. Only after all rows are in are the counters' cutoffs published, all of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from cassandra.cluster import Session
@@ -28,7 +28,7 @@ from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
 from stitch.cutoff import Published
 from stitch.guard import Day, corrected
-from stitch.runs import Run, State, overwriting, tag
+from stitch.runs import How, Run, State, overwriting, tag
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
 
@@ -113,23 +113,29 @@ def load_and_publish(
     run: Run,
     table: TotalsTable,
     compared: Compared,
-    accepted: str = "",
+    how: How,
+    reason: str = "",
     facts: Mapping[str, int] | None = None,
+    left: Collection[str] = (),
 ) -> int:
-    """Load what the run has in its branch, and publish it; returns the number of rows written. What was accepted, and
-    the facts about what was read, go into the ledger. Raises NotYet where another run has the lease."""
+    """Load what the run has in its branch, and publish it; returns the number of rows written. Raises NotYet where
+    another run has the lease.
+
+    how, reason, facts: what the ledger is to say of it; left: the counters that stay as they are
+    """
     # Before the lease is asked: whoever has it then must know of this run.
-    note(cassandra, run, State.LOADING, accepted)
+    note(cassandra, run, State.LOADING, reason)
     lease.check()
     written = load(table.written(), settings, run)
     failpoints.die("before_publish")
     if compared.not_live is None:  # else what readers saw is not known
-        keep_corrections(spark, corrected(compared.days), settings, run)
-    figures = {**(facts or {}), "rows_written": written}
+        days = [day for day in corrected(compared.days) if day.counter not in left]
+        keep_corrections(spark, days, settings, run)
+    figures = {**how.figures, **(facts or {}), "rows_written": written}
     lease.check()
     publish(
-        cassandra, run.done, [counter.name for counter in settings.counters],
-        statement(run, State.PUBLISHED, accepted, settings.definitions if run.kind != "rollup" else None, figures),
+        cassandra, run.done, [counter.name for counter in settings.counters if counter.name not in left],
+        statement(run, State.PUBLISHED, reason, how.definitions, figures),
     )  # fmt: skip
     keep(table, run.done)
     return written

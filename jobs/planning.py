@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -16,7 +17,8 @@ from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
 from stitch.buckets import micros
-from stitch.runs import How, Noted, Run, half_loaded, latest_cutoff, newest, plan, publication, tag
+from stitch.cutoff import Published
+from stitch.runs import Held, How, Noted, Run, half_loaded, latest_cutoff, newest, plan, publication, tag
 from stitch.settings import Settings
 
 EXCLUSIONS = ("exclusions", "exclusions_snapshot")  # the figures of the ledger: how many, and with which a run counted
@@ -68,20 +70,33 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
               "--reload` would load. Counting the whole log", flush=True)  # fmt: skip
     if base and not held:
         print(f"stitch: {table.name} does not have {tag(base)}, so all is counted from the whole log", flush=True)
-    runs = noted_runs(cassandra, base)
+    left = left_behind(table, base, known) if base and held else {}
+    runs = noted_runs(cassandra, min([base, *left.values()], key=lambda at: at.write_time) if base else None)
     died, before = half_loaded(runs, base), publication(runs, base)
     stored = latest_write(cassandra, runs)
     if ask.full:
         stored = no_earlier_than(now, stored)
     then = before.definitions if before else {}
     redefined = frozenset(name for name, said in settings.definitions.items() if then.get(name, said) != said)
-    planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined)
+    behind = {name: what_it_holds(run) for name, at in left.items() if (run := publication(runs, at))}
+    planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined, behind)
     for name in sorted(redefined):
         print(f"stitch: counter {name}: its definition changed, so it is counted again from the whole log", flush=True)
     check_window(settings, before)
     if planned is None or before is None:
         return planned
-    return replace(planned, excluding=before.figures.get(EXCLUSIONS[1], 0), after=before.position)
+    return replace(planned, held=what_it_holds(before))
+
+
+def left_behind(table: TotalsTable, base: Published, known: Mapping[str, Published]) -> dict[str, Published]:
+    """The counters that the newest run left as an earlier one had published them, which is published still."""
+    return {name: known[name] for name, said in table.how(base).behind.items()
+            if name in known and tag(known[name]) == said}  # fmt: skip
+
+
+def what_it_holds(run: Noted) -> Held:
+    """What the totals hold that the run published."""
+    return Held(run.at.cutoff, run.position, run.figures.get(EXCLUSIONS[1], 0))
 
 
 def check_window(settings: Settings, before: Noted | None) -> None:

@@ -36,7 +36,7 @@ from jobs.spark import session
 from stitch.buckets import micros
 from stitch.cutoff import window_start
 from stitch.errors import ExitStatus
-from stitch.runs import newest
+from stitch.runs import earliest_cutoff
 from stitch.settings import Settings, load_settings
 from stitch.write_time import LATEST
 
@@ -87,8 +87,8 @@ def checked_range(
     oldest = window_start(now - settings.realtime.retention, window) + window
     if since is None:
         with connected(settings.batch, "batch") as cassandra:
-            base = newest([counter.name for counter in settings.counters], published(cassandra))
-        since = base.cutoff if base and base.cutoff > oldest else oldest
+            cutoff = earliest_cutoff([counter.name for counter in settings.counters], published(cassandra))
+        since = max(cutoff or oldest, oldest)
     until = checked_edge(settings, until, now, "--to") if until else passed_edge(settings, now)
     since = checked_edge(settings, since, now, "--from")
     if since < oldest:

@@ -21,7 +21,7 @@ from jobs.planning import Ask, no_earlier_than
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
 from stitch.cutoff import Published
-from stitch.runs import Run, State, going_back, half_loaded, newest, restoring, tag
+from stitch.runs import How, Run, State, going_back, half_loaded, newest, restoring, tag
 from stitch.settings import Settings
 
 
@@ -46,13 +46,16 @@ def restore(
     if settings.log.kafka and back_in_time and kept.cutoff < held_since(settings, now):
         raise BadOption(f"{tag(kept)}: increments since its cutoff have expired, so counts would drop; use --full")
     how = table.how(kept)
-    names = [name for name in names if name in how.definitions or not how.definitions]
+    for name, said in how.behind.items():
+        print(f"stitch: counter {name}: {tag(kept)} has it as of {said}, so it is left as it is", flush=True)
+    names = [name for name in names if (name in how.definitions or not how.definitions) and name not in how.behind]
+    how = replace(how, definitions={name: how.definitions[name] for name in names if how.definitions}, behind={})
     if not names:
         raise BadOption(f"{tag(kept)} has none of the counters of the settings")
     known, runs = {name: at for name, at in known.items() if name in names}, noted_runs(cassandra)
     died = half_loaded(runs, newest(names, known))
     back = restoring(names, known, kept.cutoff, died, no_earlier_than(now, latest_write(cassandra, runs)))
-    back, written = load_kept(spark, settings, cassandra, lease, table, kept, back)
+    back, written = load_kept(spark, settings, cassandra, lease, table, kept, how, back)
     # The next run counts those again of which nobody knows how they were counted.
     definitions = {name: how.definitions.get(name, "unknown") for name in names}
     figures = {**how.figures, "rows_written": written}
@@ -72,6 +75,7 @@ def load_kept(
     lease: Lease,
     table: TotalsTable,
     kept: Published,
+    how: How,
     back: Run,
 ) -> tuple[Run, int]:
     """Write the kept totals of the run's counters into Cassandra, where it has others, and into the run's branch."""
@@ -79,7 +83,7 @@ def load_kept(
     of_run = F.col("counter").isin(sorted(back.recount))
     note(cassandra, back, State.COUNTING)
     lease.check()
-    table.begin(back, table.how(kept))
+    table.begin(back, how)
     current = table.written().where(of_run).select(*ROW).unionByName(stored.where(of_run).select(*ROW))
     rows = replaced(current, table.read(kept).where(of_run), standing(stored, back), back.target.write_time)
     table.recount(rows, back.recount)

@@ -122,7 +122,7 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
         fold(spark, settings, planned, table, stored)
         stored.unpersist()
         nothing = Compared([], "there is no log to compare with")
-        written = load_and_publish(spark, cassandra, lease, settings, planned, table, nothing)
+        written = load_and_publish(spark, cassandra, lease, settings, planned, table, nothing, How())
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)
 

@@ -62,43 +62,43 @@ def corrected(days: Iterable[Day]) -> list[Day]:
     return sorted(day for day in days if day.difference)
 
 
-def objections(days: Iterable[Day], recount: Collection[str], limits: Limits) -> list[str]:
-    """One sentence for each counter that differs too much from what the real-time layer counted; none: publish.
+def objections(days: Iterable[Day], recount: Collection[str], limits: Limits) -> dict[str, str]:
+    """Counter → a sentence, for each that differs too much from what the real-time layer counted; none: publish.
 
     Compared is what the run replaces: the increments of its windows, and for a counter in `recount` the previous totals
     too.
     """
-    found = []
+    found = {}
     for counter, mine in _by_counter(days):
         changed, worst = _sum_and_worst(mine, lambda day: day.changed)
         compared = sum(day.moved + (day.held if counter in recount else 0) for day in mine)
         if limits.exceeded(changed, compared):
-            found.append(
-                f"{counter}: {changed} of {compared} counted events differ, most on {worst.day}: readers saw {worst.before}, "
+            found[counter] = (
+                f"{changed} of {compared} counted events differ, most on {worst.day}: readers saw {worst.before}, the log "
+                f"gives {worst.after}"
+            )
+    return found
+
+
+def losses(days: Iterable[Day], recount: Collection[str], limits: Limits) -> dict[str, str]:
+    """The same where the real-time layer cannot be asked: a sentence for each counter in `recount` that loses too much
+    of its previous totals. What they gain may be new events; and to other counters events are only added."""
+    found = {}
+    for counter, mine in _by_counter(day for day in days if day.counter in recount):
+        lost, worst = _sum_and_worst(mine, lambda day: day.lost)
+        held = sum(day.held for day in mine)
+        if limits.exceeded(lost, held):
+            found[counter] = (
+                f"{lost} of {held} events of the totals are gone, most on {worst.day}: the totals were {worst.previous}, "
                 f"the log gives {worst.after}"
             )
     return found
 
 
-def losses(days: Iterable[Day], recount: Collection[str], limits: Limits) -> list[str]:
-    """The same where the real-time layer cannot be asked: one sentence for each counter in `recount` that loses too
-    much of its previous totals. What they gain may be new events; and to other counters events are only added."""
-    found = []
-    for counter, mine in _by_counter(day for day in days if day.counter in recount):
-        lost, worst = _sum_and_worst(mine, lambda day: day.lost)
-        held = sum(day.held for day in mine)
-        if limits.exceeded(lost, held):
-            found.append(
-                f"{counter}: {lost} of {held} events of the totals are gone, most on {worst.day}: the totals were "
-                f"{worst.previous}, the log gives {worst.after}"
-            )
-    return found
-
-
-def unknown(days: Iterable[Day], limits: Limits) -> list[str]:
-    """The same where there are no previous totals either: one sentence for each counter that is not small."""
+def unknown(days: Iterable[Day], limits: Limits) -> dict[str, str]:
+    """The same where there are no previous totals either: a sentence for each counter that is not small."""
     counted = [(counter, sum(abs(day.after) for day in mine)) for counter, mine in _by_counter(days)]
-    return [f"{counter}: {n} events, and nothing to compare them with" for counter, n in counted if n > limits.events]
+    return {counter: f"{n} events, and nothing to compare them with" for counter, n in counted if n > limits.events}
 
 
 def _by_counter(days: Iterable[Day]) -> list[tuple[str, list[Day]]]:

@@ -86,23 +86,41 @@ class How:
 
     definitions: counter → the id of its definition; a counter that is not here has no totals. Empty: not known
     position:    up to which offsets the log was read; empty: not known
+    behind:      counter → the name (tag) of the run that it was published by, where that is an earlier one: the guard
+                 left it there
     figures:     {"exclusions": how many there were, "exclusions_snapshot": of their table, "ingest_window": seconds}
     """
 
     definitions: Mapping[str, str] = field(default_factory=dict)
     position: Position = field(default_factory=dict)
     figures: Mapping[str, int] = field(default_factory=dict)
+    behind: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
         """As JSON."""
-        position = position_as_said(self.position)
-        return json.dumps({"definitions": dict(self.definitions), "position": position, "figures": dict(self.figures)})
+        said = {"definitions": dict(self.definitions), "position": position_as_said(self.position),
+                "figures": dict(self.figures), "behind": dict(self.behind)}  # fmt: skip
+        return json.dumps(said)
 
     @classmethod
     def of(cls, text: str) -> How:
         """From JSON."""
         said: dict[str, Any] = json.loads(text)
-        return cls(said["definitions"], position_of(said["position"]), said["figures"])
+        return cls(said["definitions"], position_of(said["position"]), said["figures"], said.get("behind", {}))
+
+
+@dataclass(frozen=True)
+class Held:
+    """What totals hold of a counter, from where a run goes on with it.
+
+    cutoff:    they hold the events of ingest windows before it
+    position:  what stands at or behind it was not counted, however old its stamp; empty: not known
+    excluding: the snapshot of the exclusions' table that they were counted with; 0: without any
+    """
+
+    cutoff: datetime
+    position: Position = field(default_factory=dict)
+    excluding: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,10 +138,10 @@ class Run:
 
     died: whether a run since the published one may have loaded rows; those are written again, for this run may count
           other events (somebody excluded some meanwhile), and would leave what it does not touch
-    excluding: the snapshot of the exclusions' table that the published totals were counted with; 0: without any
+    held:      what the base's totals hold; None: the events before its cutoff, and no more is known
+    behind:    counters that go on from an earlier run than the base, since the guard left them there: what the base's
+               totals hold of them
     cutoffs:   of counters that were published by another run than the base, what they were published at
-    after:     the position of the published totals: what stands at or behind it was not counted, however old its stamp;
-               empty: not known
     upto:      the position of this run: what stands at or behind it is for the next; empty: all is read
     """
 
@@ -132,9 +150,9 @@ class Run:
     recount: frozenset[str]
     kind: str  # incremental, full, restore or rollup
     died: bool = False
-    excluding: int = 0
+    held: Held | None = None
+    behind: Mapping[str, Held] = field(default_factory=dict)
     cutoffs: Mapping[str, datetime] = field(default_factory=dict)
-    after: Position = field(default_factory=dict)
     upto: Position = field(default_factory=dict)
 
     @property
@@ -148,9 +166,29 @@ class Run:
         under the published run, drop what they read while the rows were loaded."""
         return self.target._replace(revision=self.target.revision + 1) if self.kind == "restore" else self.target
 
-    def since(self, counter: str) -> datetime | None:
-        """The ingest time from which the run reads events of the counter; None: from the beginning."""
-        return None if self.base is None or counter in self.recount else self.base.cutoff
+    def goes_on_from(self, counter: str) -> Held | None:
+        """What totals hold of the counter that the run adds to; None: it counts the whole log."""
+        return None if counter in self.recount else self._before(counter)
+
+    def by_held(self, counters: Collection[str]) -> list[tuple[Held, list[str]]]:
+        """The counters by what totals held of them before the run: most have that in common. None where there is no
+        base."""
+        groups: list[tuple[Held, list[str]]] = []
+        for counter in counters:
+            if held := self._before(counter):
+                mine = next((names for other, names in groups if other == held), None)
+                if mine is None:
+                    groups.append((held, mine := []))
+                mine.append(counter)
+        return groups
+
+    def publishes_more(self, counters: Collection[str]) -> bool:
+        """Whether the totals of any of the counters become others by it."""
+        found = [self.goes_on_from(counter) for counter in counters]
+        return any(held is None or held.cutoff < self.target.cutoff for held in found)
+
+    def _before(self, counter: str) -> Held | None:
+        return self.behind.get(counter) or self.held or (Held(self.base.cutoff) if self.base else None)
 
 
 def described(run: Noted) -> str:
@@ -189,6 +227,11 @@ def newest(counters: Collection[str], known: Mapping[str, Published]) -> Publish
     return max((known[name] for name in counters if name in known), key=lambda at: at.write_time, default=None)
 
 
+def earliest_cutoff(counters: Collection[str], known: Mapping[str, Published]) -> datetime | None:
+    """The published cutoff from which on readers need increments: that of the counter that is furthest behind."""
+    return min((known[name].cutoff for name in counters if name in known), default=None)
+
+
 def latest_cutoff(counters: Collection[str], known: Mapping[str, Published]) -> datetime | None:
     """The latest published cutoff of any of the counters. It is the newest run's, unless that restored older totals and
     left a counter as it was."""
@@ -205,6 +248,7 @@ def plan(
     died: HalfLoaded | None = None,
     stored: int | None = None,
     redefined: frozenset[str] = frozenset(),
+    behind: Mapping[str, Held] | None = None,
 ) -> Run | None:
     """The run to `cutoff`, or None where nothing is left to do.
 
@@ -216,24 +260,28 @@ def plan(
     stored: the latest write timestamp in the tables of cutoffs and runs, whoever wrote it: a publication must overwrite
            it, and no two runs have the same
     redefined: the counters whose definition is another than that of the published totals; they are recounted
+    behind: the counters that the newest run left as an earlier one published them: what its totals hold of them
     """
+    behind = behind or {}
     base, latest = newest(counters, known), latest_cutoff(counters, known)
     if latest and cutoff < latest:
         raise PlanError(
             f"the cutoff {cutoff:%FT%TZ} is before the published one, {latest:%FT%TZ}: totals do not go back, save by "
             "--restore"
         )
-    fresh = frozenset(name for name in counters if base is None or known.get(name) != base)
+    fresh = frozenset(name for name in counters if base is None or known.get(name) != base) - behind.keys()
     if (full and only is None) or not held:
         fresh = frozenset(counters)
     elif full and only:
         fresh |= {only}
     fresh |= redefined | (died.recount & frozenset(counters) if died else frozenset())
-    if base and base.cutoff == cutoff and not fresh:
+    behind = {name: held for name, held in behind.items() if name in counters and name not in fresh}
+    if base and base.cutoff == cutoff and not fresh and not behind:
         return None
     kind = "full" if fresh == frozenset(counters) else "incremental"
     cutoffs = {name: known[name].cutoff for name in counters if name in known and known[name] != base}
-    run = Run(base, next_run(cutoff, _to_overwrite(base, died)), fresh, kind, died is not None, cutoffs=cutoffs)
+    target = next_run(cutoff, _to_overwrite(base, died))
+    run = Run(base, target, fresh, kind, died is not None, behind=behind, cutoffs=cutoffs)
     return overwriting(run, stored, "cutoffs")
 
 
@@ -248,6 +296,16 @@ def restoring(
     base = newest(counters, known)
     run = Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore", died is not None)
     return overwriting(run, stored, "cutoffs")
+
+
+def left_as_they_were(how: How, left: Collection[str], run: Run, known: Mapping[str, Published]) -> How:
+    """How the totals of the run are counted, of which the guard leaves some counters as they were.
+
+    The next run goes on with those that this one added to. Others it counts again: they are not among the definitions.
+    """
+    onward = [] if run.died else [name for name in left if name not in run.recount]
+    definitions = {name: said for name, said in how.definitions.items() if name not in left or name in onward}
+    return replace(how, definitions=definitions, behind={name: tag(known[name]) for name in onward})
 
 
 def overwriting(run: Run, stored: int | None, table: str) -> Run:

@@ -7,10 +7,10 @@ A replay, a second driver or a lost checkpoint therefore converges on the same r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.frames.contributions import contributions
@@ -61,3 +61,12 @@ def increments(windowed: DataFrame, counters: list[Counter]) -> DataFrame:
         "count",
         (F.unix_micros(start) + F.least("movement", F.lit(MOST_SUM))).alias("write_time"),
     )
+
+
+def not_before(cutoffs: Mapping[str, datetime], since: datetime | None) -> Column:
+    """The condition on increments that they are of ingest windows from their counter's cutoff on; of a counter that has
+    none, from `since` on."""
+    within = F.lit(True) if since is None else F.col("ingest_window") >= F.lit(since)
+    for counter, cutoff in cutoffs.items():
+        within = F.when(F.col("counter") == counter, F.col("ingest_window") >= F.lit(cutoff)).otherwise(within)
+    return within

@@ -10,12 +10,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
+from functools import reduce
 from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import BadOption, JobError, NotYet
+from jobs.frames.totals import ROW
 from jobs.lake import create_table, iceberg_table
 from stitch.cutoff import Published
 from stitch.lake import TOTALS, create_totals
@@ -123,6 +125,22 @@ class TotalsTable:
         others = self.written().where(~F.col("counter").isin(sorted(counters)))
         self._write(rows.select(*TOTALS).unionByName(others), lambda writer: writer.overwrite(F.lit(True)))
 
+    def leave(self, counters: Collection[str], run: Run, how: How) -> None:
+        """Bring the counters in the run's branch back to the totals that it starts from; `how` it is counted then."""
+        of_them, stamp = F.col("counter").isin(sorted(counters)), run.target.write_time
+        named = ", ".join(f"'{name}'" for name in sorted(counters))
+        branch = f"{self.name}.branch_{self._branch}"
+        self._commit(
+            lambda: self._spark.sql(f"DELETE FROM {branch} WHERE write_time = {stamp} AND counter IN ({named})")
+        )
+        there = self.written().where(of_them).select(*[F.col(name).alias(f"_{name}") for name in ROW])
+        same = reduce(Column.__and__, [F.col(name).eqNullSafe(F.col(f"_{name}")) for name in ROW])
+        lacking = self.read(run.base).where(of_them).join(there, same, "left_anti")
+        self._commit(lambda: lacking.select(*TOTALS).writeTo(branch).append())
+        transaction = self._table().newTransaction()
+        self._note(transaction, {_HOW + self._branch: how.text()}, [*map(tag, self.kept())])
+        transaction.commitTransaction()
+
     def keep(self, at: Published) -> None:
         """The run is published: main becomes its branch, a tag keeps it, and the oldest tag goes, with its files."""
         refs = self._refs()
@@ -178,14 +196,17 @@ class TotalsTable:
         return found
 
     def _write(self, rows: DataFrame, put: Callable[[Any], None]) -> None:
+        self._commit(lambda: put(rows.select(*TOTALS).writeTo(f"{self.name}.branch_{self._branch}")))
+
+    def _commit(self, write: Callable[[], Any]) -> None:
         """Write to the branch, if it is as this process left it. One that is removed meanwhile is recreated by Iceberg,
         from main: then what was written is on top of something else."""
         head = self._refs().get(self._branch)
         mine = head == self._head
         if mine:
-            put(rows.select(*TOTALS).writeTo(f"{self.name}.branch_{self._branch}"))
-            head = self._refs().get(self._branch)
-            mine = head is not None and self._table().snapshot(head).parentId() == self._head
+            write()
+            head = self._refs().get(self._branch)  # as before where there was nothing to write
+            mine = head is not None and self._head in (head, self._table().snapshot(head).parentId())
         if head is None or not mine:
             raise NotYet(f"another run writes {self.name} at this moment: let it end")
         self._head = head

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,15 +12,18 @@ from stitch.buckets import micros
 from stitch.cutoff import Published, next_run
 from stitch.runs import (
     HalfLoaded,
+    Held,
     How,
     Noted,
     PlanError,
     Run,
     State,
     described,
+    earliest_cutoff,
     going_back,
     half_loaded,
     latest_cutoff,
+    left_as_they_were,
     newest,
     of_tag,
     overwriting,
@@ -45,13 +50,13 @@ def test_the_first_run_counts_everything() -> None:
 def test_the_next_night_counts_on_from_the_last() -> None:
     run = plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True)
     assert run == Run(FIRST, NEXT, frozenset(), "incremental")
-    assert run.since("plays") == MIDNIGHT
+    assert run.goes_on_from("plays") == Held(MIDNIGHT)
 
 
 def test_a_counter_that_is_new_is_counted_anew_and_the_others_go_on() -> None:
     run = plan((*NAMES, "reposts"), BOTH, MIDNIGHT + NIGHT, held=True)
     assert run == Run(FIRST, NEXT, frozenset({"reposts"}), "incremental")
-    assert (run.since("reposts"), run.since("likes")) == (None, MIDNIGHT)
+    assert (run.goes_on_from("reposts"), run.goes_on_from("likes")) == (None, Held(MIDNIGHT))
 
 
 def test_a_counter_is_backfilled_alone_at_the_cutoff_that_is_published() -> None:
@@ -127,7 +132,7 @@ def test_the_ledger_says_what_runs_that_died_may_have_loaded(
 def test_a_counter_whose_definition_changed_is_counted_again_in_the_next_run() -> None:
     run = plan(NAMES, BOTH, MIDNIGHT + NIGHT, held=True, redefined=frozenset({"likes"}))
     assert run and (run.recount, run.kind) == ({"likes"}, "incremental")
-    assert (run.since("likes"), run.since("plays")) == (None, MIDNIGHT)
+    assert (run.goes_on_from("likes"), run.goes_on_from("plays")) == (None, Held(MIDNIGHT))
     at_once = plan(NAMES, BOTH, MIDNIGHT, held=True, redefined=frozenset({"likes"}))
     assert at_once and at_once.target == Published(MIDNIGHT, 1)
 
@@ -246,8 +251,11 @@ def test_totals_are_kept_under_a_name_and_with_how_they_were_counted() -> None:
         f"x{tag(FIRST)}",
     ):
         assert of_tag(name) is None
-    how = How({"plays": "a1"}, {("of:colons", 3): 9}, {"exclusions": 2})
+    how = How({"plays": "a1"}, {("of:colons", 3): 9}, {"exclusions": 2}, {"likes": tag(FIRST)})
     assert How.of(how.text()) == how and How.of(How().text()) == How()
+    assert (
+        How.of('{"definitions": {}, "position": {}, "figures": {}}') == How()
+    )  # as it was before it said who is behind
 
 
 def test_no_run_goes_back_behind_a_counter_that_a_restore_has_left_as_it_was() -> None:
@@ -259,3 +267,52 @@ def test_no_run_goes_back_behind_a_counter_that_a_restore_has_left_as_it_was() -
     run = plan(NAMES, known, FIRST.cutoff, held=True)
     assert run and run.base == restored and run.recount == {NAMES[0]} and run.cutoffs == {NAMES[0]: FIRST.cutoff}
     assert latest_cutoff(NAMES, {}) is None
+
+
+SECOND = Published(MIDNIGHT + NIGHT, 0)
+LEFT = dict.fromkeys(NAMES, SECOND) | {"likes": FIRST}  # the guard left likes where the first run published them
+OF_FIRST = Held(MIDNIGHT, {("t", 0): 7}, 5)
+
+
+def test_a_counter_that_the_guard_left_behind_goes_on_from_where_it_stands() -> None:
+    run = plan(NAMES, LEFT, MIDNIGHT + 2 * NIGHT, held=True, behind={"likes": OF_FIRST})
+    assert run and (run.base, run.recount, run.kind) == (SECOND, frozenset(), "incremental")
+    assert (run.goes_on_from("likes"), run.goes_on_from("plays")) == (OF_FIRST, Held(MIDNIGHT + NIGHT))
+    assert run.by_held(NAMES) == [(Held(MIDNIGHT + NIGHT), ["plays"]), (OF_FIRST, ["likes"])]
+    assert run.cutoffs == {"likes": MIDNIGHT}
+
+
+def test_at_the_same_cutoff_a_counter_that_was_left_behind_can_be_brought_up() -> None:
+    run = plan(NAMES, LEFT, MIDNIGHT + NIGHT, held=True, behind={"likes": OF_FIRST})
+    assert run and run.target == Published(MIDNIGHT + NIGHT, 1) and not run.recount
+    assert (run.publishes_more(["likes"]), run.publishes_more(["plays"])) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "recounted"),
+    [
+        ({"behind": {}}, {"likes"}),  # nobody knows what the totals hold of it
+        ({"behind": {"likes": OF_FIRST}, "redefined": frozenset({"likes"})}, {"likes"}),
+        ({"behind": {"likes": OF_FIRST}, "died": HalfLoaded(SECOND.write_time + 1, frozenset({"likes"}))}, {"likes"}),
+        ({"behind": {"likes": OF_FIRST}, "full": True, "only": "plays"}, {"plays"}),
+        ({"behind": {"likes": OF_FIRST}, "full": True}, {"plays", "likes"}),
+    ],
+)
+def test_what_is_counted_again_goes_on_from_nowhere(asked: dict[str, Any], recounted: set[str]) -> None:
+    run = plan(NAMES, LEFT, MIDNIGHT + 2 * NIGHT, held=True, **asked)
+    assert run and run.recount == recounted
+    assert run.behind.keys() == set(asked["behind"]) - recounted
+
+
+def test_of_counters_left_behind_those_that_were_added_to_are_gone_on_with_and_others_counted_again() -> None:
+    how, known = How({"plays": "a", "likes": "b"}), dict.fromkeys(NAMES, FIRST)
+    run = Run(FIRST, SECOND, frozenset({"likes"}), "incremental")
+    assert left_as_they_were(how, ["plays"], run, known) == How(how.definitions, behind={"plays": tag(FIRST)})
+    assert left_as_they_were(how, ["likes"], run, known) == How({"plays": "a"})
+    after_one_that_died = replace(run, died=True)
+    assert left_as_they_were(how, ["plays"], after_one_that_died, known) == How({"likes": "b"})
+
+
+def test_increments_are_needed_from_the_earliest_cutoff_on() -> None:
+    assert earliest_cutoff(NAMES, LEFT) == MIDNIGHT and earliest_cutoff(["plays"], LEFT) == MIDNIGHT + NIGHT
+    assert earliest_cutoff(NAMES, {}) is None
