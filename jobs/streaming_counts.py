@@ -23,7 +23,6 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
 
 from connections.cassandra import WRITE
-from jobs import failpoints
 from jobs.completeness import check_aligned, check_ingest_window
 from jobs.continuity import check_note, check_offsets, noted, outdated
 from jobs.errors import run
@@ -46,11 +45,7 @@ def write_increments(rows: DataFrame, settings: Settings) -> None:
     """One micro-batch's rows into the two tables; cached, for a batch DataFrame used twice is computed twice."""
     rows.persist()
     try:
-        if failpoints.armed("half_written"):
-            upsert_by_member(rows.where("member is null"), settings.realtime, "increments")
-            failpoints.die("half_written")
-        upsert_by_member(failpoints.fail_once("task_failed", rows, after=500), settings.realtime, "increments")
-        failpoints.die("written")
+        upsert_by_member(rows, settings.realtime, "increments")
     finally:
         rows.unpersist()
 
