@@ -15,10 +15,11 @@ from jobs.lake import Log
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import read_offsets
 from jobs.sources.readable import behind
-from jobs.sources.stored import read_changes, read_progress
+from jobs.sources.stored import published, read_changes, read_progress
 from jobs.sources.topic import topic_id
 from stitch import retention
 from stitch.cutoff import Behind, Missing, Published, aligned, missing_before
+from stitch.runs import newest
 from stitch.settings import Settings
 
 STREAMING_JOB = "streaming_counts"
@@ -103,6 +104,12 @@ def behind_increments(settings: Settings) -> dict[int, Behind]:
     with connected(settings.realtime, "realtime") as cassandra:
         progress = read_progress(cassandra, STREAMING_JOB)
     return behind(settings.kafka, progress.offsets if progress else {})
+
+
+def published_base(settings: Settings) -> Published | None:
+    """What is published of all counters of the settings; None where of one nothing is."""
+    with connected(settings.batch, "batch") as cassandra:
+        return newest([counter.name for counter in settings.counters], published(cassandra))
 
 
 def check_ingest_window(settings: Settings) -> None:

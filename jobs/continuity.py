@@ -8,11 +8,16 @@ published cutoff.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobs.completeness import other_window
+from cassandra.cluster import Session
+
+from jobs.completeness import STREAMING_JOB, check_aligned, other_window, published_base
 from jobs.errors import JobError
+from jobs.sinks.progress import go_back
+from jobs.sources.checkpoint import Checkpoint
+from jobs.sources.topic import edges, offsets_at, topic_id
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings
 
@@ -94,3 +99,44 @@ def outdated(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     if before.get("state", 1) != now["state"]:
         return "its state is of another version of Stitch"
     return None
+
+
+def is_outdated(checkpoint: Checkpoint, settings: Settings, accept_data_loss: bool) -> bool:
+    """Whether the job must read again from the published cutoff, for what it counts now the checkpoint did not; says
+    why. Raises JobError as check_continuity, which sees no gap behind a checkpoint that was moved away."""
+    now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note() if checkpoint.exists() else None
+    why = outdated(before, now) if before else None
+    if before is None or why is None:
+        return False
+    for notice in check_note(settings, before, now):
+        print(f"stitch: {notice}", flush=True)
+    check_offsets(STREAMING_JOB, settings, checkpoint.next_offsets(), edges(settings.kafka), accept_data_loss)
+    print(f"{STREAMING_JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
+    return True
+
+
+def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> dict[int, int] | None:
+    """Move the checkpoint away, so that the job reads again from the published cutoff; returns partition → the first
+    offset behind that, None where nothing is published (read from the earliest). Raises JobError where the cutoff cuts
+    an ingest window in two."""
+    starting = None
+    if base := published_base(settings):
+        check_aligned(settings, base)
+        starting = offsets_at(settings.kafka, base.cutoff)
+    go_back(cassandra, STREAMING_JOB, starting or {})
+    if checkpoint.exists():
+        print(f"{STREAMING_JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
+    return starting
+
+
+def check_continuity(
+    checkpoint: Checkpoint, settings: Settings, starting: dict[int, int] | None, accept_data_loss: bool
+) -> None:
+    """Raises JobError where counting on would not be exact; notes for the next start what is counted now."""
+    now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note()
+    following = checkpoint.next_offsets() or starting or {}
+    if checkpoint.exists() and before:
+        for notice in check_note(settings, before, now):
+            print(f"stitch: {notice}", flush=True)
+    check_offsets(STREAMING_JOB, settings, following, edges(settings.kafka), accept_data_loss)
+    checkpoint.write_note(now)
