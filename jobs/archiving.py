@@ -40,8 +40,8 @@ class Rounds:
         self._planned = Checkpoint(spark, self.checkpoint, settings.kafka.topic)
 
     def begin(self) -> dict[int, int]:
-        """End the round before; returns partition → the offset to read from. Raises JobError where the topic cannot be
-        read, or where records are gone that the log lacks, unless that is accepted."""
+        """End the round before; returns partition → the offset to read from. Raises JobError where the topic cannot
+        be read, or where records are gone that the log lacks, unless that is accepted."""
         self.end()
         self.accept_data_loss, self._accept_next = self._accept_next, False
         check_topic(self._settings.kafka)

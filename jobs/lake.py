@@ -61,7 +61,7 @@ class Log:
     def begin(self, fields: Mapping[str, str]) -> None:
         """Create the table where there is none, and give it these fields (name → type)."""
         create_table(self.spark, self.name, create_log(self.name, fields))
-        patiently(lambda: [self.spark.sql(f"ALTER TABLE {self.name} {c}") for c in changes(self.fields(), fields)])
+        retried(lambda: [self.spark.sql(f"ALTER TABLE {self.name} {c}") for c in changes(self.fields(), fields)])
 
     def position(self, topic_id: str) -> tuple[int | None, dict[int, int]]:
         """(the table's snapshot, partition → the next offset of that topic that the log lacks): no entry for a
@@ -193,12 +193,12 @@ def iceberg_table(spark: SparkSession, name: str) -> Any:
 def create_table(spark: SparkSession, name: str, statement: str) -> None:
     """Create the table, and its namespace, where there is none."""
     namespace = name.rpartition(".")[0]
-    patiently(lambda: (spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {namespace}"), spark.sql(statement)))
+    retried(lambda: (spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {namespace}"), spark.sql(statement)))
 
 
-def patiently(work: Callable[[], Any], tries: int = 3) -> Any:
-    """Do it and answer with what it does; again after a second where it fails, as when two jobs create a table at the
-    same moment."""
+def retried(work: Callable[[], Any], tries: int = 3) -> Any:
+    """What the work returns; done again after a second where it fails, as when two jobs create a table at the same
+    moment. Raises Spark's error of the last try."""
     for left in range(tries - 1, -1, -1):
         try:
             return work()

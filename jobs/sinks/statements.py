@@ -1,4 +1,4 @@
-"""CQL that writes a row through the driver: whoever writes names its columns once, and stitch.tables has to know them."""
+"""CQL that writes a row through the driver: whoever writes it names the columns, which stitch.tables must have."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Statement = tuple[str, tuple[Any, ...]]  # CQL, and its values
 
 
 def upserting(name: str, row: Mapping[str, Any], write_time: int | None = None) -> Statement:
-    """The statement that upserts the row (column → value) of the table; columns that it does not name stay as they are.
+    """The statement that upserts the row (column → value) of the table; columns that it lacks stay as they are.
 
-    write_time: µs (None: by the driver's clock). Raises KeyError for a table, ValueError for a column, that stitch.tables
-    does not have, and ValueError where a column of the key is missing.
+    write_time: µs (None: by the driver's clock). Raises KeyError for a table that stitch.tables does not have,
+    ValueError for a column that the table does not have, or where one of its key is missing.
     """
     of_table = table(name)
     if unknown := row.keys() - {column.name for column in of_table.columns}:

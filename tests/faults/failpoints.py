@@ -1,8 +1,8 @@
 """Points at which a test makes a job die on purpose. The jobs know nothing of them: functions of theirs are replaced.
 
-In the test's own process: `with armed("half_loaded"): run_job("batch_totals")`. A job in a process of its own is begun by
-`command`, which gives this file to spark-submit in place of the job's: it arms the point, then runs the job, and at the
-point the driver is killed by SIGKILL, so that nothing is caught and nothing cleaned up.
+In the test's own process: `with armed("half_loaded"): run_job("batch_totals")`. A job in a process of its own is begun
+by `command`, which gives this file to spark-submit in place of the job's: it arms the point, then runs the job, and at
+the point the driver is killed by SIGKILL, so that nothing is caught and nothing cleaned up.
 
 Executors import nothing from here: what is replaced runs in the driver, and rows go through expressions of Spark's.
 """
