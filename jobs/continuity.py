@@ -32,9 +32,9 @@ def check_offsets(job: str, settings: Settings, following: Mapping[int, int], ed
     if lost and not accept_loss:
         facts = "\n".join(f"  partition {p}: offsets {first} to {last - 1}" for p, (first, last) in lost.items())
         raise JobError(
-            f"{sum(last - first for first, last in lost.values())} records of the topic {settings.kafka.topic!r} were removed "
-            f"by the broker (its retention) before {job} read them:\n{facts}\nStart once with --accept-data-loss to go on "
-            "behind them, and raise the topic's retention.ms"
+            f"{sum(last - first for first, last in lost.values())} records of the topic {settings.kafka.topic!r} were "
+            f"removed by the broker (its retention) before {job} read them:\n{facts}\nStart once with "
+            "--accept-data-loss to go on behind them, and raise the topic's retention.ms"
         )
     ahead = {p: (offset, edges[p][1]) for p, offset in following.items() if p in edges and offset > edges[p][1]}
     if ahead and not accept_loss:
@@ -50,8 +50,8 @@ def check_offsets(job: str, settings: Settings, following: Mapping[int, int], ed
 def recreated(job: str, settings: Settings, way_out: str) -> JobError:
     """The error for a topic that has another id than the one the checkpoint was reading."""
     return JobError(
-        f"the topic {settings.kafka.topic!r} was deleted and recreated since {job} last read it: its offsets begin at 0, and "
-        f"what {job} had not read of the old one is gone. {way_out}"
+        f"the topic {settings.kafka.topic!r} was deleted and recreated since {job} last read it: its offsets begin at "
+        f"0, and what {job} had not read of the old one is gone. {way_out}"
     )
 
 
@@ -77,12 +77,12 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
     changed = sorted(name for name, said in now["counters"].items() if before["counters"].get(name, said) != said)
     decoded = before.get("decoder", now["decoder"]) == now["decoder"]
     notices = [] if decoded else [
-        "the settings of [events] changed: records of the running ingest windows that were read before were decoded by the "
-        "earlier ones until `restore_counts --apply` or the batch"
+        "the settings of [events] changed: records of the running ingest windows that were read before were decoded by "
+        "the earlier ones until `restore_counts --apply` or the batch"
     ]  # fmt: skip
     return notices + [
-        f"counter {name}: its definition changed; windows that are over keep what they have until `restore_counts --apply`, "
-        "totals until the next batch_totals, which counts it from the whole log"
+        f"counter {name}: its definition changed; windows that are over keep what they have until "
+        "`restore_counts --apply`, totals until the next batch_totals, which counts it from the whole log"
         for name in changed
     ]
 

@@ -1,10 +1,10 @@
 """The table of the event log: whether it is there, what is noted in it, and up to where it holds a topic. At the end
 stands what it shares with the table of totals.
 
-Each commit of the archive carries the position that it reaches (topic id, partition → next offset), so log and position
-are one. A commit of another kind (compaction, a row erased) carries none, and adds no record: the position is that of
-the nearest ancestor that has one. Where all of those have expired, it is what was noted before they did, or what the
-files' statistics say.
+Each commit of the archive carries the position that it reaches (topic id, partition → next offset), so log and
+position are one. A commit of another kind (compaction, a row erased) carries none, and adds no record: the position is
+that of the nearest ancestor that has one. Where all of those have expired, it is what was noted before they did, or
+what the files' statistics say.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class Log:
         """Keep a record of what the log will never hold of the topic: the batch names the hours, the audit expects the
         gap.
 
-        lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants they
-        were appended
+        lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants
+        they were appended
         """
         known = self.losses()
         for partition, (first, last) in lost.items():
@@ -171,8 +171,8 @@ class Log:
         return {row.partition: row.last + 1 for row in rows.collect()}
 
     def _ancestors(self) -> Iterator[tuple[int, dict[str, dict[int, int]]]]:
-        """(id, topic id → position) of the table's snapshots, from the current one back: those that a rollback left are
-        not among them."""
+        """(id, topic id → position) of the table's snapshots, from the current one back: those that a rollback left
+        are not among them."""
         table = self._table()
         snapshot = table.currentSnapshot()
         while snapshot is not None:
