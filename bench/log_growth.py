@@ -18,7 +18,7 @@ import click
 from pyspark.sql import SparkSession
 
 from bench.session import spark_in
-from jobs.archiving import topic_rows
+from jobs.frames.log_rows import topic_rows
 from jobs.lake import Log
 from jobs.maintain_log import maintain
 from jobs.sinks.event_log import append

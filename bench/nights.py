@@ -27,8 +27,8 @@ from pyspark.sql import SparkSession
 
 from bench.log_growth import TOPIC
 from bench.session import spark_in
-from jobs.archiving import topic_rows
 from jobs.batch_totals import total_log
+from jobs.frames.log_rows import topic_rows
 from jobs.lake import Log
 from jobs.planning import Ask
 from jobs.sinks.event_log import append

@@ -17,30 +17,26 @@ waits for `log.trigger`, and looks again. So it does with the files of [[sources
 
 from __future__ import annotations
 
-import re
-import shutil
-import tempfile
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import click
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.archiving import JOB, Sources, check_continuity, current_topic, import_log, topic_rows
+from jobs.archiving import JOB, Rounds, rounds_of
 from jobs.errors import run
-from jobs.lake import Log, close_catalog
+from jobs.frames.log_rows import topic_rows
+from jobs.importing import Sources, import_log
+from jobs.lake import Log
+from jobs.options import parse_ranges
 from jobs.queries import Stop, end_offsets, keep_running, print_progress
-from jobs.sinks.event_log import append
 from jobs.sinks.lag import LagReport
-from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.topic import check_topic, read_topic, topic_id
 from jobs.spark import session
 from stitch.lake import field_types
 from stitch.settings import Settings, load_settings
-
-_RANGE = re.compile(r"^(\d+):(\d+)-(\d+)$")
 
 
 def archive(
@@ -55,97 +51,48 @@ def archive(
     if settings.log.kafka:
         check_topic(settings.kafka)
     with session(JOB, settings) as spark:
-        log = Log(spark, settings)
+        log, again = Log(spark, settings), None if available_now else settings.log.trigger
         log.begin(field_types(settings.rules))
         if old_log:
             import_log(spark, log, settings, old_log)
         for partition, first, last in accept_loss:
             log.note_loss(topic_id(settings.kafka), {partition: (first, last)}, None, None)
-        print(f"{JOB} writes {', '.join(origins(settings))} into {log.name}", flush=True)
-        again = None if available_now else settings.log.trigger
-        if settings.log.kafka:
-            archive_topic(spark, log, settings, stop, again, accept_data_loss)
-            return
-        stop.listen()
+        topics = [settings.kafka.topic] if settings.log.kafka else []
+        names = ", ".join([*topics, *(source.name for source in settings.sources)])
+        print(f"{JOB} writes {names} into {log.name}", flush=True)
         sources = Sources(spark, log, settings)
-        while not stop.asked:
-            sources.bring()
-            if again is None:
-                break
-            stop.wait(again.total_seconds())
+        if settings.log.kafka:
+            with rounds_of(spark, log, settings, accept_data_loss) as rounds:
+                archive_topic(spark, settings, rounds, sources, stop, again)
+        else:
+            sources.bring_until(stop, again)
         sources.raise_last()
 
 
 def archive_topic(
-    spark: SparkSession, log: Log, settings: Settings, stop: Stop, again: timedelta | None, accept_data_loss: bool
+    spark: SparkSession, settings: Settings, rounds: Rounds, sources: Sources, stop: Stop, again: timedelta | None
 ) -> None:
-    """The topic to its end, and the sources before it; again after so long, until asked to stop."""
-    with (
-        LagReport(settings.kafka, JOB) as lag,
-        tempfile.TemporaryDirectory(prefix="stitch-archive-") as folder,  # a query must have a checkpoint
-    ):
-        sources, sessions = Sources(spark, log, settings), list[SparkSession]()
-        accept = accept_data_loss  # what is gone now, not what goes later
-        checkpoint = Checkpoint(spark, f"file://{folder}/checkpoint", settings.kafka.topic)
-
-        def let_go() -> None:
-            while sessions:
-                close_catalog(sessions.pop(), settings.lake.catalog)
+    """The topic to its end, and the sources before it; again after so long (None: once), until asked to stop."""
+    with LagReport(settings.kafka, JOB) as lag:
 
         def start() -> StreamingQuery:
-            nonlocal accept
-            let_go()
             sources.bring()
-            check_topic(settings.kafka)
-            topic = current_topic(spark, log, settings, accept)
-            _, read = log.position(topic)
-            following = log.behind_losses(topic, read)
-            check_continuity(spark, log, settings, topic, following, accept)
-
-            def add(batch: DataFrame, number: int) -> None:
-                ends = checkpoint.planned_offsets(number)
-                append(log, batch, topic, ends, read)
-                read.update(ends)
-                sessions[:] = [batch.sparkSession]
-
-            shutil.rmtree(f"{folder}/checkpoint", ignore_errors=True)
-            records = read_topic(spark, settings.kafka, settings.streaming, following, accept)
-            query = (
-                topic_rows(records, settings, topic)
+            following = rounds.begin()  # partition → the first offset that the log lacks
+            records = read_topic(spark, settings.kafka, settings.streaming, following, rounds.accept_data_loss)
+            return (
+                topic_rows(records, settings, rounds.topic)  # the log's columns: decoded, or with a reject_reason
                 .writeStream.queryName(JOB)
-                .foreachBatch(add)
-                .option("checkpointLocation", checkpoint.path)
+                .foreachBatch(rounds.append)
+                .option("checkpointLocation", rounds.checkpoint)
                 .trigger(availableNow=True)
                 .start()
             )
-            accept = False
-            return query
 
         def report(progress: dict[str, Any]) -> None:
             print_progress(JOB, progress)
             lag.report(end_offsets(progress, settings.kafka.topic))
 
-        try:
-            keep_running(start, stop, report, settings.streaming.retry_for, again)
-        finally:
-            let_go()
-        sources.raise_last()
-
-
-def origins(settings: Settings) -> list[str]:
-    """The names of all that goes into the log."""
-    return [*([settings.kafka.topic] if settings.log.kafka else []), *(source.name for source in settings.sources)]
-
-
-def parse_ranges(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[tuple[int, int, int]]:
-    """`PARTITION:FIRST-LAST` → (partition, first, last)."""
-    found = []
-    for value in values:
-        match = _RANGE.match(value)
-        if not match or int(match[2]) > int(match[3]):
-            raise click.BadParameter(f"{value!r}: write PARTITION:FIRST-LAST, both offsets included")
-        found.append((int(match[1]), int(match[2]), int(match[3])))
-    return found
+        keep_running(start, stop, report, settings.streaming.retry_for, again)
 
 
 @click.command()
@@ -160,15 +107,9 @@ def parse_ranges(_: click.Context, __: click.Parameter, values: tuple[str, ...])
     help="note that the log will never hold these offsets",
 )
 @click.option("--import-log", "old_log", type=click.Path(), default=None, help="first bring in a log from before 0.2")
-def main(
-    config: str | None,
-    available_now: bool,
-    accept_data_loss: bool,
-    accept_loss: Sequence[tuple[int, int, int]],
-    old_log: str | None,
-) -> None:
+def main(config: str | None, available_now: bool, **accepted: Any) -> None:
     """Topic → event log."""
-    archive(load_settings(config), available_now, Stop.on_signals(), accept_data_loss, accept_loss, old_log)
+    archive(load_settings(config), available_now, Stop.on_signals(), **accepted)
 
 
 if __name__ == "__main__":

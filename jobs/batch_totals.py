@@ -28,7 +28,6 @@ import click
 from cassandra.cluster import Session
 from pyspark.sql import SparkSession
 
-from jobs import failpoints
 from jobs.comparing import WHAT_TO_DO, RefusedByGuard, Verdict, compare, guard
 from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
@@ -110,7 +109,6 @@ def count_and_publish(
     table.begin(planned, how)
     counted = count_totals(table, settings, planned, stored)
     seconds = time.monotonic() - counting
-    failpoints.die("before_load")
     compared = compare(table, settings, planned, counted.days, stored, now)
     stored.unpersist()
     verdict = guard(compared, planned, settings, now)

@@ -15,10 +15,11 @@ from jobs.lake import Log
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import read_offsets
 from jobs.sources.readable import behind
-from jobs.sources.stored import read_changes, read_progress
+from jobs.sources.stored import published, read_changes, read_progress
 from jobs.sources.topic import topic_id
 from stitch import retention
-from stitch.cutoff import Behind, Missing, Published, aligned, missing_before
+from stitch.cutoff import Behind, Missing, aligned, missing_before
+from stitch.runs import earliest_cutoff
 from stitch.settings import Settings
 
 STREAMING_JOB = "streaming_counts"
@@ -77,7 +78,8 @@ def check_counted(settings: Settings, cutoff: datetime) -> None:
     missing = uncounted_offsets(settings, cutoff)
     if missing:
         raise not_yet(missing)(
-            f"the increments are not complete before {cutoff:%FT%TZ}:\n{told(missing)}\n{way_out(missing, STREAMING_JOB)}"
+            f"the increments are not complete before {cutoff:%FT%TZ}:\n{told(missing)}\n"
+            f"{way_out(missing, STREAMING_JOB)}"
         )
 
 
@@ -105,6 +107,12 @@ def behind_increments(settings: Settings) -> dict[int, Behind]:
     return behind(settings.kafka, progress.offsets if progress else {})
 
 
+def needed_since(settings: Settings) -> datetime | None:
+    """From which cutoff on readers need increments; None where nothing is published."""
+    with connected(settings.batch, "batch") as cassandra:
+        return earliest_cutoff([counter.name for counter in settings.counters], published(cassandra))
+
+
 def check_ingest_window(settings: Settings) -> None:
     """Raises JobError where the increments are of ingest windows of another length than the settings say."""
     with connected(settings.realtime, "realtime") as cassandra:
@@ -123,11 +131,11 @@ def other_window(settings: Settings, stored: timedelta) -> JobError:
     )
 
 
-def check_aligned(settings: Settings, base: Published) -> None:
+def check_aligned(settings: Settings, cutoff: datetime) -> None:
     """Raises JobError where the published cutoff cuts an ingest window in two, as after a change of its length."""
-    if not aligned(base.cutoff, settings.streaming.ingest_window):
+    if not aligned(cutoff, settings.streaming.ingest_window):
         raise JobError(
-            f"the published cutoff {base.cutoff:%FT%TZ} is not the edge of an ingest window of "
+            f"the published cutoff {cutoff:%FT%TZ} is not the edge of an ingest window of "
             f"{settings.streaming.ingest_window} (streaming.ingest_window): publish one at a full hour with the "
             "settings of before, by `batch_totals --cutoff`, then change it"
         )
@@ -155,8 +163,8 @@ def lost_hours(log: Log, since: datetime | None, until: datetime) -> list[str]:
             continue
         last = "an unknown one" if loss["last"] is None else loss["last"]
         found.append(
-            f"the log lacks records of partition {loss['partition']}, offsets {loss['first']} to {last}: ingest windows from "
-            f"{after or 'the beginning'} to {before or 'an unknown instant'} may count too little"
+            f"the log lacks records of partition {loss['partition']}, offsets {loss['first']} to {last}: ingest windows "
+            f"from {after or 'the beginning'} to {before or 'an unknown instant'} may count too little"
         )
     return found
 
@@ -186,8 +194,8 @@ def way_out(missing: Mapping[int, Missing], job: str) -> str:
     why = {one.why for one in missing.values()}
     if why == {"open"}:
         return (
-            "Records of an open transaction may count yet. Run again when its producer has committed or aborted it; the broker "
-            "aborts it after the producer's transaction.timeout.ms"
+            "Records of an open transaction may count yet. Run again when its producer has committed or aborted it; the "
+            "broker aborts it after the producer's transaction.timeout.ms"
         )
     if why & {"removed", "ahead"}:
         return f"Start {job}: it says what is lost, and how to go on"

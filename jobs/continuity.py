@@ -8,11 +8,16 @@ published cutoff.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobs.completeness import other_window
+from cassandra.cluster import Session
+
+from jobs.completeness import STREAMING_JOB, check_aligned, needed_since, other_window
 from jobs.errors import JobError
+from jobs.sinks.progress import go_back
+from jobs.sources.checkpoint import Checkpoint
+from jobs.sources.topic import edges, offsets_at, topic_id
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings
 
@@ -27,9 +32,9 @@ def check_offsets(job: str, settings: Settings, following: Mapping[int, int], ed
     if lost and not accept_loss:
         facts = "\n".join(f"  partition {p}: offsets {first} to {last - 1}" for p, (first, last) in lost.items())
         raise JobError(
-            f"{sum(last - first for first, last in lost.values())} records of the topic {settings.kafka.topic!r} were removed "
-            f"by the broker (its retention) before {job} read them:\n{facts}\nStart once with --accept-data-loss to go on "
-            "behind them, and raise the topic's retention.ms"
+            f"{sum(last - first for first, last in lost.values())} records of the topic {settings.kafka.topic!r} were "
+            f"removed by the broker (its retention) before {job} read them:\n{facts}\nStart once with "
+            "--accept-data-loss to go on behind them, and raise the topic's retention.ms"
         )
     ahead = {p: (offset, edges[p][1]) for p, offset in following.items() if p in edges and offset > edges[p][1]}
     if ahead and not accept_loss:
@@ -45,8 +50,8 @@ def check_offsets(job: str, settings: Settings, following: Mapping[int, int], ed
 def recreated(job: str, settings: Settings, way_out: str) -> JobError:
     """The error for a topic that has another id than the one the checkpoint was reading."""
     return JobError(
-        f"the topic {settings.kafka.topic!r} was deleted and recreated since {job} last read it: its offsets begin at 0, and "
-        f"what {job} had not read of the old one is gone. {way_out}"
+        f"the topic {settings.kafka.topic!r} was deleted and recreated since {job} last read it: its offsets begin at "
+        f"0, and what {job} had not read of the old one is gone. {way_out}"
     )
 
 
@@ -72,12 +77,12 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
     changed = sorted(name for name, said in now["counters"].items() if before["counters"].get(name, said) != said)
     decoded = before.get("decoder", now["decoder"]) == now["decoder"]
     notices = [] if decoded else [
-        "the settings of [events] changed: records of the running ingest windows that were read before were decoded by the "
-        "earlier ones until `restore_counts --apply` or the batch"
+        "the settings of [events] changed: records of the running ingest windows that were read before were decoded by "
+        "the earlier ones until `restore_counts --apply` or the batch"
     ]  # fmt: skip
     return notices + [
-        f"counter {name}: its definition changed; windows that are over keep what they have until `restore_counts --apply`, "
-        "totals until the next batch_totals, which counts it from the whole log"
+        f"counter {name}: its definition changed; windows that are over keep what they have until "
+        "`restore_counts --apply`, totals until the next batch_totals, which counts it from the whole log"
         for name in changed
     ]
 
@@ -94,3 +99,44 @@ def outdated(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     if before.get("state", 1) != now["state"]:
         return "its state is of another version of Stitch"
     return None
+
+
+def is_outdated(checkpoint: Checkpoint, settings: Settings, accept_data_loss: bool) -> bool:
+    """Whether the job must read again from the published cutoff, for what it counts now the checkpoint did not; says
+    why. Raises JobError as check_continuity, which sees no gap behind a checkpoint that was moved away."""
+    now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note() if checkpoint.exists() else None
+    why = outdated(before, now) if before else None
+    if before is None or why is None:
+        return False
+    for notice in check_note(settings, before, now):
+        print(f"stitch: {notice}", flush=True)
+    check_offsets(STREAMING_JOB, settings, checkpoint.next_offsets(), edges(settings.kafka), accept_data_loss)
+    print(f"{STREAMING_JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
+    return True
+
+
+def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> dict[int, int] | None:
+    """Move the checkpoint away, so that the job reads again from the published cutoff; returns partition → the first
+    offset behind that, None where nothing is published (read from the earliest). Raises JobError where the cutoff cuts
+    an ingest window in two."""
+    starting = None
+    if cutoff := needed_since(settings):
+        check_aligned(settings, cutoff)
+        starting = offsets_at(settings.kafka, cutoff)
+    go_back(cassandra, STREAMING_JOB, starting or {})
+    if checkpoint.exists():
+        print(f"{STREAMING_JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
+    return starting
+
+
+def check_continuity(
+    checkpoint: Checkpoint, settings: Settings, starting: dict[int, int] | None, accept_data_loss: bool
+) -> None:
+    """Raises JobError where counting on would not be exact; notes for the next start what is counted now."""
+    now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note()
+    following = checkpoint.next_offsets() or starting or {}
+    if checkpoint.exists() and before:
+        for notice in check_note(settings, before, now):
+            print(f"stitch: {notice}", flush=True)
+    check_offsets(STREAMING_JOB, settings, following, edges(settings.kafka), accept_data_loss)
+    checkpoint.write_note(now)

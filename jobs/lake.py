@@ -1,10 +1,10 @@
 """The table of the event log: whether it is there, what is noted in it, and up to where it holds a topic. At the end
 stands what it shares with the table of totals.
 
-Each commit of the archive carries the position that it reaches (topic id, partition → next offset), so log and position
-are one. A commit of another kind (compaction, a row erased) carries none, and adds no record: the position is that of
-the nearest ancestor that has one. Where all of those have expired, it is what was noted before they did, or what the
-files' statistics say.
+Each commit of the archive carries the position that it reaches (topic id, partition → next offset), so log and
+position are one. A commit of another kind (compaction, a row erased) carries none, and adds no record: the position is
+that of the nearest ancestor that has one. Where all of those have expired, it is what was noted before they did, or
+what the files' statistics say.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Log:
     def begin(self, fields: Mapping[str, str]) -> None:
         """Create the table where there is none, and give it these fields (name → type)."""
         create_table(self.spark, self.name, create_log(self.name, fields))
-        patiently(lambda: [self.spark.sql(f"ALTER TABLE {self.name} {c}") for c in changes(self.fields(), fields)])
+        retried(lambda: [self.spark.sql(f"ALTER TABLE {self.name} {c}") for c in changes(self.fields(), fields)])
 
     def position(self, topic_id: str) -> tuple[int | None, dict[int, int]]:
         """(the table's snapshot, partition → the next offset of that topic that the log lacks): no entry for a
@@ -136,8 +136,8 @@ class Log:
         """Keep a record of what the log will never hold of the topic: the batch names the hours, the audit expects the
         gap.
 
-        lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants they
-        were appended
+        lost: partition → the first and the last lost offset (None: unknown); since, until: between which instants
+        they were appended
         """
         known = self.losses()
         for partition, (first, last) in lost.items():
@@ -171,8 +171,8 @@ class Log:
         return {row.partition: row.last + 1 for row in rows.collect()}
 
     def _ancestors(self) -> Iterator[tuple[int, dict[str, dict[int, int]]]]:
-        """(id, topic id → position) of the table's snapshots, from the current one back: those that a rollback left are
-        not among them."""
+        """(id, topic id → position) of the table's snapshots, from the current one back: those that a rollback left
+        are not among them."""
         table = self._table()
         snapshot = table.currentSnapshot()
         while snapshot is not None:
@@ -193,12 +193,12 @@ def iceberg_table(spark: SparkSession, name: str) -> Any:
 def create_table(spark: SparkSession, name: str, statement: str) -> None:
     """Create the table, and its namespace, where there is none."""
     namespace = name.rpartition(".")[0]
-    patiently(lambda: (spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {namespace}"), spark.sql(statement)))
+    retried(lambda: (spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {namespace}"), spark.sql(statement)))
 
 
-def patiently(work: Callable[[], Any], tries: int = 3) -> Any:
-    """Do it and answer with what it does; again after a second where it fails, as when two jobs create a table at the
-    same moment."""
+def retried(work: Callable[[], Any], tries: int = 3) -> Any:
+    """What the work returns; done again after a second where it fails, as when two jobs create a table at the same
+    moment. Raises Spark's error of the last try."""
     for left in range(tries - 1, -1, -1):
         try:
             return work()

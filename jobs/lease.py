@@ -13,35 +13,28 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from typing import Any
 
-from cassandra import ConsistencyLevel
 from cassandra.cluster import Session
-from cassandra.query import SimpleStatement
 
-from connections.cassandra import WRITE
 from jobs.errors import NotYet
 from jobs.ledger import this_process
+from jobs.sinks.leases import LeaseRow
 
 LASTS = 20  # seconds without a renewal; a dead holder is waited for as long
-_TAKE = "INSERT INTO leases (subject, holder, named, renewed_at) VALUES (%s, %s, %s, %s) IF NOT EXISTS USING TTL %s"
-_RENEW = "UPDATE leases USING TTL %s SET holder = %s, named = %s, renewed_at = %s WHERE subject = %s IF holder = %s"
-_LEAVE = "DELETE FROM leases WHERE subject = %s IF holder = %s"
 
 
 class Lease:
     """The right to write the subject's tables, for this process; `lasts`: seconds."""
 
     def __init__(self, cassandra: Session, subject: str, lasts: int = LASTS) -> None:
-        self._cassandra, self._subject, self._lasts = cassandra, subject, lasts
-        self._holder, self._named = uuid.uuid4().hex, this_process()
+        self._subject, self._lasts, self._holder = subject, lasts, uuid.uuid4().hex
+        self._row = LeaseRow(cassandra, subject, self._holder, this_process(), lasts)
 
     def take(self) -> None:
         """Take it, or wait until it expires. Raises NotYet where its holder renews it meanwhile."""
         seen, until = None, time.monotonic() + self._lasts + 5
         while True:
-            found = self._transact(_TAKE, self._subject, self._holder, self._named, datetime.now(UTC), self._lasts)
+            found = self._row.take()
             if found.applied or found.holder == self._holder:  # a try before it was applied and not acknowledged
                 return
             now = (found.holder, found.renewed_at)
@@ -55,12 +48,10 @@ class Lease:
 
     def renew(self) -> bool:
         """Whether it is still held; one that has expired, and that nobody took, is taken again."""
-        found = self._transact(
-            _RENEW, self._lasts, self._holder, self._named, datetime.now(UTC), self._subject, self._holder
-        )
+        found = self._row.renew()
         if found.applied or getattr(found, "holder", None) not in (None, self._holder):
             return bool(found.applied)
-        again = self._transact(_TAKE, self._subject, self._holder, self._named, datetime.now(UTC), self._lasts)
+        again = self._row.take()
         return bool(again.applied or again.holder == self._holder)
 
     def check(self) -> None:
@@ -77,7 +68,7 @@ class Lease:
     def leave(self) -> None:
         """Let the next one have it at once; where that fails, it expires."""
         try:
-            self._transact(_LEAVE, self._subject, self._holder)
+            self._row.leave()
         except Exception as error:  # some answers of Cassandra the driver has no name for
             print(f"stitch: the lease on the {self._subject} was not given back, and expires: {error}", flush=True)
 
@@ -86,10 +77,6 @@ class Lease:
         while not over.wait(self._lasts / 4):
             with suppress(Exception):
                 self.renew()
-
-    def _transact(self, statement: str, *values: Any) -> Any:
-        made = SimpleStatement(statement, serial_consistency_level=ConsistencyLevel.LOCAL_SERIAL)
-        return self._cassandra.execute(made, values, timeout=self._lasts, execution_profile=WRITE).one()
 
 
 @contextmanager

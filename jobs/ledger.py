@@ -12,19 +12,16 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from cassandra.cluster import Session
 
 from connections.cassandra import WRITE
+from jobs.sinks.statements import Statement, upserting
+from jobs.sources.runs import read_runs
 from stitch.cutoff import Published
-from stitch.runs import Noted, Run, State, position_as_said, position_of
+from stitch.runs import Noted, Run, State, position_as_said
 
 SUBJECT = "totals"  # the partition: all runs that write the same tables
-_INSERT = (
-    "INSERT INTO runs (subject, write_time, cutoff, revision, kind, state, recount, definitions, position, reason, "
-    "figures, noted_at, noted_by) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) USING TIMESTAMP %s"
-)
 
 
 def this_process() -> str:
@@ -34,20 +31,7 @@ def this_process() -> str:
 
 def noted_runs(cassandra: Session, since: Published | None = None, last: int = 2**31 - 1) -> list[Noted]:
     """The runs from that one on (None: all), the newest (by write timestamp) first; no more than `last` of them."""
-    rows = cassandra.execute(
-        "SELECT cutoff, revision, kind, state, recount, definitions, position, reason, figures, noted_at, noted_by "
-        "FROM runs WHERE subject = %s AND write_time >= %s ORDER BY write_time DESC LIMIT %s",
-        (SUBJECT, since.write_time if since else 0, last),
-    )
-    return [
-        Noted(
-            Published(row.cutoff.replace(tzinfo=UTC), row.revision), row.kind, State(row.state),
-            frozenset(row.recount or ()), dict(row.definitions or {}), position_of(row.position or {}), row.reason,
-            dict(row.figures or {}),
-            row.noted_at.replace(tzinfo=UTC), row.noted_by,
-        )
-        for row in rows
-    ]  # fmt: skip
+    return read_runs(cassandra, SUBJECT, since.write_time if since else 0, last)
 
 
 def statement(
@@ -56,14 +40,25 @@ def statement(
     reason: str = "",
     definitions: Mapping[str, str] | None = None,
     figures: Mapping[str, int] | None = None,
-) -> tuple[str, Any]:
+) -> Statement:
     """(CQL, its values) that note the state of the run."""
     at = run.done
-    return _INSERT, (
-        SUBJECT, at.write_time, at.cutoff, at.revision, run.kind, state.value, set(run.recount),
-        dict(definitions or {}), position_as_said(run.upto), reason, dict(figures or {}), datetime.now(UTC),
-        this_process(), at.write_time + list(State).index(state),
-    )  # fmt: skip
+    row = {
+        "subject": SUBJECT,
+        "write_time": at.write_time,
+        "cutoff": at.cutoff,
+        "revision": at.revision,
+        "kind": run.kind,
+        "state": state.value,
+        "recount": set(run.recount),
+        "definitions": dict(definitions or {}),
+        "position": position_as_said(run.upto),
+        "reason": reason,
+        "figures": dict(figures or {}),
+        "noted_at": datetime.now(UTC),
+        "noted_by": this_process(),
+    }
+    return upserting("runs", row, at.write_time + list(State).index(state))
 
 
 def note(cassandra: Session, run: Run, state: State, reason: str = "") -> None:

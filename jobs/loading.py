@@ -17,7 +17,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from connections.cassandra import WRITE
-from jobs import failpoints
 from jobs.causes import cause_of
 from jobs.comparing import Compared
 from jobs.frames.totals import changed_by
@@ -62,10 +61,6 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
     )  # fmt: skip
     changed = changed.persist()  # a recount of years has as many files as days: to be opened once
     try:
-        if failpoints.armed("half_loaded"):
-            half = F.pmod(F.xxhash64("counter", "key", "granularity", "bucket", "member"), F.lit(2)) == 0
-            upsert_by_member(changed.where(half), settings.batch, "totals")
-            failpoints.die("half_loaded")
         upsert_by_member(changed, settings.batch, "totals")
         upsert(keys(rows, run), settings.batch, "keys")
         return changed.count()
@@ -127,7 +122,6 @@ def load_and_publish(
     note(cassandra, run, State.LOADING, reason)
     lease.check()
     written = load(table.written(), settings, run)
-    failpoints.die("before_publish")
     if compared.not_live is None:  # else what readers saw is not known
         days = [day for day in corrected(compared.days) if day.counter not in left]
         keep_corrections(spark, days, settings, run)

@@ -1,7 +1,8 @@
-"""What the jobs' command lines have in common: instants, and the edges of ingest windows."""
+"""What is written on the jobs' command lines: instants, edges of ingest windows, ranges of offsets."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import click
@@ -9,6 +10,8 @@ import click
 from jobs.errors import BadOption
 from stitch.cutoff import window_start
 from stitch.settings import Settings
+
+_RANGE = re.compile(r"^(\d+):(\d+)-(\d+)$")
 
 
 def parse_instant(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
@@ -36,3 +39,14 @@ def checked_edge(settings: Settings, edge: datetime, now: datetime, option: str 
             f"that has passed by {settings.log.grace}; the last is {passed:%FT%TZ}"
         )
     return edge
+
+
+def parse_ranges(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[tuple[int, int, int]]:
+    """`PARTITION:FIRST-LAST` → (partition, first, last)."""
+    found = []
+    for value in values:
+        match = _RANGE.match(value)
+        if not match or int(match[2]) > int(match[3]):
+            raise click.BadParameter(f"{value!r}: write PARTITION:FIRST-LAST, both offsets included")
+        found.append((int(match[1]), int(match[2]), int(match[3])))
+    return found

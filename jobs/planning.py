@@ -61,7 +61,7 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
     base = newest(names, known)
     table.settle(base)
     if base and settings.log.kafka:
-        check_aligned(settings, base)
+        check_aligned(settings, base.cutoff)
     cutoff = ask.cutoff or (latest_cutoff(names, known) if ask.counter else None)
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
     held = base is None or table.holds(base)

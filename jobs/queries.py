@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
@@ -182,6 +182,13 @@ def at_the_end(progress: dict[str, Any]) -> bool:
     if source["endOffset"] is None:  # idle before the first batch
         return False
     return _offsets(source["endOffset"]) == _offsets(source["latestOffset"])
+
+
+def counted_through(progress: dict[str, Any]) -> datetime | None:
+    """Up to which instant the batch has come: its trigger's at the topic's end, else its newest record's; None where it
+    had no record."""
+    through = progress["timestamp"] if at_the_end(progress) else progress.get("eventTime", {}).get("max")
+    return datetime.fromisoformat(through) if through else None
 
 
 def end_offsets(progress: dict[str, Any], topic: str) -> dict[int, int]:

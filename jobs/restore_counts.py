@@ -25,18 +25,16 @@ import click
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.completeness import check_complete, check_ingest_window
+from jobs.completeness import check_complete, check_ingest_window, needed_since
 from jobs.counting import compared_increments
 from jobs.errors import BadOption, run
 from jobs.frames.differences import differing
 from jobs.options import checked_edge, parse_instant, passed_edge
-from jobs.sinks.cassandra import connected, upsert_by_member
-from jobs.sources.stored import published
+from jobs.sinks.cassandra import upsert_by_member
 from jobs.spark import session
 from stitch.buckets import micros
 from stitch.cutoff import window_start
 from stitch.errors import ExitStatus
-from stitch.runs import earliest_cutoff
 from stitch.settings import Settings, load_settings
 from stitch.write_time import LATEST
 
@@ -86,9 +84,7 @@ def checked_range(
     window = settings.streaming.ingest_window
     oldest = window_start(now - settings.realtime.retention, window) + window
     if since is None:
-        with connected(settings.batch, "batch") as cassandra:
-            cutoff = earliest_cutoff([counter.name for counter in settings.counters], published(cassandra))
-        since = max(cutoff or oldest, oldest)
+        since = max(needed_since(settings) or oldest, oldest)
     until = checked_edge(settings, until, now, "--to") if until else passed_edge(settings, now)
     since = checked_edge(settings, since, now, "--from")
     if since < oldest:

@@ -63,6 +63,7 @@ TOTALS = {
     "count": "bigint",
     "write_time": "bigint",  # the write timestamp of the row in Cassandra: which run changed it last
 }
+TOTALS_KEY = ["counter", "key", "member", "granularity", "bucket"]  # of which there is one row
 TOTALS_LAYOUT = "granularity, days(bucket)"
 TOTALS_PROPERTIES = {
     "format-version": "2",

@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from jobs.archive_events import archive
-from jobs.archiving import topic_rows
+from jobs.frames.log_rows import topic_rows
 from jobs.lake import Log
 from jobs.queries import Stop
 from jobs.sinks.event_log import append

@@ -18,8 +18,9 @@ from jobs.frames.sums import saturating_sum
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
 from stitch.decoding import OWN
+from stitch.lake import TOTALS_KEY
 
-ROW = ["counter", "key", "member", "granularity", "bucket"]
+ROW = TOTALS_KEY
 
 
 def deduplicated(decoded: DataFrame, identity: Sequence[str] = ("event_id",), before: Sequence[str] = ()) -> DataFrame:

@@ -15,7 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs.causes import cause_of
 from jobs.errors import NotYet
-from jobs.lake import Log, patiently
+from jobs.lake import Log, retried
 from jobs.sinks.event_log import REFUSED, TRIES
 
 TARGET_BYTES = 256 * 2**20
@@ -39,21 +39,21 @@ class Maintenance:
         what the log lacks of their files would be brought in again."""
         kept = "".join(f" AND topic_id != '{name}'" for name in sources)
         statement = f"DELETE FROM {self._log.name} WHERE timestamp < DATE '{instant:%F}'{kept}"
-        self._patiently(lambda: self._first(statement))
+        self._committed(lambda: self._first(statement))
 
     def compact(self) -> int:
         """Join small files; returns how many were rewritten."""
         options = f"'target-file-size-bytes', '{TARGET_BYTES}'"
         statement = f"{self._call}.rewrite_data_files(table => '{self._table}', options => map({options}))"
-        rewritten = int(self._patiently(lambda: self._first(statement)))
-        self._patiently(lambda: self._first(f"{self._call}.rewrite_manifests('{self._table}')"))
+        rewritten = int(self._committed(lambda: self._first(statement)))
+        self._committed(lambda: self._first(f"{self._call}.rewrite_manifests('{self._table}')"))
         return rewritten
 
     def expire(self, before: datetime) -> int:
         """Let snapshots from before the instant go, and the files that they alone knew; returns how many files."""
         said = f"table => '{self._table}', older_than => {_instant(before)}, retain_last => 1"
         statement = f"{self._call}.expire_snapshots({said})"
-        return int(self._patiently(lambda: self._first(statement)))
+        return int(self._committed(lambda: self._first(statement)))
 
     def erase(self, records: DataFrame) -> None:
         """Leave of the records (topic_id, partition, offset) nothing but where they stood: rejected, as erased."""
@@ -65,7 +65,7 @@ class Maintenance:
             f"{', '.join(f'log.`{name}` = NULL' for name in nothing)}, reject_reason = 'erased', verdict = 'rejected'"
         )
         try:
-            self._patiently(lambda: self._first(statement, 0))
+            self._committed(lambda: self._first(statement, 0))
         finally:
             self._log.spark.catalog.dropTempView("_erased")
 
@@ -78,7 +78,9 @@ class Maintenance:
         row = self._log.spark.sql(statement).first()
         return int(row[0]) if row and row[0] is not None else otherwise
 
-    def _patiently(self, work: Callable[[], Answer]) -> Answer:
+    def _committed(self, work: Callable[[], Answer]) -> Answer:
+        """What the work, which commits, returns; done again at once where another commit was first. Raises NotYet where
+        one always was."""
         said = ""
         for _ in range(TRIES):
             try:
@@ -97,7 +99,7 @@ def remove_orphans(spark: SparkSession, name: str) -> int:
     # Listed by Iceberg's own access to the files: to Hadoop, object stores may have another name (s3a), or none.
     statement = f"CALL {catalog}.system.remove_orphan_files(table => '{table}', prefix_listing => true)"
     # Tried again, for it reads what a batch may let go at that moment.
-    return patiently(lambda: len(spark.sql(statement).collect()))
+    return retried(lambda: len(spark.sql(statement).collect()))
 
 
 def _instant(at: datetime) -> str:

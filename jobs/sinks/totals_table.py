@@ -17,10 +17,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.errors import BadOption, JobError, NotYet
-from jobs.frames.totals import ROW
 from jobs.lake import create_table, iceberg_table
 from stitch.cutoff import Published
-from stitch.lake import TOTALS, create_totals
+from stitch.lake import TOTALS, TOTALS_KEY, create_totals
 from stitch.runs import How, Run, of_tag, tag
 from stitch.settings import Settings
 
@@ -133,8 +132,8 @@ class TotalsTable:
         self._commit(
             lambda: self._spark.sql(f"DELETE FROM {branch} WHERE write_time = {stamp} AND counter IN ({named})")
         )
-        there = self.written().where(of_them).select(*[F.col(name).alias(f"_{name}") for name in ROW])
-        same = reduce(Column.__and__, [F.col(name).eqNullSafe(F.col(f"_{name}")) for name in ROW])
+        there = self.written().where(of_them).select(*[F.col(name).alias(f"_{name}") for name in TOTALS_KEY])
+        same = reduce(Column.__and__, [F.col(name).eqNullSafe(F.col(f"_{name}")) for name in TOTALS_KEY])
         lacking = self.read(run.base).where(of_them).join(there, same, "left_anti")
         self._commit(lambda: lacking.select(*TOTALS).writeTo(branch).append())
         transaction = self._table().newTransaction()

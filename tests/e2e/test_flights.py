@@ -22,6 +22,7 @@ from stitch.local.schema import apply_schema
 from stitch.local.topic import create_topic
 from stitch.settings import Settings, load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
+from tests.faults.failpoints import armed
 from tests.logs import lake
 
 FLIGHTS_CONFIG = Path(__file__).parents[2] / "conf/flights.toml"
@@ -74,7 +75,7 @@ def next_edge(settings: Settings) -> datetime:
 
 @pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
 def test_all_flight_counts_equal_the_csv_in_real_time_half_way_through_the_load_and_after_it(
-    flights_stack: Stack, reader: Reader, spark: Any, monkeypatch: pytest.MonkeyPatch, every: int
+    flights_stack: Stack, reader: Reader, spark: Any, every: int
 ) -> None:
     settings = flights_stack.settings
     expected = {counter: dict(keys) for counter, keys in flights.expected(every).items()}
@@ -87,15 +88,13 @@ def test_all_flight_counts_equal_the_csv_in_real_time_half_way_through_the_load_
 
     run_in(settings, "archive_events")
     cutoff = next_edge(settings)
-    monkeypatch.setenv("STITCH_FAILPOINT", "half_loaded")
-    with pytest.raises(JobError, match="half_loaded"):
+    with armed("half_loaded"), pytest.raises(JobError, match="half_loaded"):
         run_in(settings, "batch_totals", cutoff=cutoff)
     half = answers(client, expected, "batch")
     assert half != expected and any(count for keys in half.values() for count in keys.values())
     assert answers(client, expected) == expected
     assert months_of(client, "departures", "JFK") == expected["departures"]["JFK"]
 
-    monkeypatch.delenv("STITCH_FAILPOINT")
     run_in(settings, "batch_totals", cutoff=cutoff)  # simply run again
     assert answers(client, expected, "batch") == expected
     assert answers(client, expected) == expected

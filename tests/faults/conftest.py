@@ -19,6 +19,7 @@ from stitch.local.process import running, start
 from stitch.local.stack import services, wait_until_all_answer
 from stitch.settings import Settings, load_settings
 from tests.conftest import Stack, submit_command, write_config
+from tests.faults import failpoints
 from tests.faults.oracle import Eyes, Feed, served
 from tests.faults.proxy import Proxy
 
@@ -31,13 +32,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Job:
-    """A job by `stitch submit`, in a process tree of its own."""
+    """A job by `stitch submit`, in a process tree of its own; with `dies_at` by spark-submit, and killed there."""
 
-    def __init__(self, stack: Stack, log: Path, job: str, *args: str, **env: str) -> None:
+    def __init__(self, stack: Stack, log: Path, job: str, *args: str, dies_at: str | None = None, **env: str) -> None:
         self.log = log
+        call, own = submit_command(stack, job, *args), dict(os.environ)
+        if dies_at:
+            call, own = failpoints.command(stack.config_path, log.with_suffix(".conf"), dies_at, job, *args)
         with log.open("ab") as out:
-            command = submit_command(stack, job, *args)
-            self._process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **env})
+            self._process = subprocess.Popen(call, stdout=out, stderr=out, env={**own, **env})
 
     def lines(self, start: str = "") -> list[str]:
         return [line for line in self.log.read_text("utf-8", errors="replace").splitlines() if line.startswith(start)]
@@ -74,11 +77,14 @@ class Job:
 
 @pytest.fixture
 def start_job(fresh: Stack, tmp_path: Path) -> Iterator[Callable[..., Job]]:
-    """start_job("streaming_counts", "--from-cutoff", STITCH_FAILPOINT="written") is a running Job."""
+    """start_job("streaming_counts", "--from-cutoff", STITCH_STREAMING__TRIGGER="1s") is a running Job.
+
+    dies_at: the name of the failpoint at which it is killed (tests.faults.failpoints)
+    """
     started: list[Job] = []
 
-    def begin(job: str, *args: str, **env: str) -> Job:
-        started.append(Job(fresh, tmp_path / f"{job}-{len(started)}.log", job, *args, **env))
+    def begin(job: str, *args: str, dies_at: str | None = None, **env: str) -> Job:
+        started.append(Job(fresh, tmp_path / f"{job}-{len(started)}.log", job, *args, dies_at=dies_at, **env))
         return started[-1]
 
     yield begin

@@ -14,6 +14,7 @@ import pytest
 from jobs.errors import JobError
 from stitch.local.producer import produce
 from tests.conftest import Stack
+from tests.faults.failpoints import KILLED, armed
 from tests.faults.oracle import Eyes, Feed
 from tests.steps import event, wait_for_the_window_to_end
 
@@ -22,21 +23,19 @@ Run = Callable[..., Any]
 
 @pytest.mark.slow
 def test_a_batch_that_dies_at_any_point_is_run_again_and_readers_never_notice(
-    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, monkeypatch: pytest.MonkeyPatch
+    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run
 ) -> None:
     feed.send(300)
     run_job("streaming_counts")
     run_job("archive_events")
     cutoff = wait_for_the_window_to_end(fresh)
     for point in ("before_load", "half_loaded", "before_publish"):
-        monkeypatch.setenv("STITCH_FAILPOINT", point)
-        with pytest.raises(JobError, match=point):
+        with armed(point), pytest.raises(JobError, match=point):
             run_job("batch_totals", cutoff=cutoff)
         eyes.wait_for_the_truth(10)
         feed.send(50)  # increments go on in later windows
         run_job("streaming_counts")
         eyes.wait_for_the_truth(10)
-    monkeypatch.delenv("STITCH_FAILPOINT")
     run_job("archive_events")
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals")
@@ -51,22 +50,22 @@ def test_a_streaming_job_killed_between_its_rows_and_its_commit_counts_once(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, start_job: Callable[..., Any], point: str
 ) -> None:
     feed.send(500)
-    job = start_job("streaming_counts", "--available-now", STITCH_FAILPOINT=f"{point}:kill")
-    assert job.wait() != 0
+    job = start_job("streaming_counts", "--available-now", dies_at=point)
+    assert job.wait() == KILLED
     feed.send(100)
     run_job("streaming_counts")
     eyes.wait_for_the_truth(10)
 
 
 def test_a_task_that_fails_once_in_the_middle_of_its_rows_is_tried_again_and_its_rows_count_once(
-    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, spark: Any, cassandra: Any, monkeypatch: pytest.MonkeyPatch
+    fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, spark: Any, cassandra: Any
 ) -> None:
     keyspace = fresh.settings.realtime.keyspace
     feed.send(500)
     produce(fresh.settings.kafka, [event(f"m{n}", "play", track_id=f"m{n}") for n in range(5000)])  # as many rows
     before = failed_tasks(spark)
-    monkeypatch.setenv("STITCH_FAILPOINT", "task_failed")
-    run_job("streaming_counts")
+    with armed("task_failed"):
+        run_job("streaming_counts")
     assert [failed for stage, failed in failed_tasks(spark).items() if failed and stage not in before] == [1]
     rows = list(cassandra.execute(f"SELECT counter, key, count FROM {keyspace}.increments"))
     writes = cassandra.execute("SELECT keyspace_name, table_name, count FROM system_views.local_write_latency")

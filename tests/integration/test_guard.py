@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from jobs.errors import JobError
+from jobs.ledger import noted_runs
+from jobs.sinks.cassandra import connected
 from stitch.local.producer import produce
+from stitch.runs import State
 from stitch.settings import load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
@@ -83,3 +87,106 @@ def test_with_nothing_to_compare_a_person_is_asked(
         run_in(strict, "batch_totals")
     run_in(strict, "batch_totals", accept=True)
     assert count(reader(fresh.settings), "plays", "t1", "batch") == 5
+
+
+def test_a_counter_that_is_refused_stays_where_it_was_while_the_others_go_on(
+    fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = reader(fresh.settings)
+    strict = load_settings(write_config(tmp_path / "strict.toml", base=fresh.config_path, batch={"min_difference": 1}))
+
+    def archived(night: str, tracks: dict[str, int], likes: int, streamed: bool = True) -> None:
+        liked = [event(f"{night}-like-{n}", "like", track_id="t1") for n in range(likes)]
+        produce(fresh.settings.kafka, plays(night, tracks) + liked)
+        if streamed:
+            run_job("streaming_counts")
+        run_job("archive_events")
+        wait_for_the_window_to_end(fresh)
+
+    def counted(counter: str, layer: str = "merged") -> list[int]:
+        return [count(client, counter, track, layer) for track in ("t1", "bot")]
+
+    def cutoffs() -> tuple[str, str]:
+        known = client.get("/v1/status").json["cutoffs"]
+        return known["plays"], known["likes"]
+
+    archived("first", {"t1": 20, "bot": 1}, 10)
+    run_in(strict, "batch_totals", accept=True)
+    first, _ = cutoffs()
+
+    # The bot's plays are excluded: a person must look, and likes do not wait for him.
+    archived("second", {"t1": 10, "bot": 5}, 7)
+    capfd.readouterr()
+    with pytest.raises(JobError, match=rf"left at the cutoff published before: .*plays \({first}\)") as refused:
+        run_in(strict, "batch_totals", exclude=exclude("bot", tmp_path))
+    assert "plays: 5 of 15 counted events differ" in str(refused.value) and "likes" not in str(refused.value)
+    assert "increments since then expire from " in str(refused.value)
+    assert "batch_totals published" in capfd.readouterr().out
+    (plays_at, likes_at) = cutoffs()
+    assert plays_at == first < likes_at
+    assert (counted("plays"), counted("likes")) == ([30, 6], [17, 0])
+    assert (counted("plays", "batch"), counted("likes", "batch")) == ([20, 1], [17, 0])
+    audited = run_job("audit_counts")
+    assert audited["right"], audited
+
+    # The next night compares the same again, beside what is new: what is refused is not accepted by waiting.
+    archived("third", {"t1": 2, "bot": 0}, 1)
+    with pytest.raises(JobError, match="plays: 5 of 17 counted events differ"):
+        run_in(strict, "batch_totals")
+    assert cutoffs()[0] == first and (counted("plays"), counted("likes", "batch")) == ([32, 6], [18, 0])
+    with pytest.raises(JobError, match="nothing was loaded, .*\n  creator_plays: .*\n.*plays: 5 of 17"):
+        run_in(strict, "batch_totals", cutoff=datetime.fromisoformat(cutoffs()[1]))  # there is nothing else to publish
+
+    # Nor by there being nothing to compare with.
+    archived("fourth", {"t1": 1, "bot": 0}, 2, streamed=False)
+    with pytest.raises(JobError, match="plays: it was refused before, and nothing tells whether it is right now"):
+        run_in(strict, "batch_totals")
+    assert counted("likes", "batch") == [20, 0]
+    run_job("streaming_counts")
+    run_in(strict, "batch_totals", accept=True)
+    assert (counted("plays", "batch"), counted("likes", "batch")) == ([33, 1], [20, 0])
+    assert len(set(cutoffs())) == 1
+    archived("fifth", {"t1": 1, "bot": 1}, 2)
+    capfd.readouterr()
+    run_in(strict, "batch_totals")
+    assert "run=incremental records=" in capfd.readouterr().out
+    assert (counted("plays", "batch"), counted("likes", "batch")) == ([34, 1], [22, 0])
+    audited = run_job("audit_counts")
+    assert audited["right"], audited
+
+
+def test_a_counter_counted_again_that_is_refused_keeps_its_totals_and_is_counted_again(
+    fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    client = reader(fresh.settings)
+    produce(fresh.settings.kafka, plays("first", {"t1": 20, "t2": 5}))
+    run_job("streaming_counts")
+    run_job("archive_events")
+    wait_for_the_window_to_end(fresh)
+    run_job("batch_totals", accept=True)
+    heavier = [
+        counter.model_dump(exclude_none=True) | ({"weights": {"play": 3}} if counter.name == "plays" else {})
+        for counter in fresh.settings.counters
+    ]
+    changed = {"base": fresh.config_path, "batch": {"min_difference": 1}, "counters": heavier}
+    strict = load_settings(write_config(tmp_path / "strict.toml", **changed))
+    produce(fresh.settings.kafka, plays("second", {"t1": 2}))
+    run_job("streaming_counts")
+    run_job("archive_events")
+    cutoff = wait_for_the_window_to_end(fresh)
+    for again in range(2):
+        with pytest.raises(JobError, match="plays: .* counted events differ"):
+            run_in(strict, "batch_totals", cutoff=cutoff)
+        assert (count(client, "plays", "t1"), count(client, "plays", "t1", "batch")) == (22, 20)
+        assert count(client, "creator_plays", "c1", "batch") == 27
+        assert ("batch_totals published" in capfd.readouterr().out) == (again == 0)
+    run_in(strict, "batch_totals", cutoff=cutoff, accept=True)
+    assert count(client, "plays", "t1", "batch") == 66
+    with connected(strict.batch, "batch") as cassandra:
+        states = [(run.state, "plays" in run.definitions) for run in noted_runs(cassandra)]
+    assert states == [
+        (State.PUBLISHED, True),
+        (State.REFUSED, False),
+        (State.PUBLISHED, False),
+        (State.PUBLISHED, True),
+    ]

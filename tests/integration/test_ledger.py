@@ -16,6 +16,7 @@ from stitch.local.producer import produce
 from stitch.runs import State
 from stitch.settings import load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
+from tests.faults.failpoints import armed
 from tests.steps import count, event, wait_for_the_window_to_end
 
 Run = Callable[..., Any]
@@ -23,7 +24,7 @@ PLAY = {"creator_id": "c1", "country": "DE", "duration_s": 30}
 
 
 def test_what_a_run_loaded_before_it_died_is_taken_back_when_it_is_excluded_before_the_next(
-    fresh: Stack, reader: Reader, run_job: Run, cassandra: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fresh: Stack, reader: Reader, run_job: Run, cassandra: Any, tmp_path: Path
 ) -> None:
     client = reader(fresh.settings)
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id="t0", **PLAY) for n in range(10)])
@@ -38,10 +39,8 @@ def test_what_a_run_loaded_before_it_died_is_taken_back_when_it_is_excluded_befo
     run_job("streaming_counts")
     run_job("archive_events")
     wait_for_the_window_to_end(fresh)
-    monkeypatch.setenv("STITCH_FAILPOINT", "before_publish")
-    with pytest.raises(JobError, match="before_publish"):
+    with armed("before_publish"), pytest.raises(JobError, match="before_publish"):
         run_job("batch_totals")
-    monkeypatch.delenv("STITCH_FAILPOINT")
     assert (count(client, "plays", "t9"), count(client, "plays", "t0")) == (1, 11)
 
     spam = tmp_path / "spam.jsonl"

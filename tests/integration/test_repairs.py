@@ -20,6 +20,7 @@ from stitch.local.schema import apply_schema
 from stitch.runs import State, tag
 from stitch.settings import load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
+from tests.faults.failpoints import armed
 from tests.logs import kept_totals
 from tests.steps import count, damage_increments, event, wait_for_the_window_to_end
 
@@ -186,7 +187,7 @@ def corrected(stack: Stack) -> list[tuple[str, int]]:
 
 
 def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywhere(
-    fresh: Stack, reader: Reader, run_job: Run, monkeypatch: pytest.MonkeyPatch
+    fresh: Stack, reader: Reader, run_job: Run
 ) -> None:
     client = reader(fresh.settings)
     produce(fresh.settings.kafka, [event(f"e{n}", "like", track_id=f"t{n % 3}", creator_id="c1") for n in range(30)])
@@ -194,10 +195,8 @@ def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywh
     with pytest.raises(JobError, match="the increments are not complete before"):
         run_job("rollup_increments")
     run_job("streaming_counts")
-    monkeypatch.setenv("STITCH_FAILPOINT", "half_loaded")
-    with pytest.raises(JobError, match="half_loaded"):
+    with armed("half_loaded"), pytest.raises(JobError, match="half_loaded"):
         run_job("rollup_increments")
-    monkeypatch.delenv("STITCH_FAILPOINT")
     assert [count(client, "likes", f"t{n}") for n in range(3)] == [10, 10, 10]
     run_job("rollup_increments")
     assert [count(client, "likes", f"t{n}", "batch") for n in range(3)] == [10, 10, 10]
@@ -259,7 +258,7 @@ def stored(cassandra: Any, keyspace: str) -> set[tuple[Any, ...]]:
 
 @pytest.mark.slow
 def test_the_rollup_takes_totals_that_are_not_in_the_table_from_cassandra(
-    fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any, monkeypatch: pytest.MonkeyPatch
+    fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any
 ) -> None:
     client = reader(fresh.settings)
 
@@ -268,10 +267,8 @@ def test_the_rollup_takes_totals_that_are_not_in_the_table_from_cassandra(
         run_job("streaming_counts")
         wait_for_the_window_to_end(fresh)
         if died:
-            monkeypatch.setenv("STITCH_FAILPOINT", "before_publish")
-            with pytest.raises(JobError, match="before_publish"):
+            with armed("before_publish"), pytest.raises(JobError, match="before_publish"):
                 run_job("rollup_increments")
-            monkeypatch.delenv("STITCH_FAILPOINT")
         else:
             run_job("rollup_increments")
 

@@ -11,9 +11,10 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.archiving import import_log, topic_rows
 from jobs.counting import read_events
 from jobs.errors import BadOption, JobError, NotYet
+from jobs.frames.log_rows import topic_rows
+from jobs.importing import import_log
 from jobs.lake import Log
 from jobs.maintain_log import maintain
 from jobs.sinks import event_log

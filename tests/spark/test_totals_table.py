@@ -91,6 +91,27 @@ def test_a_night_reads_and_rewrites_only_the_days_that_it_touches(spark: SparkSe
     )
 
 
+@pytest.mark.parametrize("left", [["plays"], ["likes"], ["plays", "likes"], ["reposts"]], ids="-".join)
+def test_a_counter_that_is_left_is_as_it_was_and_the_others_are_not(
+    spark: SparkSession, table: TotalsTable, left: list[str]
+) -> None:
+    both = ("plays", "likes")
+    night(spark, table, None, FIRST, {(counter, "t1", day): day + 1 for counter in both for day in (0, 1, 2)})
+    table.begin(second := run(FIRST, SECOND), How({"plays": "a", "likes": "b"}))
+    new: Rows = {(counter, key, day): 10 for counter in both for key in ("t1", "t2") for day in (0, 2, 3)}
+    add(table, second, delta(spark, new), delta(spark, {}))
+    whole = rows_of(table.written())
+    table.leave(left, second, How({"likes": "b"}, behind={"plays": tag(FIRST)}))
+    expected = {row: n for row, n in whole.items() if row[0] not in left}
+    expected |= {row: n for row, n in rows_of(table.read(FIRST)).items() if row[0] in left}
+    assert rows_of(table.written()) == expected
+    changed = table.written().where(f"write_time = {SECOND.write_time}")
+    assert {row[0] for row in rows_of(changed)} == set(both) - set(left)
+    table.keep(SECOND)
+    assert rows_of(table.read(SECOND)) == expected and table.written().count() == len(expected)
+    assert table.how(SECOND) == How({"likes": "b"}, behind={"plays": tag(FIRST)})
+
+
 def test_nobody_sees_a_run_before_it_is_published_and_what_died_or_was_refused_goes(
     spark: SparkSession, table: TotalsTable, tmp_path: Path
 ) -> None:

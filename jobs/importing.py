@@ -1,0 +1,115 @@
+"""History that does not come from the topic into the event log: the files of [[sources]], and logs from before 0.2."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import Observation, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.archiving import JOB
+from jobs.causes import cause_of
+from jobs.errors import BadOption, JobError
+from jobs.frames.events import decode
+from jobs.frames.log_rows import RECORD, log_rows, topic_rows
+from jobs.lake import Log
+from jobs.queries import Stop
+from jobs.sinks.event_log import TRIES, append, commit, others_first
+from jobs.sources.files import files_of, new_files, read_files
+from jobs.sources.old_log import segments
+from stitch.sections import SourceSettings
+from stitch.settings import Settings
+
+
+class Sources:
+    """The sources of the settings, and what is known of their files. One that cannot be read holds nothing else up."""
+
+    def __init__(self, spark: SparkSession, log: Log, settings: Settings) -> None:
+        self._spark, self._log, self._settings = spark, log, settings
+        self._known: dict[str, set[str]] = {source.name: set() for source in settings.sources}
+        self._failures: list[str] = []
+
+    def bring(self) -> None:
+        """Bring in what is new of each."""
+        self._failures = []
+        for source in self._settings.sources:
+            try:
+                bring(self._spark, self._log, self._settings, source, self._known[source.name])
+            except JobError as error:
+                self._failures.append(str(error))
+            except (PySparkException, Py4JJavaError) as error:
+                self._failures.append(f"sources.{source.name}: {cause_of(error)}")
+        for failure in self._failures:
+            print(f"stitch: {failure}", flush=True)
+
+    def bring_until(self, stop: Stop, again: timedelta | None) -> None:
+        """Bring it in, and again after so long (None: once), until asked to stop."""
+        stop.listen()
+        while not stop.asked:
+            self.bring()
+            if again is None:
+                break
+            stop.wait(again.total_seconds())
+
+    def raise_last(self) -> None:
+        """Raises JobError where the last look at a source failed."""
+        if self._failures:
+            raise JobError("\n".join(self._failures))
+
+
+def bring(spark: SparkSession, log: Log, settings: Settings, source: SourceSettings, known: set[str]) -> None:
+    """Bring the files of the source that are new into the log, all or none, each record under a number of its own.
+
+    known: files that need not be read: empty at first, it is asked of the log and completed here
+    """
+    for _ in range(TRIES):
+        base, held = log.position(source.name)
+        if not known:
+            known |= files_of(log, source)
+        files = new_files(spark, source, known)
+        if not files:
+            return
+        start, read = held.get(0, 0), read_files(spark, source, files)
+        tasks = read.rdd.getNumPartitions()
+        if not tasks:  # files without a record
+            known |= set(files)
+            return
+        read = read.coalesce(tasks)  # or it might be planned in more when it is written
+        numbered = read.withColumn("partition", F.lit(0)).withColumn("offset", F.monotonically_increasing_id() + start)
+        numbered = numbered.withColumn("key", F.lit(None).cast("binary"))
+        seen = Observation("brought")
+        decoded = decode(numbered, settings, RECORD).observe(
+            seen, F.count(F.lit(1)).alias("records"), F.count("reject_reason").alias("rejected")
+        )
+        # The ids of Spark's task n begin at n · 2^33.
+        end = start + (tasks << 33)
+        rows = log_rows(decoded, settings.decoder, source.name)
+        if commit(log, rows, source.name, base, {0: start}, {0: end}, "hash"):
+            found = seen.get
+            print(f"{JOB} source={source.name} files={len(files)} records={found['records']} "
+                  f"rejected={found['rejected']}", flush=True)  # fmt: skip
+            known |= set(files)
+            return
+        known.clear()
+    raise others_first(log)
+
+
+def import_log(spark: SparkSession, log: Log, settings: Settings, folder: str) -> None:
+    """Bring the log of an earlier release into this one, behind what is there of its topics. Raises BadOption where an
+    archive has begun one of them: what is in front of its records could not be added."""
+    extent = (F.min("offset"), F.max("offset"), F.count(F.lit(1)))
+    found = [(topic, records, records.groupBy("partition").agg(*extent).collect())
+             for topic, records in segments(spark, folder)]  # fmt: skip
+    for topic, _, bounds in found:  # all are looked at before the first is added
+        _, held = log.position(topic)
+        late = sorted(partition for partition, first, *_ in bounds if held.get(partition, first) > first)
+        if late and not all(held.get(partition, 0) > last for partition, _, last, _ in bounds):
+            raise BadOption(
+                f"--import-log {folder}: {log.name} already holds later records of topic {topic}, partitions {late}: "
+                f"import before archive_events runs for the first time (DROP TABLE {log.name} begins anew)"
+            )
+    for topic, records, bounds in found:
+        append(log, topic_rows(records, settings, topic), topic, {row[0]: row[2] + 1 for row in bounds})
+        print(f"{JOB} imported records={sum(row[3] for row in bounds)} of topic {topic} from {folder}", flush=True)
