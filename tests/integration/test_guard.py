@@ -134,7 +134,7 @@ def test_a_counter_that_is_refused_stays_where_it_was_while_the_others_go_on(
     with pytest.raises(JobError, match="plays: 5 of 17 counted events differ"):
         run_in(strict, "batch_totals")
     assert cutoffs()[0] == first and (counted("plays"), counted("likes", "batch")) == ([32, 6], [18, 0])
-    with pytest.raises(JobError, match="nothing was loaded, .*\n  creator_plays: .*\n.*plays: 5 of 17"):
+    with pytest.raises(JobError, match=r"(?s)nothing was loaded, .*creator_plays: .*  plays: 5 of 17"):
         run_in(strict, "batch_totals", cutoff=datetime.fromisoformat(cutoffs()[1]))  # there is nothing else to publish
 
     # Nor by there being nothing to compare with.
@@ -175,7 +175,7 @@ def test_a_counter_counted_again_that_is_refused_keeps_its_totals_and_is_counted
     run_job("archive_events")
     cutoff = wait_for_the_window_to_end(fresh)
     for again in range(2):
-        with pytest.raises(JobError, match="plays: .* counted events differ"):
+        with pytest.raises(JobError, match=r"plays: .* counted events differ"):
             run_in(strict, "batch_totals", cutoff=cutoff)
         assert (count(client, "plays", "t1"), count(client, "plays", "t1", "batch")) == (22, 20)
         assert count(client, "creator_plays", "c1", "batch") == 27
