@@ -35,7 +35,7 @@ from jobs.errors import run
 from jobs.exclusions import Exclusions
 from jobs.lake import Log
 from jobs.lease import Lease, leased
-from jobs.ledger import SUBJECT, note
+from jobs.ledger import note
 from jobs.loading import load_and_publish, stored_totals
 from jobs.options import parse_instant
 from jobs.planning import Ask, check_ask, how_counted, plan_run
@@ -45,7 +45,7 @@ from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.rules import read_rules
 from jobs.sources.stored import published
 from jobs.spark import session
-from stitch.runs import NOTHING, How, Run, State, earliest_cutoff, left_as_they_were, tag
+from stitch.runs import NOTHING, SUBJECT, How, Run, State, earliest_cutoff, left_as_they_were, tag
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"

@@ -29,13 +29,13 @@ from jobs.exclusions import Exclusions
 from jobs.frames.events import field as of_event
 from jobs.lake import Log
 from jobs.lease import leased
-from jobs.ledger import SUBJECT
 from jobs.sinks.cassandra import connected
 from jobs.sinks.maintenance import Maintenance
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published, read_increments, read_totals
 from jobs.spark import session
 from stitch.buckets import ALL_END, micros
+from stitch.runs import SUBJECT
 from stitch.settings import Settings, load_settings
 from stitch.tables import KEY_SHARDS, table
 

@@ -19,9 +19,7 @@ from connections.cassandra import WRITE
 from jobs.sinks.statements import Statement, upserting
 from jobs.sources.runs import read_runs
 from stitch.cutoff import Published
-from stitch.runs import Noted, Run, State, position_as_said
-
-SUBJECT = "totals"  # the partition: all runs that write the same tables
+from stitch.runs import SUBJECT, Noted, Run, State, position_as_said
 
 
 def this_process() -> str:

@@ -26,7 +26,7 @@ from jobs.counting import add
 from jobs.errors import JobError, run
 from jobs.frames.totals import totals
 from jobs.lease import leased
-from jobs.ledger import SUBJECT, note, noted_runs
+from jobs.ledger import note, noted_runs
 from jobs.loading import load_and_publish, stored_totals
 from jobs.options import checked_edge, parse_instant, passed_edge
 from jobs.sinks.cassandra import connected
@@ -34,7 +34,7 @@ from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published, read_increments, read_totals
 from jobs.spark import session
 from stitch.cutoff import Published
-from stitch.runs import How, Run, State, half_loaded, newest, plan, tag
+from stitch.runs import SUBJECT, How, Run, State, half_loaded, newest, plan, tag
 from stitch.settings import Settings, load_settings
 
 JOB = "rollup_increments"

@@ -184,11 +184,20 @@ class LayerStatus(TypedDict):
 
 
 @_exactly
+class RunStatus(TypedDict):
+    cutoff: Instant
+    kind: Annotated[str, Field(description="incremental, full, restore or rollup")]
+    state: Annotated[str, Field(description="counting, refused (by the publish guard), loading or published")]
+    since: Annotated[Instant, Field(description="when it came to this state")]
+
+
+@_exactly
 class Status(TypedDict):
     query: dict[str, Any]
     meta: Meta
     layers: dict[LayerName, LayerStatus]
     cutoffs: dict[str, Instant | None]
+    runs: Annotated[list[RunStatus], Field(description="the last runs of the batch, the newest first")]
 
 
 @_exactly

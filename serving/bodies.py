@@ -7,6 +7,7 @@ from typing import Any
 
 from serving import answers
 from serving.answers import iso, number
+from serving.layers import Ran
 from serving.params import SeriesQuery, Span
 from serving.reader import Point
 from serving.view import View
@@ -67,6 +68,11 @@ def meta(view: View, counters: Sequence[Counter]) -> answers.Meta:
     if view.missing:
         found |= {"partial": True, "missing": list(view.missing)}
     return found
+
+
+def run(run: Ran) -> answers.RunStatus:
+    cutoff, since = iso(run.cutoff) or "", iso(run.noted_at) or ""
+    return {"cutoff": cutoff, "kind": run.kind, "state": run.state, "since": since}
 
 
 def counter(counter: Counter) -> answers.CounterInfo:

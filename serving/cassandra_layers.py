@@ -29,12 +29,14 @@ from serving.layers import (
     Layers,
     MembersOf,
     Pending,
+    Ran,
     TotalsRange,
 )
 from stitch.clusters import CassandraSettings
 from stitch.cutoff import Published
 from stitch.errors import StitchError
 from stitch.merge import Increment, Total
+from stitch.runs import SUBJECT
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
 
@@ -49,6 +51,7 @@ _BATCH = {
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
     "keys_from": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key >= ? LIMIT ?",
     "keys_after": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key > ? LIMIT ?",
+    "runs": "SELECT cutoff, kind, state, noted_at FROM runs WHERE subject = ? ORDER BY write_time DESC LIMIT ?",
     "corrections": "SELECT day, cutoff, before, after FROM corrections WHERE counter = ? AND day >= ? AND day < ?",
 }
 _REALTIME = {
@@ -188,6 +191,10 @@ class CassandraLayers(Layers):
     def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
         sent = self._batch.send("corrections", [(counter, first, last)])
         return lambda: [Corrected(day.date(), _utc(cutoff), before, after) for day, cutoff, before, after in sent()[0]]
+
+    def runs(self, last: int) -> Pending[list[Ran]]:
+        sent = self._batch.send("runs", [(SUBJECT, last)])
+        return lambda: [Ran(_utc(cutoff), kind, state, _utc(at)) for cutoff, kind, state, at in sent()[0]]
 
     def close(self) -> None:
         self._batch.close()

@@ -89,6 +89,17 @@ class Corrected:
     after: int
 
 
+@dataclass(frozen=True)
+class Ran:
+    """A run of the batch, or a try of one: its cutoff, its kind and state (stitch.runs.State), and when it came to
+    that."""
+
+    cutoff: datetime
+    kind: str
+    state: str
+    noted_at: datetime
+
+
 class Layers(ABC):
     """Both layers. Every method, or what it returns, raises LayerDown where its layer does not answer in time."""
 
@@ -124,6 +135,10 @@ class Layers(ABC):
     def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
         """What runs changed of the days in [first, last), oldest first."""
 
+    @abstractmethod
+    def runs(self, last: int) -> Pending[list[Ran]]:
+        """The last runs of the batch, the newest first."""
+
     def close(self) -> None:
         """Give up connections, where there are any."""
         return None
@@ -158,6 +173,9 @@ class Through(Layers):
 
     def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
         return self._layers.corrections(counter, first, last)
+
+    def runs(self, last: int) -> Pending[list[Ran]]:
+        return self._layers.runs(last)
 
     def close(self) -> None:
         self._layers.close()

@@ -21,6 +21,7 @@ from serving.layers import (
     Layers,
     MembersOf,
     Pending,
+    Ran,
     TotalsRange,
     Unavailable,
 )
@@ -156,6 +157,13 @@ class Reader:
                 return look(self._layers, "merged", tuple(sorted(failures)), self._now()), failures
             except Down as down:
                 failures |= {failure.layer: failure.reason for failure in down.failures}
+
+    def runs(self, last: int) -> list[Ran]:
+        """The last runs of the batch, the newest first; none where the ledger cannot be read."""
+        try:
+            return self._of_batch_alone(lambda: self._layers.runs(last))
+        except Unavailable:
+            return []
 
     def _answer(self, query: Any, ask: Callable[[View], T]) -> tuple[T, View]:
         return answer(self._layers, query.layer, self._now(), ask)

@@ -17,6 +17,7 @@ from serving.responses import csv_response, json_response, lifetime, wants_csv
 from serving.view import View
 from stitch.settings import Settings
 
+RUNS_SHOWN = 5
 api = Blueprint("api", __name__)
 
 
@@ -152,7 +153,7 @@ def corrections() -> Response:
 @api.get("/v1/status")
 @documented(Operation(answers.Status, problems=(400, 401, 429)))
 def status() -> Response:
-    """Which layers answer, and how far each counter is published. Always 200."""
+    """Which layers answer, how far each counter is published, and how the last runs ended. Always 200."""
     params.parse_nothing(_raw(), _settings())
     view, failures = _reader().status()
     shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
@@ -164,6 +165,7 @@ def status() -> Response:
             "realtime": {"up": "realtime" not in failures, "reason": failures.get("realtime")},
         },
         "cutoffs": {counter.name: iso(view.cutoff([counter])) for counter in shown},
+        "runs": [bodies.run(run) for run in _reader().runs(RUNS_SHOWN)],
     }
     return json_response(body, _lifetime(view, False))
 

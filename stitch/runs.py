@@ -23,6 +23,7 @@ from stitch.cutoff import Published, next_run
 from stitch.errors import ExitStatus, StitchError
 from stitch.write_time import LATEST
 
+SUBJECT = "totals"  # the ledger's partition: all runs that write the same tables
 ROOM = 10**6  # of runs that can follow one whose revision was raised
 
 

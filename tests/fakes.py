@@ -14,6 +14,7 @@ from serving.layers import (
     Layers,
     MembersOf,
     Pending,
+    Ran,
     TotalsRange,
 )
 from stitch.cutoff import Published
@@ -30,6 +31,7 @@ class FakeLayers(Layers):
         self.increment_rows: list[tuple[str, str, Increment]] = []
         self.member_increment_rows: list[tuple[str, str, Increment]] = []
         self.correction_rows: list[tuple[str, Corrected]] = []
+        self.run_rows: list[Ran] = []
         self.through: datetime | None = None
         self.reads = 0
         self.down: set[LayerName] = set()
@@ -89,6 +91,10 @@ class FakeLayers(Layers):
     def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
         self._check("batch")
         return lambda: [row for of, row in self.correction_rows if of == counter and first <= row.day < last]
+
+    def runs(self, last: int) -> Pending[list[Ran]]:
+        self._check("batch")
+        return lambda: self.run_rows[:last]
 
     def _since(
         self, rows: list[tuple[str, str, Increment]], reads: Sequence[IncrementsSince]

@@ -11,9 +11,9 @@ import pytest
 
 from jobs.errors import JobError, NotYet
 from jobs.lease import Lease, leased
-from jobs.ledger import SUBJECT
 from jobs.sources.stored import published
 from stitch.local.producer import produce
+from stitch.runs import SUBJECT
 from tests.conftest import Reader, Stack
 from tests.steps import count, event, wait_for_the_window_to_end
 

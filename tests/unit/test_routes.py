@@ -9,6 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from serving.app import create_app
+from serving.layers import Ran
 from stitch.buckets import EPOCH
 from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings
@@ -218,6 +219,20 @@ def test_status_says_how_far_each_counter_is_published(client: FlaskClient) -> N
     status = get(client, "/v1/status")
     assert status["cutoffs"]["plays"] == "2024-03-01T10:00:00Z" and status["cutoffs"]["comments"] is None
     assert status["layers"]["realtime"] == {"up": True, "reason": None}
+
+
+def test_status_says_how_the_last_runs_ended_and_not_why_for_that_names_counters(
+    client: FlaskClient, layers: FakeLayers
+) -> None:
+    at = datetime(2024, 3, 1, 10, tzinfo=UTC)
+    layers.run_rows = [Ran(at + timedelta(days=n), "incremental", "published", at) for n in range(9, 0, -1)]
+    layers.run_rows[0] = Ran(at + timedelta(days=9), "full", "refused", at)
+    runs = get(client, "/v1/status")["runs"]
+    assert len(runs) == 5 and runs[0] == {
+        "cutoff": "2024-03-10T10:00:00Z", "kind": "full", "state": "refused", "since": "2024-03-01T10:00:00Z",
+    }  # fmt: skip
+    layers.down = {"batch"}
+    assert get(client, "/v1/status")["runs"] == []
 
 
 def test_counters_lists_what_can_be_asked_for(client: FlaskClient) -> None:
