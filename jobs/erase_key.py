@@ -13,16 +13,12 @@ producing it first: what comes later is counted in real time until the next batc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
-from cassandra.cluster import Session
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from connections.cassandra import WRITE
 from jobs.counting import read_events
 from jobs.errors import BadOption, run
 from jobs.exclusions import Exclusions
@@ -30,6 +26,7 @@ from jobs.frames.events import field as of_event
 from jobs.lake import Log
 from jobs.lease import leased
 from jobs.sinks.cassandra import connected
+from jobs.sinks.erasing import delete, forget_key
 from jobs.sinks.maintenance import Maintenance
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published, read_increments, read_totals
@@ -37,7 +34,6 @@ from jobs.spark import session
 from stitch.buckets import ALL_END, micros
 from stitch.runs import SUBJECT
 from stitch.settings import Settings, load_settings
-from stitch.tables import KEY_SHARDS, table
 
 JOB = "erase_key"
 
@@ -119,38 +115,6 @@ def holding(spark: SparkSession, settings: Settings, field: str, value: str) -> 
     word = F.col("value").cast("string").rlike(rf"(?<!\w){re.escape(value)}(?!\w)")
     as_word = F.col("reject_reason").isNotNull() & F.coalesce(word, F.lit(False))
     return events.where(in_field | as_key | as_word).select("topic_id", "partition", "offset")
-
-
-def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int:
-    """Delete rows of the table and of its twin by member, later than whatever wrote them."""
-    columns, with_member = table(name).key, table(f"member_{name}").key
-    stamp = max([micros(now), *((row.write_time or 0) + 1 for row in rows)])
-    of_key = cassandra.prepare(f"DELETE FROM {name} USING TIMESTAMP ? WHERE {_each(columns)}")
-    of_member = cassandra.prepare(f"DELETE FROM member_{name} USING TIMESTAMP ? WHERE {_each(with_member)}")
-    for row in rows:
-        if row.member is None:
-            cassandra.execute(of_key, [stamp, *(_utc(row[column]) for column in columns)], execution_profile=WRITE)
-        else:
-            values = [stamp, *(_utc(row[column]) for column in with_member)]
-            cassandra.execute(of_member, values, execution_profile=WRITE)
-    return len(rows)
-
-
-def forget_key(cassandra: Session, counters: list[str], key: str, stamp: int) -> None:
-    """Take the key out of the keys that readers list, whichever shard it is in; the write timestamp is later than any
-    run's so far, and none writes the key again: it is excluded."""
-    statement = cassandra.prepare(f"DELETE FROM keys USING TIMESTAMP ? WHERE {_each(table('keys').key)}")
-    for counter in counters:
-        for shard in range(KEY_SHARDS):
-            cassandra.execute(statement, [stamp, counter, shard, key], execution_profile=WRITE)
-
-
-def _each(columns: Iterable[str]) -> str:
-    return " AND ".join(f"{column} = ?" for column in columns)
-
-
-def _utc(value: Any) -> Any:
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
 
 
 @click.command()

@@ -7,22 +7,20 @@ again. Only after all rows are in are the counters' cutoffs published, all of th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
 
 from cassandra.cluster import Session
-from cassandra.query import BatchStatement
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from connections.cassandra import WRITE
 from jobs.causes import cause_of
 from jobs.comparing import Compared
 from jobs.frames.totals import changed_by
 from jobs.lease import Lease
 from jobs.ledger import note, statement
 from jobs.sinks.cassandra import upsert, upsert_by_member
+from jobs.sinks.cutoffs import publish
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
 from stitch.cutoff import Published
@@ -75,20 +73,6 @@ def keys(rows: DataFrame, run: Run) -> DataFrame:
     wanted = changed_by(run.target.write_time) | F.col("counter").isin(sorted(run.recount))
     whole = rows.where(wanted & (F.col("granularity") == "all") & F.col("member").isNull())
     return whole.select("counter", shard.alias("shard"), "key", F.lit(run.target.write_time).alias("write_time"))
-
-
-def publish(cassandra: Session, at: Published, counters: Iterable[str], noted: tuple[str, Any] | None = None) -> None:
-    """Publish the cutoff of the counters, all or none: from now on readers need no increment of an earlier window.
-
-    noted: the statement of the ledger that goes with it
-    """
-    batch = BatchStatement()
-    insert = "INSERT INTO cutoffs (counter, cutoff, revision) VALUES (%s, %s, %s) USING TIMESTAMP %s"
-    for counter in counters:
-        batch.add(insert, (counter, at.cutoff, at.revision, at.write_time))
-    if noted:
-        batch.add(*noted)
-    cassandra.execute(batch, timeout=60, execution_profile=WRITE)
 
 
 def keep_corrections(spark: SparkSession, rows: Iterable[Day], settings: Settings, run: Run) -> None:

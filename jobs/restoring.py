@@ -16,8 +16,9 @@ from jobs.errors import BadOption
 from jobs.frames.totals import ROW, replaced
 from jobs.lease import Lease
 from jobs.ledger import note, noted_runs, statement
-from jobs.loading import keep, load, publish, stored_totals
+from jobs.loading import keep, load, stored_totals
 from jobs.planning import Ask, no_earlier_than
+from jobs.sinks.cutoffs import publish
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
 from stitch.cutoff import Published

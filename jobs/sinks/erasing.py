@@ -1,0 +1,45 @@
+"""Rows of a value that is to be forgotten, deleted from the tables of both layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from cassandra.cluster import Session
+
+from connections.cassandra import WRITE
+from stitch.buckets import micros
+from stitch.tables import KEY_SHARDS, table
+
+
+def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int:
+    """Delete rows of the table and of its twin by member, later than whatever wrote them."""
+    columns, with_member = table(name).key, table(f"member_{name}").key
+    stamp = max([micros(now), *((row.write_time or 0) + 1 for row in rows)])
+    of_key = cassandra.prepare(f"DELETE FROM {name} USING TIMESTAMP ? WHERE {_each(columns)}")
+    of_member = cassandra.prepare(f"DELETE FROM member_{name} USING TIMESTAMP ? WHERE {_each(with_member)}")
+    for row in rows:
+        if row.member is None:
+            cassandra.execute(of_key, [stamp, *(_utc(row[column]) for column in columns)], execution_profile=WRITE)
+        else:
+            values = [stamp, *(_utc(row[column]) for column in with_member)]
+            cassandra.execute(of_member, values, execution_profile=WRITE)
+    return len(rows)
+
+
+def forget_key(cassandra: Session, counters: list[str], key: str, stamp: int) -> None:
+    """Take the key out of the keys that readers list, whichever shard it is in; the write timestamp is later than any
+    run's so far, and none writes the key again: it is excluded."""
+    statement = cassandra.prepare(f"DELETE FROM keys USING TIMESTAMP ? WHERE {_each(table('keys').key)}")
+    for counter in counters:
+        for shard in range(KEY_SHARDS):
+            cassandra.execute(statement, [stamp, counter, shard, key], execution_profile=WRITE)
+
+
+def _each(columns: Iterable[str]) -> str:
+    return " AND ".join(f"{column} = ?" for column in columns)
+
+
+def _utc(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
