@@ -3,6 +3,10 @@
 Days are simulated, each with as many events as any other, so whatever grows does so by history alone. The events are
 appended to the log as archive_events appends them; the job is the real one, and loads a real Cassandra. No Kafka takes
 part (`log.kafka = false`), so nothing is compared with a real-time layer.
+
+A year of nights takes an hour. So of the days only some have a night of their own, those that are printed and the four
+before each; the events of the days between are appended day by day, too, and counted by the next night (`--every`: each
+day has its night).
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +41,8 @@ from stitch.lake import KAFKA_RECORD, field_types
 from stitch.local import stack
 from stitch.settings import Settings, load_settings
 
+PRINTED = (1, 10, 30, 90, 180, 270, 365)
+MEDIAN_OF = 5
 CONFIG = Path(__file__).with_name("bench.toml")
 FIRST = datetime(2025, 1, 1, tzinfo=UTC)
 COUNTERS = [
@@ -85,8 +91,10 @@ def payload(name: str, at: datetime, track: int) -> bytes:
     return json.dumps(event).encode()
 
 
-def nights(spark: SparkSession, settings: Settings, count: int, traffic: Traffic) -> Iterator[Night]:
-    """Live through the days and their nights, one after the other."""
+def nights(
+    spark: SparkSession, settings: Settings, count: int, traffic: Traffic, wanted: Collection[int]
+) -> Iterator[Night]:
+    """Live through the days, one after the other, and the nights behind those that are wanted (numbers from 1)."""
     table, files = Path(settings.lake.warehouse, *settings.lake.totals.split(".")[1:]), dict[Path, int]()
     for day in range(count):
         with session("bench", settings):
@@ -96,6 +104,8 @@ def nights(spark: SparkSession, settings: Settings, count: int, traffic: Traffic
                     for n, (at, value) in enumerate(traffic.of_day(day))]  # fmt: skip
             records = topic_rows(spark.createDataFrame(rows, KAFKA_RECORD), settings, TOPIC)
             append(log, records, TOPIC, {0: (day + 1) * traffic.events})
+        if day + 1 not in wanted:
+            continue
         cutoff, began, cpu, said = FIRST + timedelta(days=day + 1), time.monotonic(), cpu_seconds(), StringIO()
         with redirect_stdout(said):
             total_log(settings, Ask(cutoff=cutoff, accept=True), cutoff + timedelta(hours=1))
@@ -132,7 +142,8 @@ def settings_of(stack_settings: Settings, folder: Path) -> Settings:
 @click.option("--events", default=20_000, show_default=True, help="a day")
 @click.option("--tracks", default=5_000, show_default=True, help="of the catalogue")
 @click.option("--released", default=0, show_default=True, help="new tracks a day")
-def main(count: int, events: int, tracks: int, released: int) -> None:
+@click.option("--every", is_flag=True, help="a night behind each day")
+def main(count: int, events: int, tracks: int, released: int, every: bool) -> None:
     """Measure, and print the table of bench/README.md."""
     from stitch.local.schema import apply_schema
 
@@ -147,9 +158,12 @@ def main(count: int, events: int, tracks: int, released: int) -> None:
             print("| night | seconds | CPU s | written | rows into Cassandra | held |")
             print("| --- | --- | --- | --- | --- | --- |")
             last: list[Night] = []
-            for night in nights(spark, settings, count, Traffic(events, tracks, released)):
-                last = [*last, night][-5:]
-                if night.number in (1, 5, 10, 30, 90, 180, 270, count):  # of five nights the median
+            printed = {*(number for number in PRINTED if number < count), count}
+            before = {number - back for number in printed for back in range(MEDIAN_OF)}
+            wanted = range(1, count + 1) if every else before
+            for night in nights(spark, settings, count, Traffic(events, tracks, released), wanted):
+                last = [*last, night][-MEDIAN_OF:]
+                if night.number in printed:  # of five nights the median
                     seconds, cpu, written = (
                         sorted(getattr(one, name) for one in last)[len(last) // 2]
                         for name in ("seconds", "cpu", "written")
