@@ -20,7 +20,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -28,24 +27,24 @@ import click
 from cassandra.cluster import Session
 from pyspark.sql import SparkSession
 
-from jobs.comparing import WHAT_TO_DO, RefusedByGuard, Verdict, compare, guard
+from jobs.comparing import RefusedByGuard, compare, guard
 from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
 from jobs.errors import run
 from jobs.exclusions import Exclusions
 from jobs.lake import Log
 from jobs.lease import Lease, leased
+from jobs.leaving import leave, not_asked_for, told
 from jobs.ledger import note
 from jobs.loading import load_and_publish, stored_totals
 from jobs.options import parse_instant
-from jobs.planning import Ask, check_ask, how_counted, plan_run
+from jobs.planning import Ask, check_ask, check_exclusions, how_counted, plan_run
 from jobs.restoring import restore
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.rules import read_rules
-from jobs.sources.stored import published
 from jobs.spark import session
-from stitch.runs import NOTHING, SUBJECT, How, Run, State, earliest_cutoff, left_as_they_were, tag
+from stitch.runs import NOTHING, SUBJECT, Run, State, tag
 from stitch.settings import Settings, load_settings
 
 JOB = "batch_totals"
@@ -66,7 +65,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             kept, written = restore(spark, settings, cassandra, lease, table, ask, now)
             print(f"{JOB} loaded {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
         elif planned := plan_run(settings, cassandra, table, ask, now):
-            count_and_publish(spark, settings, cassandra, lease, table, planned, ask.accept, now, started)
+            count_and_publish(spark, settings, cassandra, lease, table, planned, ask, now, started)
         else:
             print(f"{JOB} nothing to do: the cutoff is published", flush=True)
 
@@ -91,7 +90,7 @@ def count_and_publish(
     lease: Lease,
     table: TotalsTable,
     planned: Run,
-    accept: bool,
+    ask: Ask,
     now: datetime,
     started: float,
 ) -> None:
@@ -104,7 +103,9 @@ def count_and_publish(
     stored, planned = stored_totals(spark, settings, planned)
     note(cassandra, planned, State.COUNTING)
     counting = time.monotonic()
-    how = how_counted(settings, Exclusions(spark, settings), planned)
+    exclusions = Exclusions(spark, settings)
+    check_exclusions(exclusions, planned, cassandra)
+    how = how_counted(settings, exclusions, planned)
     lease.check()
     table.begin(planned, how)
     counted = count_totals(table, settings, planned, stored)
@@ -112,43 +113,19 @@ def count_and_publish(
     compared = compare(table, settings, planned, counted.days, stored, now)
     stored.unpersist()
     verdict = guard(compared, planned, settings, now)
-    left = {} if accept else verdict.refused
-    how, reason = leave_refused(settings, cassandra, table, planned, how, verdict, left)
+    if verdict.said:
+        print(verdict.said, flush=True)
+    refused = {} if ask.accept else verdict.refused
+    left = {**refused, **not_asked_for(planned, ask.counter)}
+    if left:
+        how = leave(settings, cassandra, table, planned, how, verdict, left)
+    reason = verdict.text("left as it was" if refused else "accepted") if verdict.refused else verdict.said
     written = load_and_publish(
         spark, cassandra, lease, settings, planned, table, compared, how, reason, counted.facts, left
     )
     summarize(planned, counted.facts, written, seconds, time.monotonic() - started)
-    if left:
-        raise RefusedByGuard(f"{reason}\n{WHAT_TO_DO}")
-
-
-def leave_refused(
-    settings: Settings,
-    cassandra: Session,
-    table: TotalsTable,
-    planned: Run,
-    how: How,
-    verdict: Verdict,
-    left: Collection[str],
-) -> tuple[How, str]:
-    """Leave the counters that the guard refuses as they were; returns how totals are counted then, and what the ledger
-    is to say. Raises RefusedByGuard where nothing is left to publish."""
-    if verdict.said:
-        print(verdict.said, flush=True)
-    if not left:
-        return how, verdict.text("accepted") if verdict.refused else verdict.said
-    names = {counter.name for counter in settings.counters}
-    if planned.base is None or not planned.publishes_more(names.difference(left)):
-        refused = verdict.text("nothing was loaded")
-        note(cassandra, planned, State.REFUSED, refused)
-        raise RefusedByGuard(f"{refused}\n{WHAT_TO_DO}")
-    known = published(cassandra)
-    how = left_as_they_were(how, left, planned, known)
-    table.leave(left, planned, how)
-    at = ", ".join(f"{name} ({known[name].cutoff:%FT%TZ})" if name in known else name for name in sorted(left))
-    since = earliest_cutoff(left, known)
-    until = f"; increments since then expire from {since + settings.realtime.retention:%FT%TZ} on" if since else ""
-    return how, verdict.text(f"left at the cutoff published before: {at}{until}")
+    if refused:
+        raise RefusedByGuard(told(settings, planned, verdict))
 
 
 def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, seconds: float) -> None:

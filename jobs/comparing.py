@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from jobs.lake import Log
 from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_increments
-from stitch.guard import Day, Limits, losses, objections, unknown
+from stitch.guard import Day, Limits, Refusal, losses, objections, unknown
 from stitch.runs import Run
 from stitch.settings import Settings
 
@@ -40,19 +40,19 @@ class RefusedByGuard(JobError):
 class Verdict(NamedTuple):
     """What the guard found.
 
-    refused: counter → what differs too much in it, in a sentence
+    refused: the counters that differ too much
     why:     what that means
     said:    why the real-time layer was not asked; "" where it was
     """
 
-    refused: dict[str, str]
+    refused: dict[str, Refusal]
     why: str
     said: str
 
     def text(self, begin: str) -> str:
         """For people: what was refused, and why."""
         because = f"{begin}, {self.why}{f' ({self.said})' if self.said else ''}:"
-        return "\n  ".join([because, *(f"{name}: {what}" for name, what in sorted(self.refused.items()))])
+        return "\n  ".join([because, *(f"{name}: {one.said}" for name, one in sorted(self.refused.items()))])
 
 
 def nothing(spark: SparkSession, schema: str) -> DataFrame:
@@ -91,7 +91,8 @@ def compare(
     live.unpersist()
     found = [Day(*row) for row in rows]
     before = {day.counter for day in found if day.held}
-    backfilled = run.recount - before if run.base else frozenset()  # new counters: their history corrects nothing
+    # New counters: their history corrects nothing.
+    backfilled = run.recount - before - run.cutoffs.keys() if run.base else frozenset()
     return Compared([day for day in found if day.counter not in backfilled], not_live)
 
 
@@ -133,16 +134,25 @@ def guard(compared: Compared, run: Run, settings: Settings, now: datetime) -> Ve
     limits = Limits(settings.batch.max_difference, settings.batch.min_difference)
     said = f"not compared with the real-time layer: {compared.not_live}" if compared.not_live else ""
     why = f"since readers would see counts change by more than batch.max_difference={limits.share}"
+    before = {name: held.compared for name, held in run.behind.items() if held.compared is not None}
     if not compared.not_live:
-        found = objections(compared.days, run.recount, limits)
+        found = objections(compared.days, run.recount, limits, before)
         gone = [name for name, held in run.behind.items() if held.cutoff < now - settings.realtime.retention]
-        found |= dict.fromkeys(gone, "increments since its cutoff have expired, and nothing tells whether it is right")
+        found |= unjudged(
+            gone, before, "increments since its cutoff have expired, and nothing tells whether it is right"
+        )
     elif run.base:
         # What was refused may not pass because nothing can be compared now.
-        found = dict.fromkeys(run.behind, "it was refused before, and nothing tells whether it is right now")
+        names = [counter.name for counter in settings.counters] if run.refused else [*run.behind]
+        found = unjudged(names, before, "it was refused before, and nothing tells whether it is right now")
         found |= losses(compared.days, run.recount, limits)
     else:
         # Without a topic readers saw nothing before, in no layer.
         found = unknown(compared.days, limits) if settings.log.kafka else {}
         why = "since these are the first totals, and nothing tells whether they are right"
     return Verdict(found, why, said)
+
+
+def unjudged(names: Iterable[str], before: Mapping[str, int], said: str) -> dict[str, Refusal]:
+    """Refusals of counters that nothing can be compared with; `before`: what they were compared with."""
+    return {name: Refusal(said, before.get(name, 0)) for name in names}

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from cassandra.cluster import Session
 
 from jobs.completeness import check_aligned, check_ingest_window, other_window
-from jobs.errors import BadOption, Unreachable
+from jobs.errors import BadOption, JobError, Unreachable
 from jobs.exclusions import Exclusions
 from jobs.ledger import noted_runs
 from jobs.options import checked_edge, passed_edge
@@ -18,7 +18,19 @@ from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
 from stitch.buckets import micros
 from stitch.cutoff import Published
-from stitch.runs import Held, How, Noted, Run, half_loaded, latest_cutoff, newest, plan, publication, tag
+from stitch.runs import (
+    Held,
+    How,
+    Noted,
+    Run,
+    half_loaded,
+    latest_cutoff,
+    newest,
+    plan,
+    publication,
+    refused_since,
+    tag,
+)
 from stitch.settings import Settings
 
 EXCLUSIONS = ("exclusions", "exclusions_snapshot")  # the figures of the ledger: how many, and with which a run counted
@@ -60,8 +72,8 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
     known = published(cassandra)
     base = newest(names, known)
     table.settle(base)
-    if base and settings.log.kafka:
-        check_aligned(settings, base.cutoff)
+    for at in {known[name] for name in names if name in known} if settings.log.kafka else ():
+        check_aligned(settings, at.cutoff)
     cutoff = ask.cutoff or (latest_cutoff(names, known) if ask.counter else None)
     cutoff = passed_edge(settings, now) if cutoff is None else checked_edge(settings, cutoff, now)
     held = base is None or table.holds(base)
@@ -70,28 +82,27 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
               "--reload` would load. Counting the whole log", flush=True)  # fmt: skip
     if base and not held:
         print(f"stitch: {table.name} does not have {tag(base)}, so all is counted from the whole log", flush=True)
-    left = left_behind(table, base, known) if base and held else {}
-    runs = noted_runs(cassandra, min([base, *left.values()], key=lambda at: at.write_time) if base else None)
+    behind = left_behind(table, base, known) if base and held else {}
+    runs = noted_runs(cassandra, base)
     died, before = half_loaded(runs, base), publication(runs, base)
     stored = latest_write(cassandra, runs)
     if ask.full:
         stored = no_earlier_than(now, stored)
     then = before.definitions if before else {}
     redefined = frozenset(name for name, said in settings.definitions.items() if then.get(name, said) != said)
-    behind = {name: what_it_holds(run) for name, at in left.items() if (run := publication(runs, at))}
     planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined, behind)
     for name in sorted(redefined):
         print(f"stitch: counter {name}: its definition changed, so it is counted again from the whole log", flush=True)
     check_window(settings, before)
     if planned is None or before is None:
         return planned
-    return replace(planned, held=what_it_holds(before))
+    return replace(planned, held=what_it_holds(before), refused=refused_since(runs, base))
 
 
-def left_behind(table: TotalsTable, base: Published, known: Mapping[str, Published]) -> dict[str, Published]:
+def left_behind(table: TotalsTable, base: Published, known: Mapping[str, Published]) -> dict[str, Held]:
     """The counters that the newest run left as an earlier one had published them, which is published still."""
-    return {name: known[name] for name, said in table.how(base).behind.items()
-            if name in known and tag(known[name]) == said}  # fmt: skip
+    behind = table.how(base).behind.items()
+    return {name: held for name, held in behind if name in known and tag(known[name]) == held.by}
 
 
 def what_it_holds(run: Noted) -> Held:
@@ -116,6 +127,18 @@ def no_earlier_than(now: datetime, stored: int | None) -> int:
     """What a run that mends must overwrite: of rows that were deleted by hand Cassandra says nothing but that it has
     none, and keeps them deleted against all writes with an earlier timestamp."""
     return max(stored or 0, micros(now))
+
+
+def check_exclusions(exclusions: Exclusions, run: Run, cassandra: Session) -> None:
+    """Raises JobError where published totals leave out events by rules, and there is no table of them: it was lost, or
+    they are in the file of an earlier version."""
+    before = publication(noted_runs(cassandra, run.base), run.base)
+    number = before.figures.get(EXCLUSIONS[0], 0) if before else 0
+    if number and exclusions.mark() == (0, 0):
+        raise JobError(
+            f"the published totals leave out events by {number} exclusions, and {exclusions.name} has none: run once "
+            "with --exclude FILE (the file that log.exclusions of an earlier version named)"
+        )
 
 
 def how_counted(settings: Settings, exclusions: Exclusions, run: Run) -> How:

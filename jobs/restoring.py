@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -37,8 +38,8 @@ def restore(
 ) -> tuple[Published, int]:
     """Bring kept totals back, or forward again; returns which, and how many rows were written.
 
-    A counter that they do not have is left as it is, and the next run counts it from the whole log. Raises BadOption
-    for totals that cannot be restored.
+    A counter that they do not have, or as of an earlier cutoff, is left as it is, and the next run counts it from the
+    whole log; the published ones are loaded as they are. Raises BadOption for totals that cannot be restored.
     """
     names, known = [counter.name for counter in settings.counters], published(cassandra)
     table.settle(newest(names, known))
@@ -46,27 +47,58 @@ def restore(
     back_in_time = any(at.cutoff > kept.cutoff for at in known.values())
     if settings.log.kafka and back_in_time and kept.cutoff < held_since(settings, now):
         raise BadOption(f"{tag(kept)}: increments since its cutoff have expired, so counts would drop; use --full")
-    how = table.how(kept)
-    for name, said in how.behind.items():
-        print(f"stitch: counter {name}: {tag(kept)} has it as of {said}, so it is left as it is", flush=True)
+    how, behind, written = table.how(kept), {}, 0
+
+    def part(counters: Collection[str], cutoff: datetime, how: How) -> Published:
+        nonlocal written
+        run, rows = restore_counters(spark, settings, cassandra, lease, table, kept, how, counters, cutoff, now)
+        written += rows
+        return run.done
+
+    for name, held in how.behind.items():
+        if ask.reload and name in names:
+            done = part([name], held.cutoff, replace(how, definitions={name: how.definitions[name]}, behind={}))
+            behind[name] = replace(held, by=tag(done))
+        else:
+            print(f"stitch: counter {name}: {tag(kept)} has it as of {held.by}, so it is left as it is", flush=True)
     names = [name for name in names if (name in how.definitions or not how.definitions) and name not in how.behind]
-    how = replace(how, definitions={name: how.definitions[name] for name in names if how.definitions}, behind={})
     if not names:
         raise BadOption(f"{tag(kept)} has none of the counters of the settings")
-    known, runs = {name: at for name, at in known.items() if name in names}, noted_runs(cassandra)
+    definitions = {name: said for name, said in how.definitions.items() if name in names or name in behind}
+    keep(table, part(names, kept.cutoff, replace(how, definitions=definitions, behind=behind)))
+    return kept, written
+
+
+def restore_counters(
+    spark: SparkSession,
+    settings: Settings,
+    cassandra: Session,
+    lease: Lease,
+    table: TotalsTable,
+    kept: Published,
+    how: How,
+    names: Collection[str],
+    cutoff: datetime,
+    now: datetime,
+) -> tuple[Run, int]:
+    """Load the kept totals of the counters and publish them at the cutoff that they have; returns the run, and how many
+    rows were written. how: of the table's totals then."""
+    known, runs = {name: at for name, at in published(cassandra).items() if name in names}, noted_runs(cassandra)
     died = half_loaded(runs, newest(names, known))
-    back = restoring(names, known, kept.cutoff, died, no_earlier_than(now, latest_write(cassandra, runs)))
+    back = restoring(names, known, cutoff, died, no_earlier_than(now, latest_write(cassandra, runs)))
     back, written = load_kept(spark, settings, cassandra, lease, table, kept, how, back)
     # The next run counts those again of which nobody knows how they were counted.
     definitions = {name: how.definitions.get(name, "unknown") for name in names}
-    figures = {**how.figures, "rows_written": written}
+    figures = {name: n for name, n in how.figures.items() if name != "left"}
     lease.check()
     publish(
         cassandra, back.done, names,
-        statement(replace(back, upto=how.position), State.PUBLISHED, tag(kept), definitions, figures),
+        statement(
+            replace(back, upto=how.position), State.PUBLISHED, tag(kept), definitions,
+            {**figures, "rows_written": written},
+        ),
     )  # fmt: skip
-    keep(table, back.done)
-    return kept, written
+    return back, written
 
 
 def load_kept(

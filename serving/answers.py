@@ -189,6 +189,7 @@ class RunStatus(TypedDict):
     kind: Annotated[str, Field(description="incremental, full, restore or rollup")]
     state: Annotated[str, Field(description="counting, refused (by the publish guard), loading or published")]
     since: Annotated[Instant, Field(description="when it came to this state")]
+    left: Annotated[int, Field(description="counters that the publish guard left at an earlier cutoff")]
 
 
 @_exactly

@@ -72,7 +72,7 @@ def meta(view: View, counters: Sequence[Counter]) -> answers.Meta:
 
 def run(run: Ran) -> answers.RunStatus:
     cutoff, since = iso(run.cutoff) or "", iso(run.noted_at) or ""
-    return {"cutoff": cutoff, "kind": run.kind, "state": run.state, "since": since}
+    return {"cutoff": cutoff, "kind": run.kind, "state": run.state, "since": since, "left": run.left}
 
 
 def counter(counter: Counter) -> answers.CounterInfo:

@@ -51,7 +51,7 @@ _BATCH = {
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
     "keys_from": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key >= ? LIMIT ?",
     "keys_after": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key > ? LIMIT ?",
-    "runs": "SELECT cutoff, kind, state, noted_at FROM runs WHERE subject = ? ORDER BY write_time DESC LIMIT ?",
+    "runs": "SELECT cutoff, kind, state, noted_at, figures FROM runs WHERE subject = ? ORDER BY write_time DESC LIMIT ?",
     "corrections": "SELECT day, cutoff, before, after FROM corrections WHERE counter = ? AND day >= ? AND day < ?",
 }
 _REALTIME = {
@@ -194,7 +194,10 @@ class CassandraLayers(Layers):
 
     def runs(self, last: int) -> Pending[list[Ran]]:
         sent = self._batch.send("runs", [(SUBJECT, last)])
-        return lambda: [Ran(_utc(cutoff), kind, state, _utc(at)) for cutoff, kind, state, at in sent()[0]]
+        return lambda: [
+            Ran(_utc(cutoff), kind, state, _utc(at), (figures or {}).get("left", 0))
+            for cutoff, kind, state, at, figures in sent()[0]
+        ]
 
     def close(self) -> None:
         self._batch.close()

@@ -91,13 +91,14 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Ran:
-    """A run of the batch, or a try of one: its cutoff, its kind and state (stitch.runs.State), and when it came to
-    that."""
+    """A run of the batch, or a try of one: its cutoff, its kind and state (stitch.runs.State), when it came to that, and
+    how many counters the publish guard left behind."""
 
     cutoff: datetime
     kind: str
     state: str
     noted_at: datetime
+    left: int = 0
 
 
 class Layers(ABC):

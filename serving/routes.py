@@ -165,7 +165,7 @@ def status() -> Response:
             "realtime": {"up": "realtime" not in failures, "reason": failures.get("realtime")},
         },
         "cutoffs": {counter.name: iso(view.cutoff([counter])) for counter in shown},
-        "runs": [bodies.run(run) for run in _reader().runs(RUNS_SHOWN)],
+        "runs": [] if "batch" in failures else [bodies.run(run) for run in _reader().runs(RUNS_SHOWN)],
     }
     return json_response(body, _lifetime(view, False))
 

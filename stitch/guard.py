@@ -1,4 +1,4 @@
-"""The publish guard: a run that would change what readers saw by too much loads nothing until a person accepts it.
+"""The publish guard: a counter that a run would change too much for readers stays as it was until a person accepts it.
 
 An archive that lost hours, a spam filter that catches everybody, a renamed field: all of them count well and publish
 nonsense. Against that stands the real-time layer, which counted the same events by another way; where that cannot be
@@ -10,7 +10,7 @@ cancel out are many events and not none, and changes key by key, so that one key
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 from typing import NamedTuple
 
@@ -62,43 +62,53 @@ def corrected(days: Iterable[Day]) -> list[Day]:
     return sorted(day for day in days if day.difference)
 
 
-def objections(days: Iterable[Day], recount: Collection[str], limits: Limits) -> dict[str, str]:
-    """Counter → a sentence, for each that differs too much from what the real-time layer counted; none: publish.
+class Refusal(NamedTuple):
+    """Why a counter is not published, in a sentence; and how many events it was compared with."""
+
+    said: str
+    compared: int
+
+
+def objections(
+    days: Iterable[Day], recount: Collection[str], limits: Limits, before: Mapping[str, int] | None = None
+) -> dict[str, Refusal]:
+    """The counters that differ too much from what the real-time layer counted; none: publish.
 
     Compared is what the run replaces: the increments of its windows, and for a counter in `recount` the previous totals
     too.
+
+    before: counters that were refused before → what they were compared with. It is no more now, or what is refused
+            today would be accepted some nights later, as a small part of many nights
     """
     found = {}
     for counter, mine in _by_counter(days):
         changed, worst = _sum_and_worst(mine, lambda day: day.changed)
         compared = sum(day.moved + (day.held if counter in recount else 0) for day in mine)
+        compared = min(compared, (before or {}).get(counter, compared))
         if limits.exceeded(changed, compared):
-            found[counter] = (
-                f"{changed} of {compared} counted events differ, most on {worst.day}: readers saw {worst.before}, the log "
-                f"gives {worst.after}"
-            )
+            said = f"{changed} of {compared} counted events differ, most on {worst.day}"
+            found[counter] = Refusal(f"{said}: readers saw {worst.before}, the log gives {worst.after}", compared)
     return found
 
 
-def losses(days: Iterable[Day], recount: Collection[str], limits: Limits) -> dict[str, str]:
-    """The same where the real-time layer cannot be asked: a sentence for each counter in `recount` that loses too much
-    of its previous totals. What they gain may be new events; and to other counters events are only added."""
+def losses(days: Iterable[Day], recount: Collection[str], limits: Limits) -> dict[str, Refusal]:
+    """The same where the real-time layer cannot be asked: the counters in `recount` that lose too much of their
+    previous totals. What they gain may be new events; and to other counters events are only added."""
     found = {}
     for counter, mine in _by_counter(day for day in days if day.counter in recount):
         lost, worst = _sum_and_worst(mine, lambda day: day.lost)
         held = sum(day.held for day in mine)
         if limits.exceeded(lost, held):
-            found[counter] = (
-                f"{lost} of {held} events of the totals are gone, most on {worst.day}: the totals were {worst.previous}, "
-                f"the log gives {worst.after}"
-            )
+            said = f"{lost} of {held} events of the totals are gone, most on {worst.day}"
+            found[counter] = Refusal(f"{said}: the totals were {worst.previous}, the log gives {worst.after}", held)
     return found
 
 
-def unknown(days: Iterable[Day], limits: Limits) -> dict[str, str]:
-    """The same where there are no previous totals either: a sentence for each counter that is not small."""
+def unknown(days: Iterable[Day], limits: Limits) -> dict[str, Refusal]:
+    """The same where there are no previous totals either: the counters that are not small."""
     counted = [(counter, sum(abs(day.after) for day in mine)) for counter, mine in _by_counter(days)]
-    return {counter: f"{n} events, and nothing to compare them with" for counter, n in counted if n > limits.events}
+    said = "{} events, and nothing to compare them with"
+    return {counter: Refusal(said.format(n), 0) for counter, n in counted if n > limits.events}
 
 
 def _by_counter(days: Iterable[Day]) -> list[tuple[str, list[Day]]]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -82,46 +82,60 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class How:
-    """How totals were counted, for who goes on from them.
-
-    definitions: counter → the id of its definition; a counter that is not here has no totals. Empty: not known
-    position:    up to which offsets the log was read; empty: not known
-    behind:      counter → the name (tag) of the run that it was published by, where that is an earlier one: the guard
-                 left it there
-    figures:     {"exclusions": how many there were, "exclusions_snapshot": of their table, "ingest_window": seconds}
-    """
-
-    definitions: Mapping[str, str] = field(default_factory=dict)
-    position: Position = field(default_factory=dict)
-    figures: Mapping[str, int] = field(default_factory=dict)
-    behind: Mapping[str, str] = field(default_factory=dict)
-
-    def text(self) -> str:
-        """As JSON."""
-        said = {"definitions": dict(self.definitions), "position": position_as_said(self.position),
-                "figures": dict(self.figures), "behind": dict(self.behind)}  # fmt: skip
-        return json.dumps(said)
-
-    @classmethod
-    def of(cls, text: str) -> How:
-        """From JSON."""
-        said: dict[str, Any] = json.loads(text)
-        return cls(said["definitions"], position_of(said["position"]), said["figures"], said.get("behind", {}))
-
-
-@dataclass(frozen=True)
 class Held:
     """What totals hold of a counter, from where a run goes on with it.
 
     cutoff:    they hold the events of ingest windows before it
     position:  what stands at or behind it was not counted, however old its stamp; empty: not known
     excluding: the snapshot of the exclusions' table that they were counted with; 0: without any
+    by, compared: of a counter that the guard left behind: the name (tag) of the run that published it, and how many
+               events it was compared with when it was refused
     """
 
     cutoff: datetime
     position: Position = field(default_factory=dict)
     excluding: int = 0
+    by: str = ""
+    compared: int | None = None
+
+
+@dataclass(frozen=True)
+class How:
+    """How totals were counted, for who goes on from them.
+
+    definitions: counter → the id of its definition; a counter that is not here has no totals. Empty: not known
+    position:    up to which offsets the log was read; empty: not known
+    behind:      the counters that the guard left as an earlier run published them
+    figures:     {"exclusions": how many there were, "exclusions_snapshot": of their table, "ingest_window": seconds}
+    """
+
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    position: Position = field(default_factory=dict)
+    figures: Mapping[str, int] = field(default_factory=dict)
+    behind: Mapping[str, Held] = field(default_factory=dict)
+
+    def text(self) -> str:
+        """As JSON."""
+        said = {"definitions": dict(self.definitions), "position": position_as_said(self.position),
+                "figures": dict(self.figures),
+                "behind": {name: _held_as_said(held) for name, held in self.behind.items()}}  # fmt: skip
+        return json.dumps(said)
+
+    @classmethod
+    def of(cls, text: str) -> How:
+        """From JSON."""
+        said: dict[str, Any] = json.loads(text)
+        behind = {name: _held(held) for name, held in said.get("behind", {}).items()}
+        return cls(said["definitions"], position_of(said["position"]), said["figures"], behind)
+
+
+def _held_as_said(held: Held) -> dict[str, Any]:
+    return asdict(held) | {"cutoff": held.cutoff.isoformat(), "position": position_as_said(held.position)}
+
+
+def _held(said: dict[str, Any]) -> Held:
+    cutoff = datetime.fromisoformat(said["cutoff"])
+    return Held(**{**said, "cutoff": cutoff, "position": position_of(said["position"])})
 
 
 @dataclass(frozen=True)
@@ -140,8 +154,9 @@ class Run:
     died: whether a run since the published one may have loaded rows; those are written again, for this run may count
           other events (somebody excluded some meanwhile), and would leave what it does not touch
     held:      what the base's totals hold; None: the events before its cutoff, and no more is known
-    behind:    counters that go on from an earlier run than the base, since the guard left them there: what the base's
-               totals hold of them
+    behind:    counters that the guard left as an earlier run than the base published them: what the base's totals hold
+               of them
+    refused:   whether a run since the base was refused as a whole
     cutoffs:   of counters that were published by another run than the base, what they were published at
     upto:      the position of this run: what stands at or behind it is for the next; empty: all is read
     """
@@ -155,6 +170,7 @@ class Run:
     behind: Mapping[str, Held] = field(default_factory=dict)
     cutoffs: Mapping[str, datetime] = field(default_factory=dict)
     upto: Position = field(default_factory=dict)
+    refused: bool = False
 
     @property
     def loaded_since(self) -> int | None:
@@ -169,26 +185,33 @@ class Run:
 
     def goes_on_from(self, counter: str) -> Held | None:
         """What totals hold of the counter that the run adds to; None: it counts the whole log."""
-        return None if counter in self.recount else self._before(counter)
+        return None if counter in self.recount else self.base_of(counter)
 
     def by_held(self, counters: Collection[str]) -> list[tuple[Held, list[str]]]:
         """The counters by what totals held of them before the run: most have that in common. None where there is no
         base."""
         groups: list[tuple[Held, list[str]]] = []
         for counter in counters:
-            if held := self._before(counter):
+            if held := self.base_of(counter):
                 mine = next((names for other, names in groups if other == held), None)
                 if mine is None:
                     groups.append((held, mine := []))
                 mine.append(counter)
         return groups
 
-    def publishes_more(self, counters: Collection[str]) -> bool:
-        """Whether the totals of any of the counters become others by it."""
-        found = [self.goes_on_from(counter) for counter in counters]
-        return any(held is None or held.cutoff < self.target.cutoff for held in found)
+    def can_leave(self, left: Collection[str], counters: Collection[str]) -> bool:
+        """Whether it can be published without those of the counters that are to be left as they are.
 
-    def _before(self, counter: str) -> Held | None:
+        They can be gone on with where the run has only added to them, and no other has died whose rows would be
+        forgotten; and there must be something new in the others.
+        """
+        if self.died or any(self.goes_on_from(counter) is None for counter in left):
+            return False
+        others = [self.goes_on_from(counter) for counter in counters if counter not in left]
+        return any(held is None or held.cutoff < self.target.cutoff for held in others)
+
+    def base_of(self, counter: str) -> Held | None:
+        """What published totals hold of the counter, whether the run adds to them or not; None: there are none."""
         return self.behind.get(counter) or self.held or (Held(self.base.cutoff) if self.base else None)
 
 
@@ -221,6 +244,11 @@ def publication(runs: Iterable[Noted], at: Published | None) -> Noted | None:
     """The run that published those totals, by which definitions (none: not known) and figures; None where the ledger
     does not say."""
     return next((run for run in runs if run.at == at and run.state == State.PUBLISHED), None)
+
+
+def refused_since(runs: Iterable[Noted], at: Published | None) -> bool:
+    """Whether the guard refused a run as a whole since that one."""
+    return any(run.state == State.REFUSED and (at is None or run.at.write_time > at.write_time) for run in runs)
 
 
 def newest(counters: Collection[str], known: Mapping[str, Published]) -> Published | None:
@@ -276,7 +304,7 @@ def plan(
     elif full and only:
         fresh |= {only}
     fresh |= redefined | (died.recount & frozenset(counters) if died else frozenset())
-    behind = {name: held for name, held in behind.items() if name in counters and name not in fresh}
+    behind = {name: held for name, held in behind.items() if name in counters}
     if base and base.cutoff == cutoff and not fresh and not behind:
         return None
     kind = "full" if fresh == frozenset(counters) else "incremental"
@@ -297,16 +325,6 @@ def restoring(
     base = newest(counters, known)
     run = Run(base, next_run(cutoff, _to_overwrite(base, died)), frozenset(counters), "restore", died is not None)
     return overwriting(run, stored, "cutoffs")
-
-
-def left_as_they_were(how: How, left: Collection[str], run: Run, known: Mapping[str, Published]) -> How:
-    """How the totals of the run are counted, of which the guard leaves some counters as they were.
-
-    The next run goes on with those that this one added to. Others it counts again: they are not among the definitions.
-    """
-    onward = [] if run.died else [name for name in left if name not in run.recount]
-    definitions = {name: said for name, said in how.definitions.items() if name not in left or name in onward}
-    return replace(how, definitions=definitions, behind={name: tag(known[name]) for name in onward})
 
 
 def overwriting(run: Run, stored: int | None, table: str) -> Run:

@@ -5,30 +5,29 @@ A path without a scheme is of the driver's disk, whoever executes; a URI (s3a://
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import pyarrow as pa
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.causes import cause_of
-from stitch.exclusions import SHOWN, ExclusionError, parse
+from jobs.sources.rule_lines import LINES, parsed_parts
+from stitch.exclusions import SHOWN, ExclusionError
 from stitch.paths import is_uri
 from stitch.settings import Settings
 
-LINES = "line int, field string, value string, reason string, wrong string"
 _CHUNK = 4 * 2**20  # bytes of whole lines that a task parses
 
 
 @contextmanager
 def read_rules(spark: SparkSession, settings: Settings, path: str) -> Iterator[DataFrame]:
     """The rules of the file: (field, value, reason). Raises ExclusionError, which names the bad lines."""
-    lines = _content(spark, path).mapInArrow(partial(_parsed, fields=frozenset(settings.fields)), LINES).persist()
+    lines = _content(spark, path).mapInArrow(partial(parsed_parts, fields=frozenset(settings.fields)), LINES).persist()
     try:
         _check(lines, path)
         yield lines.select("field", "value", "reason")
@@ -66,13 +65,3 @@ def _chunks(file: Path) -> Iterator[tuple[int, bytearray]]:
         while lines := opened.readlines(_CHUNK):
             yield first, bytearray(b"".join(lines))
             first += len(lines)
-
-
-def _parsed(batches: Iterator[pa.RecordBatch], fields: Collection[str]) -> Iterator[pa.RecordBatch]:
-    names = ("line", "field", "value", "reason", "wrong")
-    kinds = (pa.int32(), *[pa.string()] * 4)
-    for batch in batches:
-        for part in batch.to_pylist():
-            columns = list(zip(*parse(part["content"], fields, part["first"]), strict=True)) or [()] * len(names)
-            arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-            yield pa.RecordBatch.from_arrays(arrays, names=list(names))

@@ -21,7 +21,9 @@ def test_the_plain_ways_beside_the_jobs_count_the_same_backlog(fresh: Stack, run
     assert sent > 10_000 and seconds > 0 and rows > 1_000
 
 
-def test_nights_of_equal_days_write_what_a_day_touches_or_the_days_since_the_last_night(stack: Stack, spark: Any, tmp_path: Path) -> None:
+def test_nights_of_equal_days_write_what_a_day_touches_or_the_days_since_the_last_night(
+    stack: Stack, spark: Any, tmp_path: Path
+) -> None:
     settings = settings_of(stack.settings, tmp_path)
     apply_schema(settings)
     traffic = Traffic(events=200, tracks=50, released=5)

@@ -19,7 +19,7 @@ from jobs.sinks.totals_table import SCHEMA, TotalsTable
 from jobs.spark import session
 from stitch.buckets import EPOCH
 from stitch.cutoff import Published
-from stitch.runs import How, Run, tag
+from stitch.runs import Held, How, Run, tag
 from stitch.settings import Settings
 from tests.logs import log_settings
 from tests.spark.test_maintain_log import holding
@@ -101,7 +101,7 @@ def test_a_counter_that_is_left_is_as_it_was_and_the_others_are_not(
     new: Rows = {(counter, key, day): 10 for counter in both for key in ("t1", "t2") for day in (0, 2, 3)}
     add(table, second, delta(spark, new), delta(spark, {}))
     whole = rows_of(table.written())
-    table.leave(left, second, How({"likes": "b"}, behind={"plays": tag(FIRST)}))
+    table.leave(left, second, How({"likes": "b"}, behind={"plays": Held(FIRST.cutoff)}))
     expected = {row: n for row, n in whole.items() if row[0] not in left}
     expected |= {row: n for row, n in rows_of(table.read(FIRST)).items() if row[0] in left}
     assert rows_of(table.written()) == expected
@@ -109,7 +109,7 @@ def test_a_counter_that_is_left_is_as_it_was_and_the_others_are_not(
     assert {row[0] for row in rows_of(changed)} == set(both) - set(left)
     table.keep(SECOND)
     assert rows_of(table.read(SECOND)) == expected and table.read(SECOND).count() == len(expected)
-    assert table.how(SECOND) == How({"likes": "b"}, behind={"plays": tag(FIRST)})
+    assert table.how(SECOND) == How({"likes": "b"}, behind={"plays": Held(FIRST.cutoff)})
 
 
 def test_nobody_sees_a_run_before_it_is_published_and_what_died_or_was_refused_goes(

@@ -199,12 +199,12 @@ class Stitch(RuleBasedStateMachine):
         full=st.booleans(),
         only=st.sampled_from([None, *AMOUNTS]),
         refused=st.sampled_from([None, None, None, State.REFUSED, State.COUNTING]),
-        left=st.sampled_from([None, *AMOUNTS]),
+        left=st.frozensets(st.sampled_from([*AMOUNTS])),
     )
     def a_batch_counts(
-        self, back: int, full: bool, only: str | None, refused: State | None = None, left: str | None = None
+        self, back: int, full: bool, only: str | None, refused: State | None = None, left: frozenset[str] = frozenset()
     ) -> None:
-        """Perhaps the guard leaves a counter as it was."""
+        """Perhaps the guard leaves counters as they were."""
         cutoff, base = passed_edge(SETTINGS, self.now) - back * WINDOW, self.base
         if cutoff < (latest_cutoff(self.counters, self.known) or EPOCH) or only not in (None, *self.counters):
             return
@@ -220,17 +220,16 @@ class Stitch(RuleBasedStateMachine):
         elif run:
             run, stored = self.stored_totals(run)
             rows, touched = self.counted(run, stored)
-            others = [name for name in self.counters if name != left]
-            if left is None or left not in self.known or not (run.base and run.publishes_more(others)):
+            left &= set(self.counters)
+            if not left or not run.base or not run.can_leave(left, self.counters):
                 self.begin_load(run, self.counters, (rows, touched), self.removed_by(run))
                 return
             before = self.snapshots.get(run.base, {})
-            rows = {row: n for row, n in rows.items() if row[0] != left} | {
-                row: n for row, n in before.items() if row[0] == left
-            }
-            onward = left not in run.recount and not run.died
-            self.left_in[run.target] = {left: self.known[left]} if onward else {}
-            self.begin_load(run, others, (rows, {row for row in touched if row[0] != left}), self.removed_by(run))
+            rows = {row: n for row, n in rows.items() if row[0] not in left}
+            rows |= {row: n for row, n in before.items() if row[0] in left}
+            others = [name for name in self.counters if name not in left]
+            self.left_in[run.target] = {name: self.known[name] for name in left}
+            self.begin_load(run, others, (rows, {row for row in touched if row[0] not in left}), self.removed_by(run))
 
     @precondition(lambda self: self.loading is None and len(self.counters) < len(AMOUNTS))
     @rule()
@@ -370,8 +369,8 @@ class Stitch(RuleBasedStateMachine):
         self.load_all()
 
     @precondition(lambda self: self.loading is None)
-    @rule(left=st.sampled_from([*AMOUNTS]), hours=st.integers(0, 3))
-    def a_night_passes_and_the_guard_leaves_a_counter_as_it_was(self, left: str, hours: int) -> None:
+    @rule(left=st.frozensets(st.sampled_from([*AMOUNTS])), hours=st.integers(0, 3))
+    def a_night_passes_and_the_guard_leaves_counters_as_they_were(self, left: frozenset[str], hours: int) -> None:
         self.time_passes_and_what_is_old_expires(hours)
         self.a_batch_counts(0, False, None, left=left)
         self.load_all()

@@ -226,10 +226,11 @@ def test_status_says_how_the_last_runs_ended_and_not_why_for_that_names_counters
 ) -> None:
     at = datetime(2024, 3, 1, 10, tzinfo=UTC)
     layers.run_rows = [Ran(at + timedelta(days=n), "incremental", "published", at) for n in range(9, 0, -1)]
-    layers.run_rows[0] = Ran(at + timedelta(days=9), "full", "refused", at)
+    layers.run_rows[0] = Ran(at + timedelta(days=9), "full", "published", at, left=2)
     runs = get(client, "/v1/status")["runs"]
     assert len(runs) == 5 and runs[0] == {
-        "cutoff": "2024-03-10T10:00:00Z", "kind": "full", "state": "refused", "since": "2024-03-01T10:00:00Z",
+        "cutoff": "2024-03-10T10:00:00Z", "kind": "full", "state": "published", "since": "2024-03-01T10:00:00Z",
+        "left": 2,
     }  # fmt: skip
     layers.down = {"batch"}
     assert get(client, "/v1/status")["runs"] == []

@@ -23,12 +23,12 @@ from stitch.runs import (
     going_back,
     half_loaded,
     latest_cutoff,
-    left_as_they_were,
     newest,
     of_tag,
     overwriting,
     plan,
     publication,
+    refused_since,
     restoring,
     tag,
 )
@@ -41,6 +41,9 @@ NEXT = Published(MIDNIGHT + NIGHT, 0)
 BOTH = {"plays": FIRST, "likes": FIRST}
 NAMES = ("plays", "likes")
 ALL = frozenset(NAMES)
+SECOND = Published(MIDNIGHT + NIGHT, 0)
+LEFT = dict.fromkeys(NAMES, SECOND) | {"likes": FIRST}  # the guard left likes where the first run published them
+OF_FIRST = Held(MIDNIGHT, {("t", 0): 7}, 5, tag(FIRST), 100)
 
 
 def test_the_first_run_counts_everything() -> None:
@@ -251,7 +254,7 @@ def test_totals_are_kept_under_a_name_and_with_how_they_were_counted() -> None:
         f"x{tag(FIRST)}",
     ):
         assert of_tag(name) is None
-    how = How({"plays": "a1"}, {("of:colons", 3): 9}, {"exclusions": 2}, {"likes": tag(FIRST)})
+    how = How({"plays": "a1"}, {("of:colons", 3): 9}, {"exclusions": 2}, {"likes": OF_FIRST})
     assert How.of(how.text()) == how and How.of(How().text()) == How()
     assert (
         How.of('{"definitions": {}, "position": {}, "figures": {}}') == How()
@@ -269,11 +272,6 @@ def test_no_run_goes_back_behind_a_counter_that_a_restore_has_left_as_it_was() -
     assert latest_cutoff(NAMES, {}) is None
 
 
-SECOND = Published(MIDNIGHT + NIGHT, 0)
-LEFT = dict.fromkeys(NAMES, SECOND) | {"likes": FIRST}  # the guard left likes where the first run published them
-OF_FIRST = Held(MIDNIGHT, {("t", 0): 7}, 5)
-
-
 def test_a_counter_that_the_guard_left_behind_goes_on_from_where_it_stands() -> None:
     run = plan(NAMES, LEFT, MIDNIGHT + 2 * NIGHT, held=True, behind={"likes": OF_FIRST})
     assert run and (run.base, run.recount, run.kind) == (SECOND, frozenset(), "incremental")
@@ -285,7 +283,7 @@ def test_a_counter_that_the_guard_left_behind_goes_on_from_where_it_stands() -> 
 def test_at_the_same_cutoff_a_counter_that_was_left_behind_can_be_brought_up() -> None:
     run = plan(NAMES, LEFT, MIDNIGHT + NIGHT, held=True, behind={"likes": OF_FIRST})
     assert run and run.target == Published(MIDNIGHT + NIGHT, 1) and not run.recount
-    assert (run.publishes_more(["likes"]), run.publishes_more(["plays"])) == (True, False)
+    assert not run.can_leave(["likes"], NAMES) and run.can_leave(["plays"], NAMES)
 
 
 @pytest.mark.parametrize(
@@ -301,16 +299,29 @@ def test_at_the_same_cutoff_a_counter_that_was_left_behind_can_be_brought_up() -
 def test_what_is_counted_again_goes_on_from_nowhere(asked: dict[str, Any], recounted: set[str]) -> None:
     run = plan(NAMES, LEFT, MIDNIGHT + 2 * NIGHT, held=True, **asked)
     assert run and run.recount == recounted
-    assert run.behind.keys() == set(asked["behind"]) - recounted
+    assert [run.goes_on_from(name) is None for name in NAMES] == [name in recounted for name in NAMES]
 
 
-def test_of_counters_left_behind_those_that_were_added_to_are_gone_on_with_and_others_counted_again() -> None:
-    how, known = How({"plays": "a", "likes": "b"}), dict.fromkeys(NAMES, FIRST)
-    run = Run(FIRST, SECOND, frozenset({"likes"}), "incremental")
-    assert left_as_they_were(how, ["plays"], run, known) == How(how.definitions, behind={"plays": tag(FIRST)})
-    assert left_as_they_were(how, ["likes"], run, known) == How({"plays": "a"})
-    after_one_that_died = replace(run, died=True)
-    assert left_as_they_were(how, ["plays"], after_one_that_died, known) == How({"likes": "b"})
+LEAVING = {
+    "that the run only adds to": (Run(FIRST, SECOND, frozenset(), "incremental"), ["plays"], True),
+    "and all others too": (Run(FIRST, SECOND, frozenset(), "incremental"), NAMES, False),
+    "that the run counts again": (Run(FIRST, SECOND, frozenset({"plays"}), "incremental"), ["plays"], False),
+    "while another is counted again": (Run(FIRST, SECOND, frozenset({"likes"}), "incremental"), ["plays"], True),
+    "after a run that died": (Run(FIRST, SECOND, frozenset(), "incremental", died=True), ["plays"], False),
+    "at the same cutoff": (Run(FIRST, FIRST._replace(revision=1), frozenset(), "incremental"), ["plays"], False),
+    "of the first run": (Run(None, FIRST, ALL, "full"), ["plays"], False),
+}
+
+
+@pytest.mark.parametrize(("run", "left", "can"), LEAVING.values(), ids=LEAVING.keys())
+def test_a_counter_can_be_left_behind(run: Run, left: list[str], can: bool) -> None:
+    assert run.can_leave(left, NAMES) == can
+
+
+def test_a_refused_run_is_remembered_until_one_is_published() -> None:
+    refused = Noted(SECOND, "incremental", State.REFUSED)
+    assert refused_since([refused], FIRST) and refused_since([refused], None)
+    assert not refused_since([refused], SECOND) and not refused_since([replace(refused, state=State.LOADING)], FIRST)
 
 
 def test_increments_are_needed_from_the_earliest_cutoff_on() -> None:
