@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -142,3 +143,18 @@ def test_a_long_file_of_rules_is_parsed_in_parts_and_joined_not_listed(
     named, condition = table.named_by(spark.createDataFrame([(f"x{9:040}",), ("e",)], "event_id string"), table.rules())
     assert [row.event_id for row in named.where(condition).collect()] == [f"x{9:040}"]
     assert named.where(~condition).agg(F.count(F.lit(1))).collect()[0][0] == 1
+
+
+def test_a_value_that_may_go_is_out_of_every_file_after_the_statements_of_the_docs(
+    spark: SparkSession, settings: Settings, table: Exclusions, tmp_path: Path
+) -> None:
+    put(table, settings, spark, tmp_path, {"track_id": "t9"}, {"event_id": "e1"})
+    catalog, short = table.name.split(".", 1)
+    said = (Path(__file__).parents[2] / "docs/storage.md").read_text("utf-8")
+    delete, call = re.search(r"    (DELETE FROM lake\.stitch\.exclusions.*)\n    (CALL [^)]*\))", said).groups()  # type: ignore[union-attr]
+    spark.sql(delete.replace("lake.stitch.exclusions", table.name))
+    later = re.sub(r"TIMESTAMP '[^']*'", "TIMESTAMP '2999-01-01 00:00:00'", call)
+    spark.sql(later.replace("lake.system", f"{catalog}.system").replace("stitch.exclusions", short))
+    assert texts(table.rules()) == ["event_id=e1"]
+    (left,) = (tmp_path / "lake/stitch/exclusions/data").rglob("*.parquet")
+    assert left.parent.name == "field=event_id"
