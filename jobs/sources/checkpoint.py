@@ -11,6 +11,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from jobs.schemes import check_scheme
 from stitch.notes import parse_note
 
 NOTE = "stitch.json"
@@ -22,10 +23,12 @@ _UNKNOWN_COUNTERS = (
 
 
 class Checkpoint:
-    """One folder; `topic` is the one whose offsets it holds."""
+    """One folder; `topic` is the one whose offsets it holds. Raises BadOption for a scheme that Hadoop does not
+    know."""
 
     def __init__(self, spark: SparkSession, path: str, topic: str) -> None:
-        self._jvm: Any = spark._jvm
+        check_scheme(spark, "streaming.checkpoint", path)
+        self._spark, self._jvm = spark, spark._jvm
         self._gateway: Any = spark.sparkContext._gateway
         self.path, self._topic = path, topic
         self._fs = self._at().getFileSystem(spark._jsc.hadoopConfiguration())
