@@ -25,11 +25,12 @@ from pyspark.sql.streaming import StreamingQuery
 from connections.cassandra import WRITE
 from jobs import failpoints
 from jobs.completeness import check_aligned, check_ingest_window
-from jobs.continuity import check_note, check_offsets, noted, outdated
+from jobs.continuity import check_note, check_offsets, noted, outdated, without_effect
 from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, streamed
 from jobs.queries import Stop, at_the_end, end_offsets, keep_running, print_progress
+from jobs.schemes import tell_of_one_disk
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
 from jobs.sources.checkpoint import Checkpoint
@@ -121,12 +122,15 @@ def count_topic(
     ):
         claim_window(cassandra, settings)
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
+        tell_of_one_disk(spark, "streaming.checkpoint", checkpoint.path)
         again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)
         starting = published_offsets(settings) if again else None
         if again:
             go_back(cassandra, starting or {})
         if again and checkpoint.exists():
             print(f"{JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
+        for notice in without_effect(checkpoint.path, checkpoint.kept_settings()):
+            print(f"stitch: {notice}", flush=True)
 
         trigger: dict[str, Any] = (
             {"availableNow": True} if available_now

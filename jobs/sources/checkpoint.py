@@ -53,6 +53,18 @@ class Checkpoint:
         said = parse_note(last_line, (), f"{self.path}/{name}", _SPARKS_OWN)
         return {int(p): offset for p, offset in said.get(self._topic, {}).items()}
 
+    def kept_settings(self) -> dict[str, tuple[str, str]]:
+        """name → (the value here, the session's) of Spark's settings that have no effect in this session: its query
+        goes on with those that the state was begun with. Empty before the first micro-batch."""
+        planned = self._batches("offsets")
+        if not planned:
+            return {}
+        name = f"offsets/{planned[-1]}"  # a version, what Spark keeps, then a line for each source
+        second = self._read(name).partition("\n")[2].partition("\n")[0]
+        kept = parse_note(second, ("conf",), f"{self.path}/{name}", _SPARKS_OWN)["conf"]
+        both = {of: (value, str(self._spark.conf.get(of))) for of, value in kept.items()}
+        return {of: values for of, values in both.items() if values[0] != values[1]}
+
     def note(self) -> dict[str, Any] | None:
         """What was noted when the query began; None where nothing was."""
         if not self._fs.exists(self._at(NOTE)):
