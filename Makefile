@@ -122,7 +122,7 @@ pack: setup ## what executors of a cluster need in dist/stitch-environment.tar.g
 	@du -h dist/stitch-environment.tar.gz
 
 .PHONY: pack-driver
-pack-driver: setup ## what driver and executors need in cluster deploy mode, in dist/stitch-driver.tar.gz (docs/deploy.md)
+pack-driver: setup ## what a driver in a container and its executors need in dist/stitch-driver.tar.gz (docs/deploy.md)
 	@rm -rf dist/driver && mkdir -p dist/driver
 	@$(BIN)/uv pip freeze --exclude-editable > dist/installed.txt
 	@$(BIN)/uv pip compile --quiet --no-annotate --no-header -p 3.11 -c dist/installed.txt pyproject.toml \

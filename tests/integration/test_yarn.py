@@ -114,7 +114,8 @@ def test_a_driver_in_a_container_of_yarn_archives_and_is_refused_a_catalog_of_it
     (tmp_path / "spark-yarn.conf").write_text("\n".join(properties), "utf-8")
     (tmp_path / "batch-password").write_text("secret", "utf-8")
     command = [
-        str(BIN / "spark-submit"), "--master", "yarn", "--deploy-mode", "cluster", "--properties-file", "spark-yarn.conf",
+        str(BIN / "spark-submit"), "--master", "yarn", "--deploy-mode", "cluster",
+        "--properties-file", "spark-yarn.conf",
         "--archives", f"{ROOT}/dist/stitch-driver.tar.gz#environment", "--files", "stitch.toml,batch-password",
         "--driver-memory", "1g", "--num-executors", "1", "--executor-cores", "1", "--executor-memory", "1g",
     ]  # fmt: skip
