@@ -32,7 +32,7 @@ def check_scheme(spark: SparkSession, setting: str, path: str) -> None:
     raise BadOption(
         f"{setting} = {path}: the scheme {scheme} is unknown: {why}. Known are {', '.join(known_schemes(spark))}. "
         f"Correct the path, or add the jars of its file system by --packages (of s3a: "
-        f"org.apache.hadoop:hadoop-aws:{version}; docs/storage.md)"
+        f"org.apache.hadoop:hadoop-aws:{version}; docs/deploy.md)"
     )
 
 
