@@ -114,9 +114,19 @@ wheel: setup ## the project as a wheel in dist/
 
 PACKED := dist/environment
 .PHONY: pack
-pack: setup ## what executors of a cluster need in dist/stitch-environment.tar.gz, for --archives (README.md)
+pack: setup ## what executors of a cluster need in dist/stitch-environment.tar.gz, for --archives (docs/deploy.md)
 	@rm -rf $(PACKED) && mkdir -p $(PACKED)
 	@$(BIN)/uv pip freeze | grep -E '^(msgspec|pyarrow)==' > dist/environment.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target $(PACKED) -r dist/environment.txt .
 	@tar -czf dist/stitch-environment.tar.gz -C $(PACKED) .
 	@du -h dist/stitch-environment.tar.gz
+
+.PHONY: pack-driver
+pack-driver: setup ## what a driver in a container and its executors need in dist/stitch-driver.tar.gz (docs/deploy.md)
+	@rm -rf dist/driver && mkdir -p dist/driver
+	@$(BIN)/uv pip freeze --exclude-editable > dist/installed.txt
+	@$(BIN)/uv pip compile --quiet --no-annotate --no-header -p 3.11 -c dist/installed.txt pyproject.toml \
+	  | grep -vE '^(pyspark|py4j)==' > dist/driver.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target dist/driver -r dist/driver.txt .
+	@tar -czf dist/stitch-driver.tar.gz -C dist/driver .
+	@du -h dist/stitch-driver.tar.gz

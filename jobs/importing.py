@@ -16,6 +16,7 @@ from jobs.frames.events import decode
 from jobs.frames.log_rows import RECORD, log_rows, topic_rows
 from jobs.lake import Log
 from jobs.queries import Stop
+from jobs.schemes import check_scheme
 from jobs.sinks.event_log import TRIES, append, commit, others_first
 from jobs.sources.files import files_of, new_files, read_files
 from jobs.sources.old_log import segments
@@ -24,9 +25,12 @@ from stitch.settings import Settings
 
 
 class Sources:
-    """The sources of the settings, and what is known of their files. One that cannot be read holds nothing else up."""
+    """The sources of the settings, and what is known of their files. One that cannot be read holds nothing else up.
+    Raises BadOption for a scheme that Hadoop does not know."""
 
     def __init__(self, spark: SparkSession, log: Log, settings: Settings) -> None:
+        for source in settings.sources:
+            check_scheme(spark, f"sources.{source.name}.path", source.path)
         self._spark, self._log, self._settings = spark, log, settings
         self._known: dict[str, set[str]] = {source.name: set() for source in settings.sources}
         self._failures: list[str] = []

@@ -14,13 +14,16 @@ from pyspark.sql import SparkSession
 
 from connections.cassandra import VERIFY_HOSTNAME, connector_options
 from connections.tls import Stores, stores
-from jobs.errors import JobError
+from jobs.errors import BadOption, JobError
+from jobs.schemes import check_scheme, tell_of_one_disk
 from stitch.clusters import CassandraSettings
 from stitch.settings import Settings
+from stitch.values import scheme_of
 
 SSL = "spark.cassandra.connection.ssl"
 # Options of sources that no plan may show: a client's key and user go to Spark's Kafka source by value.
 _REDACTED = r"(?i)url|secret|password|token|jaas|ssl[.]keystore[.]key"
+_BY_HADOOP = frozenset({"hadoop", "hive", "jdbc"})  # catalogs that, unless io-impl is said, reach files by Hadoop
 _PROPAGATE_EMPTY = "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
 
 
@@ -76,16 +79,26 @@ def _pointed(spark: SparkSession, cluster: str, layer: CassandraSettings) -> Ite
 
 def _catalog(spark: SparkSession, settings: Settings) -> None:
     """The catalog of the lake: as Spark's configuration has it, else a file of SQLite beside the tables. Raises
-    JobError for a warehouse that no file can be beside."""
+    BadOption for a warehouse that no file can be beside, that Hadoop cannot reach, or that
+    would be on the disk of a driver's container."""
     lake, prefix = settings.lake, f"spark.sql.catalog.{settings.lake.catalog}"
     if spark.conf.get(prefix, None) is not None:
+        if spark.conf.get(f"{prefix}.type", "") in _BY_HADOOP and not spark.conf.get(f"{prefix}.io-impl", ""):
+            check_scheme(spark, f"{prefix}.warehouse", spark.conf.get(f"{prefix}.warehouse", ""))
         return
-    if ":/" in lake.warehouse:
-        raise JobError(
+    if scheme_of(lake.warehouse):
+        raise BadOption(
             f"lake.warehouse={lake.warehouse}: the catalog that needs no server is a file on this machine. Say in "
             f"Spark's configuration which catalog has the tables ({prefix}, {prefix}.type, …: docs/storage.md)"
         )
+    if deploy_mode(spark) == "cluster":
+        raise BadOption(
+            "in cluster deploy mode the catalog that needs no server would be a file on the disk of whatever machine "
+            "the driver runs on, and gone with it. Say in Spark's configuration which catalog has the tables "
+            f"({prefix}, {prefix}.type, …: docs/storage.md)"
+        )
     Path(lake.warehouse).mkdir(parents=True, exist_ok=True)
+    tell_of_one_disk(spark, "lake.warehouse", lake.warehouse)
     options = {
         "": "org.apache.iceberg.spark.SparkCatalog",
         ".type": "jdbc",
@@ -97,6 +110,14 @@ def _catalog(spark: SparkSession, settings: Settings) -> None:
     }
     for name, value in options.items():
         spark.conf.set(f"{prefix}{name}", value)
+
+
+def deploy_mode(spark: SparkSession) -> str:
+    """Where the driver runs: `client`, or `cluster` for a container of the cluster's."""
+    conf = spark.sparkContext.getConf()
+    if conf.get("spark.kubernetes.submitInDriver", "false") == "true":  # in its pod, Spark says that it is a client
+        return "cluster"
+    return str(conf.get("spark.submit.deployMode", "client"))
 
 
 def _verify_hostnames(spark: SparkSession, settings: Settings) -> None:

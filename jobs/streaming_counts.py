@@ -21,11 +21,12 @@ from pyspark.sql.streaming import StreamingQuery
 
 from jobs.completeness import STREAMING_JOB as JOB
 from jobs.completeness import check_ingest_window
-from jobs.continuity import begin_at_cutoff, check_continuity, is_outdated
+from jobs.continuity import begin_at_cutoff, check_continuity, is_outdated, without_effect
 from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, streamed
 from jobs.queries import Stop, counted_through, end_offsets, keep_running, print_progress
+from jobs.schemes import tell_of_one_disk
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
 from jobs.sinks.progress import claim_window, publish_progress
@@ -66,8 +67,11 @@ def count_topic(
         check_ingest_window(settings)
         claim_window(cassandra, JOB, settings.streaming.ingest_window)
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
+        tell_of_one_disk(spark, "streaming.checkpoint", checkpoint.path)
         again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)
         starting = begin_at_cutoff(cassandra, checkpoint, settings) if again else None  # partition → first offset
+        for notice in without_effect(checkpoint.path, checkpoint.kept_settings()):
+            print(f"stitch: {notice}", flush=True)
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
         trigger: dict[str, Any] = {"availableNow": True} if available_now else pace
 

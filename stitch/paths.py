@@ -7,30 +7,24 @@ ConfigMap is a link into a folder that the next version removes.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel
 
-from stitch.values import PathMark
+from stitch.values import PathMark, scheme_of
 
 Model = TypeVar("Model", bound=BaseModel)
-_URI = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+:/")
-
-
-def is_uri(path: str) -> bool:
-    """Whether it is a URI (hdfs://…, s3a://…) and no path of this machine."""
-    return bool(_URI.match(path))
 
 
 def resolved(path: str, folder: Path) -> str:
-    """The absolute path; a URI as it is."""
-    return path if is_uri(path) else os.path.normpath(folder / os.path.expanduser(path))
+    """The absolute path; a URI (hdfs://…, s3a://…) as it is."""
+    return path if scheme_of(path) else os.path.normpath(folder / os.path.expanduser(path))
 
 
 def with_paths_resolved(model: Model, folder: Path) -> Model:
-    """The settings with every marked path (sections.LocalPath) resolved, those of defaults and environment too."""
+    """The settings with every marked path (values.LocalPath, StoragePath) resolved, those of defaults and environment
+    too."""
     changed: dict[str, Any] = {}
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)

@@ -1,7 +1,8 @@
 """The other tables of the settings file, each a type: what can be set, its unit and its default. Values only.
 
-A duration is text, `"15m"`; a path is relative to the file's folder, or the URI of another file system. A name that a
-table does not have is a mistake, not a comment. The clusters' tables stand in stitch.clusters.
+A duration is text, `"15m"`; a path is relative to the file's folder, and may be the URI of another file system where
+Spark reads and writes there. A name that a table does not have is a mistake, not a comment. The clusters' tables stand
+in stitch.clusters.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from stitch.values import Duration, Identifier, JsonPath, LocalPath, OptionalDuration, Port, Section
+from stitch.values import Duration, Identifier, JsonPath, LocalPath, OptionalDuration, Port, Section, StoragePath
 
 
 class StreamingSettings(Section):
@@ -19,7 +20,7 @@ class StreamingSettings(Section):
     watermark: Duration = timedelta(days=1)
     trigger: Duration = timedelta(seconds=2)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
-    checkpoint: LocalPath = ".local/checkpoints/streaming_counts"
+    checkpoint: StoragePath = ".local/checkpoints/streaming_counts"
     deduplicate: bool = False
     retry_for: Duration = timedelta(minutes=10)
 
@@ -45,7 +46,7 @@ class LakeSettings(Section):
 
     catalog: Identifier = "lake"
     namespace: Identifier = "stitch"
-    warehouse: LocalPath = ".local/lake"
+    warehouse: StoragePath = ".local/lake"
     history: Duration = timedelta(days=3)
     keep_runs: int = Field(default=7, ge=1)
 
@@ -88,7 +89,7 @@ class SourceSettings(Section):
     """
 
     name: Identifier
-    path: LocalPath
+    path: StoragePath
     format: Literal["json", "parquet"]
     ingest_time: str = Field(default="column:ingested_at", pattern=r"^(column:[^/]+|folder:[^/.]+(/[^/.]+)?)$")
 

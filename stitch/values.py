@@ -6,9 +6,10 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
+_URI = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
 _LONGEST_S = 10_000 * 366 * 86_400
 _UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -36,7 +37,22 @@ class PathMark:
     """Marks a setting that is a path: a relative one is meant from the settings file's folder (stitch.paths)."""
 
 
-LocalPath = Annotated[str, Field(min_length=1), PathMark()]
+def scheme_of(path: str) -> str | None:
+    """The scheme of a URI (hdfs://…, s3a://…), as it is written; None for a path."""
+    found = _URI.match(path)
+    return found[1] if found else None
+
+
+def no_uri(path: str) -> str:
+    """The path. Raises ValueError for a URI."""
+    if scheme_of(path):
+        raise ValueError(f"{path}: must be a path of this machine, and not a URI")
+    return path
+
+
+# A file or folder that Python opens, or one that Hadoop's file systems do: a path, or a URI (hdfs://…, s3a://…).
+LocalPath = Annotated[str, Field(min_length=1), AfterValidator(no_uri), PathMark()]
+StoragePath = Annotated[str, Field(min_length=1), PathMark()]
 Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 # The way into a JSON object: names joined by dots, which therefore cannot hold one.
 JsonPath = Annotated[str, Field(pattern=r"^[^.\"\\\x00-\x1f]+([.][^.\"\\\x00-\x1f]+)*$")]

@@ -11,6 +11,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from jobs.schemes import check_scheme
 from stitch.notes import parse_note
 
 NOTE = "stitch.json"
@@ -22,10 +23,12 @@ _UNKNOWN_COUNTERS = (
 
 
 class Checkpoint:
-    """One folder; `topic` is the one whose offsets it holds."""
+    """One folder; `topic` is the one whose offsets it holds. Raises BadOption for a scheme that Hadoop does not
+    know."""
 
     def __init__(self, spark: SparkSession, path: str, topic: str) -> None:
-        self._jvm: Any = spark._jvm
+        check_scheme(spark, "streaming.checkpoint", path)
+        self._spark, self._jvm = spark, spark._jvm
         self._gateway: Any = spark.sparkContext._gateway
         self.path, self._topic = path, topic
         self._fs = self._at().getFileSystem(spark._jsc.hadoopConfiguration())
@@ -49,6 +52,18 @@ class Checkpoint:
         last_line = self._read(name).strip().rpartition("\n")[2]
         said = parse_note(last_line, (), f"{self.path}/{name}", _SPARKS_OWN)
         return {int(p): offset for p, offset in said.get(self._topic, {}).items()}
+
+    def kept_settings(self) -> dict[str, tuple[str, str]]:
+        """name → (the value here, the session's) of Spark's settings that have no effect in this session: its query
+        goes on with those that the state was begun with. Empty before the first micro-batch."""
+        planned = self._batches("offsets")
+        if not planned:
+            return {}
+        name = f"offsets/{planned[-1]}"  # a version, what Spark keeps, then a line for each source
+        second = self._read(name).partition("\n")[2].partition("\n")[0]
+        kept = parse_note(second, ("conf",), f"{self.path}/{name}", _SPARKS_OWN)["conf"]
+        both = {of: (value, str(self._spark.conf.get(of))) for of, value in kept.items()}
+        return {of: values for of, values in both.items() if values[0] != values[1]}
 
     def note(self) -> dict[str, Any] | None:
         """What was noted when the query began; None where nothing was."""

@@ -18,8 +18,8 @@ from pyspark.sql import functions as F
 from jobs.causes import cause_of
 from jobs.sources.rule_lines import LINES, parsed_parts
 from stitch.exclusions import SHOWN, ExclusionError
-from stitch.paths import is_uri
 from stitch.settings import Settings
+from stitch.values import scheme_of
 
 _CHUNK = 4 * 2**20  # bytes of whole lines that a task parses
 
@@ -50,7 +50,7 @@ def _check(lines: DataFrame, path: str) -> None:
 def _content(spark: SparkSession, path: str) -> DataFrame:
     """(first: the number of its first line, content) of the parts of a file."""
     try:
-        if is_uri(path):
+        if scheme_of(path):
             return spark.read.format("binaryFile").load(path).select(F.lit(1).alias("first"), "content")
         return spark.createDataFrame(list(_chunks(Path(path))), "first int, content binary")
     except OSError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from stitch.local.errors import StackError
-from stitch.local.jars import ALL, CACHE, LOCK, ROOT, S3, Jar, JarSet
+from stitch.local.jars import ALL, CACHE, LOCK, OF_TESTS, ROOT, Jar, JarSet
 from stitch.local.java import java_home
 from stitch.local.repository import ivy_jar
 
@@ -111,7 +111,7 @@ def lock_text(sets: Mapping[JarSet, Sequence[Jar]]) -> str:
 def main() -> int:
     try:
         sets = {}
-        for jars in (*ALL, S3):
+        for jars in (*ALL, *OF_TESTS):
             print(f"[lock] jars of {jars.name}: {', '.join(jars.packages)}", flush=True)
             sets[jars] = resolve(jars, CACHE / "ivy/cache")
     except StackError as error:

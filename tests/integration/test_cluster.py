@@ -1,12 +1,14 @@
 """Plain spark-submit, from a user's home, against a Spark standalone master with a worker in another process, the
-project shipped as `make pack` packs it.
+project shipped as `make pack` or `make pack-driver` packs it.
 
-The jobs are archive and batch over history of other origin (JSON lines in folders by day): no Kafka takes part.
+Once over history of other origin (JSON lines in folders by day), where no Kafka takes part; once over a topic, with all
+that is kept in HDFS.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,9 +21,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from stitch.local.process import accepts
+from stitch.local.producer import produce
 from stitch.settings import load_settings
-from stitch.submit import ROOT, environment
+from stitch.submit import ROOT, environment, own_properties
 from tests.conftest import Reader, Stack, free_ports, run_in, write_config
+from tests.steps import count, event, wait_for_the_window_to_end
+from tests.stores import hdfs, options
 
 BIN = Path(sys.executable).parent
 BARE_PYTHON = Path(sys.base_prefix, "bin/python3.11")  # what a worker may have: nothing of ours is installed there
@@ -29,7 +34,10 @@ BARE_PYTHON = Path(sys.base_prefix, "bin/python3.11")  # what a worker may have:
 
 @pytest.fixture
 def master(tmp_path: Path) -> Iterator[str]:
-    """The URL of a master that has one worker."""
+    """The URL of a master that has one worker, in a folder of its own; to it and its executors the folder `driver` is
+    another one, which is empty and cannot be written to (as root: it takes a mount)."""
+    (tmp_path / "driver").mkdir()
+    (tmp_path / "elsewhere").mkdir()
     port, master_ui, worker_ui = free_ports(3)
     url = f"spark://127.0.0.1:{port}"
     spark_class = str(BIN / "spark-class")
@@ -42,7 +50,11 @@ def master(tmp_path: Path) -> Iterator[str]:
     processes = []
     try:
         for command in commands:
-            processes.append(subprocess.Popen([spark_class, *command], env=env, stdout=log, stderr=log))
+            apart = hiding(tmp_path / "driver") if "worker.Worker" in command[0] else []
+            started = subprocess.Popen(
+                [*apart, spark_class, *command], env=env, cwd=tmp_path / "elsewhere", stdout=log, stderr=log
+            )
+            processes.append(started)
             wait_for_port(port)
         yield url
     finally:
@@ -60,10 +72,18 @@ def wait_for_port(port: int) -> None:
         time.sleep(0.2)
 
 
-def packed() -> Path:
+def hiding(folder: Path) -> list[str]:
+    """What stands before a command so that it, and all that it starts, has an empty folder in the place of this one."""
+    if os.geteuid():
+        return []
+    script = 'mount -t tmpfs -o ro,size=4k tmpfs "$0" && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, str(folder)]
+
+
+def packed(target: str = "pack", name: str = "stitch-environment") -> Path:
     """What `make pack` makes; set-up is done."""
-    subprocess.run(["make", "--silent", "-o", "setup", "pack"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return ROOT / "dist/stitch-environment.tar.gz"
+    subprocess.run(["make", "--silent", "-o", "setup", target], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return ROOT / f"dist/{name}.tar.gz"
 
 
 def json_log(folder: Path) -> None:
@@ -119,6 +139,61 @@ def test_history_of_other_origin_is_totalled_on_a_standalone_cluster(
     assert [row["counts"]["likes"] for row in answer["data"]] == [2, 0]
     day = client.get("/v1/totals?counters=likes&keys=t1,t2&layer=batch&start=2024-02-29&end=2024-03-01").json
     assert [row["counts"]["likes"] for row in day["data"]] == [1, -1]
+
+
+@pytest.mark.slow
+def test_a_cluster_whose_machines_share_no_disk_counts_a_topic_through_hdfs(
+    fresh: Stack, reader: Reader, master: str, tmp_path: Path
+) -> None:
+    """As in a container of cluster deploy mode: driver and executors have a Python 3.11 and what `make pack-driver`
+    packs, the settings file and what Spark brings; nothing but HDFS, Kafka and Cassandra is common to all."""
+    driver = tmp_path / "driver"
+    archive = packed("pack-driver", "stitch-driver")
+    (driver / "environment").mkdir()
+    subprocess.run(["tar", "-xzf", str(archive), "-C", str(driver / "environment")], check=True)
+    (driver / "tmp").mkdir()
+    env = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(driver), "JAVA_HOME": environment(None)["JAVA_HOME"],
+           "PYTHONPATH": str(driver / "environment"), "TMPDIR": str(driver / "tmp")}  # fmt: skip
+    (driver / "spark.conf").write_text(own_properties([])[0], "utf-8")
+    with hdfs(tmp_path / "hdfs") as store:
+        settings = load_settings(write_config(
+            driver / "stitch.toml", base=fresh.config_path,
+            streaming={"checkpoint": f"{store.checkpoints}/streaming_counts"},
+            lake={"warehouse": "lake"}, local={"folder": "local"},
+        ))  # fmt: skip
+        spark = [
+            "spark-submit", "--properties-file", "spark.conf", "--master", master,
+            "--archives", f"{archive}#environment", "--conf", "spark.executorEnv.PYTHONPATH=environment",
+            "--conf", f"spark.pyspark.python={BARE_PYTHON}", "--conf", f"spark.local.dir={driver}/tmp",
+            *options(store, settings.lake.catalog, driver),
+        ]  # fmt: skip
+
+        def job(name: str, *args: str) -> str:
+            command = [*spark, f"environment/jobs/{name}.py", "--config", "stitch.toml", *args]
+            done = subprocess.run(command, env=env, cwd=driver, capture_output=True, text=True, timeout=300)
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+            return done.stdout
+
+        for begin in "ab":  # the second time with executors that have not seen the state
+            produce(settings.kafka, [event(f"{begin}{n}", "play", track_id=f"t{n % 2}") for n in range(50)])
+            said = job("streaming_counts", "--available-now")
+        assert "batch=0 " not in said and "is a folder of this machine" not in said
+        assert "events=100" in job("archive_events", "--available-now")
+        wait_for_the_window_to_end(fresh)
+        assert "records=100 rejected=0 excluded=0 duplicates=0 events=100" in job("batch_totals")
+        assert json.loads(job("audit_counts", "--json"))["right"]
+        there = store.files()
+    client = reader(settings)
+    assert [[count(client, "plays", key, layer) for key in ("t0", "t1")] for layer in ("merged", "batch")] == [
+        [50] * 2
+    ] * 2
+    assert any("checkpoints/streaming_counts/state/" in name for name in there)
+    assert any(name.startswith("lake/") and "/totals/" in name and name.endswith(".parquet") for name in there)
+    assert any((tmp_path / "work").glob("app-*/*/stderr")), "no executor ran in the worker's folder"
+    written = [path for path in (tmp_path / "work").rglob("*.parquet") if "environment" not in path.parts]
+    assert not written and not list((tmp_path / "elsewhere").iterdir())
+    left = {path.name for path in driver.iterdir()}
+    assert left <= {"environment", "tmp", "spark.conf", "stitch.toml", "catalog.db", ".cache"}, left
 
 
 def test_parquet_of_other_origin_is_totalled_by_its_own_ingest_time(

@@ -1,115 +1,95 @@
-"""The event log in an object store, by Spark's configuration alone: the same jobs, the same counts."""
+"""Log, totals and checkpoint on storage that is no folder of this machine: the same jobs, the same counts."""
 
 from __future__ import annotations
 
 import io
 import json
-import logging
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 
-from stitch.local.fetch_jars import fetch_missing
-from stitch.local.jars import S3
 from stitch.local.producer import produce
-from tests.conftest import Reader, Stack, submit_command
+from stitch.settings import load_settings
+from tests.conftest import Reader, Stack, submit_command, write_config
 from tests.faults.conftest import Job
 from tests.steps import count, event, wait_for_the_window_to_end
+from tests.stores import ByHadoop, ByIceberg, Store, hdfs, options, s3_client
 
-BUCKET = "music"
 
-
-@pytest.fixture
-def s3() -> Iterator[Any]:
-    """A client of a server that speaks S3, with a bucket."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each of thousands of requests
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        client = boto3.client(
-            "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1",
-            aws_access_key_id="stitch", aws_secret_access_key="secret",
-        )  # fmt: skip
-        client.create_bucket(Bucket=BUCKET)
-        yield client
-    finally:
-        server.stop()
+@pytest.fixture(params=["s3", "s3a", "hdfs"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """Each storage in turn."""
+    if request.param == "hdfs":
+        with hdfs(tmp_path / "hdfs") as found:
+            yield found
+    else:
+        with s3_client() as client:
+            yield ByIceberg(client) if request.param == "s3" else ByHadoop(client)
 
 
 @pytest.fixture
-def stored(fresh: Stack, s3: Any, tmp_path: Path) -> list[str]:
-    """The options of `stitch submit` for a catalog whose tables are in the bucket."""
-    fetch_missing([S3])
-    lake = f"spark.sql.catalog.{fresh.settings.lake.catalog}"
-    said = {
-        lake: "org.apache.iceberg.spark.SparkCatalog",
-        f"{lake}.type": "jdbc",
-        f"{lake}.uri": f"jdbc:sqlite:{tmp_path}/catalog.db?busy_timeout=30000",
-        f"{lake}.jdbc.schema-version": "V1",
-        f"{lake}.cache-enabled": "false",
-        f"{lake}.warehouse": f"s3://{BUCKET}/lake",
-        f"{lake}.io-impl": "org.apache.iceberg.aws.s3.S3FileIO",
-        f"{lake}.s3.endpoint": s3.meta.endpoint_url,
-        f"{lake}.s3.path-style-access": "true",
-        f"{lake}.s3.access-key-id": "stitch",
-        f"{lake}.s3.secret-access-key": "secret",
-        f"{lake}.client.region": "us-east-1",
-    }
-    jars = ",".join(str(path) for path in S3.folder.glob("*.jar"))
-    return ["--jars", jars, *(part for name, value in said.items() for part in ("--conf", f"{name}={value}")), "--"]
+def stored(fresh: Stack, store: Store, tmp_path: Path) -> Stack:
+    """The fresh stack with its checkpoint in the store, where it can lie there."""
+    if not store.checkpoints:
+        return fresh
+    checkpoint = f"{store.checkpoints}/streaming_counts"
+    config = write_config(tmp_path / "stored.toml", base=fresh.config_path, streaming={"checkpoint": checkpoint})
+    return Stack(load_settings(config), config)
 
 
-def keys(s3: Any) -> list[str]:
-    """The names of all objects in the bucket."""
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    return [found["Key"] for page in pages for found in page.get("Contents", [])]
-
-
-def held(s3: Any) -> set[str | None]:
-    """The tracks of all records in all data files, also of those that no snapshot knows."""
-    files = [key for key in keys(s3) if key.endswith(".parquet")]
-    tables = [pq.read_table(io.BytesIO(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())) for key in files]
-    return {
-        json.loads(row["value"])["track_id"] if row["value"] else None for table in tables for row in table.to_pylist()
-    }
+def held(store: Store) -> set[str | None]:
+    """The tracks of all records in all data files, also of those that no snapshot knows; of totals, None."""
+    data = [content for name, content in store.files().items() if name.endswith(".parquet")]
+    rows = [row for content in data for row in pq.read_table(io.BytesIO(content)).to_pylist()]
+    return {json.loads(row["value"])["track_id"] if row.get("value") else None for row in rows}
 
 
 @pytest.mark.slow
-def test_a_log_in_an_object_store_is_archived_killed_counted_maintained_erased_and_audited(
-    fresh: Stack, reader: Reader, run_job: Callable[..., Any], s3: Any, stored: list[str], tmp_path: Path
+def test_what_lies_on_other_storage_is_counted_killed_totalled_audited_maintained_and_erased(
+    stored: Stack, store: Store, reader: Reader, tmp_path: Path
 ) -> None:
+    asked = [*options(store, stored.settings.lake.catalog, tmp_path), "--"]
+
     def job(name: str, *args: str) -> str:
-        command = submit_command(fresh, name, *stored, *args)
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+        command = submit_command(stored, name, *asked, *args)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done.stdout
 
-    produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 2}") for n in range(100)])
-    killed = Job(fresh, tmp_path / "archive.log", "archive_events", *stored)
-    try:
-        killed.wait_for_line("archive_events batch=")
-        produce(fresh.settings.kafka, [event(f"f{n}", "play", track_id="t1") for n in range(50)])
-    finally:
-        killed.kill()
+    produce(stored.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 2}") for n in range(100)])
+    kill_after_a_batch(stored, tmp_path, asked, lambda: produce(
+        stored.settings.kafka, [event(f"f{n}", "play", track_id="t1") for n in range(50)]
+    ))  # fmt: skip
     job("archive_events", "--available-now")
-    run_job("streaming_counts")
-    wait_for_the_window_to_end(fresh)
+    said = job("streaming_counts", "--available-now")
+    assert "reads again" not in said and "batch=0 " not in said, "it did not go on from its checkpoint"
+    wait_for_the_window_to_end(stored)
     assert "records=150 rejected=0 excluded=0 duplicates=0 events=150" in job("batch_totals")
-    client = reader(fresh.settings)
+    client = reader(stored.settings)
+    assert [count(client, "plays", key) for key in ("t0", "t1")] == [50, 100]
     assert [count(client, "plays", key, "batch") for key in ("t0", "t1")] == [50, 100]
     assert json.loads(job("audit_counts", "--json"))["right"]
-    assert (
-        any(key.endswith(".parquet") for key in keys(s3))
-        and not Path(fresh.settings.lake.warehouse, fresh.settings.lake.namespace).exists()
-    )
     assert "files=" in job("maintain_log")
     assert "log=50" in job("erase_key", "--field", "track_id", "--value", "t0")
     assert [count(client, "plays", key, "batch") for key in ("t0", "t1")] == [0, 100]
-    assert held(s3) == {None, "t1"}
+    assert held(store) == {None, "t1"}
+    assert json.loads(job("audit_counts", "--json"))["right"]
+    if store.checkpoints:
+        assert any("checkpoints/streaming_counts/state/" in name for name in store.files())
+        assert not list(tmp_path.glob("checkpoints/*")), "a checkpoint on this machine's disk"
+    assert not Path(stored.settings.lake.warehouse, stored.settings.lake.namespace).exists()
+
+
+def kill_after_a_batch(stack: Stack, folder: Path, asked: list[str], meanwhile: Callable[[], None]) -> None:
+    """Run both streaming jobs until each has written a micro-batch, do something, and kill them (-9)."""
+    jobs = [Job(stack, folder / f"{name}.log", name, *asked) for name in ("streaming_counts", "archive_events")]
+    try:
+        for job, name in zip(jobs, ("streaming_counts", "archive_events"), strict=True):
+            job.wait_for_line(f"{name} batch=", seconds=240)
+        meanwhile()
+    finally:
+        for job in jobs:
+            job.kill()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.continuity import check_note, noted, outdated
+from jobs.continuity import check_note, noted, outdated, without_effect
 from jobs.errors import JobError
 from stitch.settings import Settings, load_settings
 
@@ -69,3 +69,9 @@ def test_other_settings_of_events_or_of_a_counter_are_said() -> None:
     counters = {**note()["counters"], "plays": {"weights": {"play": 2}}}
     (said,) = check_note(SETTINGS, note(counters=counters), note())
     assert said.startswith("counter plays: its definition changed")
+
+
+def test_a_setting_that_the_checkpoint_decides_is_told_with_the_way_to_change_it() -> None:
+    (told,) = without_effect("hdfs://nn/c", {"spark.sql.shuffle.partitions": ("4", "8")})
+    assert told.startswith("spark.sql.shuffle.partitions = 8 has no effect: the state in hdfs://nn/c was begun with 4")
+    assert "--from-cutoff" in told and "\n" not in told

@@ -112,6 +112,10 @@ MISTAKES = {
     "a duration of ages": ('[events]\nmax_past = "99999999999999d"\n' + PLAYS, "is longer than 10,000 years"),
     "a condition of chance": (PLAYS + 'where = "rand() < 0.1"\n', "where: rand answers otherwise on each replay"),
     "a keyspace that is no identifier": ('[batch]\nkeyspace = "x; DROP"\n' + PLAYS, "batch.keyspace:"),
+    "a URI where Python opens a file": (
+        '[local]\nfolder = "hdfs://nn/x"\n' + PLAYS,
+        "local.folder: hdfs://nn/x: must be",
+    ),
     "not TOML": ("[", "is not valid TOML"),
 }
 
