@@ -87,6 +87,7 @@ def test_with_nothing_to_compare_a_person_is_asked(
     assert count(reader(fresh.settings), "plays", "t1", "batch") == 5
 
 
+@pytest.mark.slow
 def test_a_counter_that_is_refused_stays_where_it_was_while_the_others_go_on(
     fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,11 +148,12 @@ def test_a_counter_that_is_refused_stays_where_it_was_while_the_others_go_on(
 
     # Nor by there being nothing to compare with, nor when another counter is counted again.
     archived("fourth", {"t1": 1, "bot": 0}, 2, streamed=False)
-    with pytest.raises(JobError, match=" plays: it was refused before, and nothing tells whether it is right now"):
+    not_now = r"(?s)nothing was loaded, .*  plays: it was refused before, and nothing tells whether it is right now"
+    with pytest.raises(JobError, match=not_now):
         run_in(strict, "batch_totals")
     run_job("streaming_counts")
     run_in(strict, "batch_totals", full=True, counter="likes", accept=True)
-    assert (counted("likes", "batch"), counted("plays", "batch")) == ([20, 0], [20, 1])
+    assert (counted("likes", "batch"), counted("plays", "batch")) == ([18, 0], [20, 1])
     run_in(strict, "batch_totals", accept=True)
     assert (counted("plays", "batch"), counted("likes", "batch")) == ([111, 1], [20, 0])
     assert len(set(cutoffs())) == 1
