@@ -89,6 +89,64 @@ def find_gaps(
     ]
 
 
+class Cut(NamedTuple):
+    """What the log lacks of a partition in front of its first record or behind its last one, where no gap shows it.
+
+    lacking: records that the topic holds: how many, the first and the last offset; None where there are none
+    gone:    offsets at its end that were in the log when a batch checked it, and that the broker holds no more
+    """
+
+    partition: int
+    lacking: tuple[int, int, int] | None
+    gone: int
+
+
+def find_cuts(
+    spark: SparkSession,
+    settings: Settings,
+    offsets: DataFrame,
+    topic: str,
+    held: Mapping[int, tuple[int, int]],
+    checked: Mapping[tuple[str, int], Checked],
+) -> list[Cut]:
+    """The partitions of the topic of which the log lacks records at either end, up to the position that it has come to.
+
+    offsets: as for find_gaps; held: partition → its first and last offset in the log; none where it has no record
+    """
+    log, broker = Log(spark, settings), edges(settings.kafka)
+    _, position = log.position(topic)
+    aged = settings.log.retention is not None  # then days are missing at the beginning, and that is as it should be
+    known = [loss for loss in log.losses(topic) if loss["last"] is not None]
+    of_topic = offsets.where(F.col("topic_id") == topic)
+    heads, tails, gone = {}, {}, {}
+    for partition, (low, high) in broker.items():
+        first, last = held.get(partition, (None, -1))
+        end = min(position.get(partition, 0), high)
+        if first is not None and low < first and not aged:
+            heads[partition] = (low, first)
+        if max(low, last + 1) < end and not (aged and first is None):
+            tails[partition] = (max(low, last + 1), end)
+        upto = min(checked.get((topic, partition), Checked()).upto, position.get(partition, 0), low)
+        gone[partition] = 0 if aged else max(0, upto - last - 1 - _accepted(known, partition, last + 1, upto - 1))
+    found = [records_lacking(spark, settings, of_topic, ranges, known) for ranges in (heads, tails)]
+    cuts = [Cut(p, _together([one[p] for one in found if p in one]), gone[p]) for p in sorted(broker)]
+    return [cut for cut in cuts if cut.lacking or cut.gone]
+
+
+def _together(lacking: list[tuple[int, int, int]]) -> tuple[int, int, int] | None:
+    if not lacking:
+        return None
+    return sum(n for n, _, _ in lacking), min(first for _, first, _ in lacking), max(last for _, _, last in lacking)
+
+
+def _accepted(known: list[dict[str, int]], partition: int, first: int, last: int) -> int:
+    """How many of the partition's offsets from first to last were noted as lost."""
+    within = [
+        min(last, loss["last"]) - max(first, loss["first"]) + 1 for loss in known if loss["partition"] == partition
+    ]
+    return sum(max(0, offsets) for offsets in within)
+
+
 def _by_kind(
     found: DataFrame,
     low: Mapping[tuple[str, int], int],
@@ -103,11 +161,11 @@ def _by_kind(
     untold_from = F.greatest(first, upto)
     untold_to = F.least(last, asked_from - 1)  # before that the broker removed what it held
     told_to = F.least(last, upto - 1)
-    told = F.greatest(told_to - first + 1, F.lit(0)) - _lost(known, first, told_to)
-    untold = F.greatest(untold_to - untold_from + 1, F.lit(0)) - _lost(known, untold_from, untold_to)
+    told = F.greatest(told_to - first + 1, F.lit(0)) - lost_among(known, first, told_to)
+    untold = F.greatest(untold_to - untold_from + 1, F.lit(0)) - lost_among(known, untold_from, untold_to)
     sums = found.groupBy("topic_id", "partition").agg(
         F.sum(last - first + 1).alias("missing"),
-        F.sum(_lost(known, first, last)).alias("accepted"),
+        F.sum(lost_among(known, first, last)).alias("accepted"),
         F.sum(told).alias("told"),
         F.sum(untold).alias("unknown"),
         F.min(F.when(untold > 0, untold_from)).alias("unknown_from"),
@@ -142,7 +200,7 @@ def records_lacking(
     if not ranges:
         return {}
     there = read_range(spark, settings.kafka, ranges).where(F.col("timestamp_type") == BROKER)
-    there = there.where(_lost(accepted, F.col("offset"), F.col("offset")) == 0)
+    there = there.where(lost_among(accepted, F.col("offset"), F.col("offset")) == 0)
     rows = (
         there.join(held, ["partition", "offset"], "left_anti")
         .groupBy("partition")
@@ -177,7 +235,7 @@ def _by_partition(values: Mapping[tuple[str, int], int], otherwise: int) -> Colu
     return column
 
 
-def _lost(accepted: list[dict[str, int]], first: Column, last: Column) -> Column:
+def lost_among(accepted: list[dict[str, int]], first: Column, last: Column) -> Column:
     """How many offsets from first to last were noted as lost."""
     total = F.lit(0)
     for loss in accepted:

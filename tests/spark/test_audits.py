@@ -18,9 +18,9 @@ def offsets(spark: SparkSession):  # type: ignore[no-untyped-def]
 
 def test_a_stretch_says_how_many_records_a_partition_has_and_between_which_offsets(offsets) -> None:  # type: ignore[no-untyped-def]
     assert [tuple(row) for row in stretches(offsets).collect()] == [
-        ("a", 0, 5, 4, 3, 9),
-        ("a", 1, 1, 1, 0, 0),
-        ("b", 0, 2, 2, 0, 1),
+        ("a", 0, 5, 4, 3, 9, 4),
+        ("a", 1, 1, 1, 0, 0, None),
+        ("b", 0, 2, 2, 0, 1, None),
     ]
 
 
