@@ -19,7 +19,8 @@ from typing import Any
 import click
 
 from jobs.auditing_counts import MOST_RUNS, live_window, publications, recounts, zooms
-from jobs.auditing_log import conservation, contiguity, reached, rejected, topic_fit
+from jobs.auditing_log import contiguity, reached, topic_fit
+from jobs.auditing_records import conservation, rejected
 from jobs.completeness import check_ingest_window
 from jobs.errors import NotYet, run
 from jobs.findings import printed, report_of

@@ -89,64 +89,6 @@ def find_gaps(
     ]
 
 
-class Cut(NamedTuple):
-    """What the log lacks of a partition in front of its first record or behind its last one, where no gap shows it.
-
-    lacking: records that the topic holds: how many, the first and the last offset; None where there are none
-    gone:    offsets at its end that were in the log when a batch checked it, and that the broker holds no more
-    """
-
-    partition: int
-    lacking: tuple[int, int, int] | None
-    gone: int
-
-
-def find_cuts(
-    spark: SparkSession,
-    settings: Settings,
-    offsets: DataFrame,
-    topic: str,
-    held: Mapping[int, tuple[int, int]],
-    checked: Mapping[tuple[str, int], Checked],
-) -> list[Cut]:
-    """The partitions of the topic of which the log lacks records at either end, up to the position that it has come to.
-
-    offsets: as for find_gaps; held: partition → its first and last offset in the log; none where it has no record
-    """
-    log, broker = Log(spark, settings), edges(settings.kafka)
-    _, position = log.position(topic)
-    aged = settings.log.retention is not None  # then days are missing at the beginning, and that is as it should be
-    known = [loss for loss in log.losses(topic) if loss["last"] is not None]
-    of_topic = offsets.where(F.col("topic_id") == topic)
-    heads, tails, gone = {}, {}, {}
-    for partition, (low, high) in broker.items():
-        first, last = held.get(partition, (None, -1))
-        end = min(position.get(partition, 0), high)
-        if first is not None and low < first and not aged:
-            heads[partition] = (low, first)
-        if max(low, last + 1) < end and not (aged and first is None):
-            tails[partition] = (max(low, last + 1), end)
-        upto = min(checked.get((topic, partition), Checked()).upto, position.get(partition, 0), low)
-        gone[partition] = 0 if aged else max(0, upto - last - 1 - _accepted(known, partition, last + 1, upto - 1))
-    found = [records_lacking(spark, settings, of_topic, ranges, known) for ranges in (heads, tails)]
-    cuts = [Cut(p, _together([one[p] for one in found if p in one]), gone[p]) for p in sorted(broker)]
-    return [cut for cut in cuts if cut.lacking or cut.gone]
-
-
-def _together(lacking: list[tuple[int, int, int]]) -> tuple[int, int, int] | None:
-    if not lacking:
-        return None
-    return sum(n for n, _, _ in lacking), min(first for _, first, _ in lacking), max(last for _, _, last in lacking)
-
-
-def _accepted(known: list[dict[str, int]], partition: int, first: int, last: int) -> int:
-    """How many of the partition's offsets from first to last were noted as lost."""
-    within = [
-        min(last, loss["last"]) - max(first, loss["first"]) + 1 for loss in known if loss["partition"] == partition
-    ]
-    return sum(max(0, offsets) for offsets in within)
-
-
 def _by_kind(
     found: DataFrame,
     low: Mapping[tuple[str, int], int],

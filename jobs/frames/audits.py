@@ -20,8 +20,8 @@ KINDS = ("appended", "counted", "duplicates", "rejected", "excluded")
 
 
 def stretches(offsets: DataFrame) -> DataFrame:
-    """(topic_id, partition, offset) → per partition: records, distinct, first, last (offsets), twice: the first offset
-    that is there more than once."""
+    """(topic_id, partition, offset) → per partition: records, distinct, first, last (offsets), twice: the first
+    offset that is there more than once."""
     return (
         offsets.groupBy("topic_id", "partition", "offset")
         .agg(F.count(F.lit(1)).alias("times"))

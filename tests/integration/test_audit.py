@@ -14,6 +14,8 @@ from pyspark.sql import SparkSession
 
 from jobs.findings import NOT_KNOWN, printed
 from jobs.spark import session as spark_session
+from stitch.cutoff import Published
+from stitch.runs import tag
 from tests.conftest import Stack, apart, run_in
 from tests.steps import event, wait_for_the_window_to_end
 
@@ -135,7 +137,8 @@ FAULTS = {
         [f"DELETE FROM {{events}} WHERE {OFFSET} 3"],
         {"log: contiguous": [r"^partition 0, topic \S+: 1 records missing that the topic holds, offsets 3 to 3$"],
          "conservation": [UNBALANCED],
-         "totals: recount": [r"^plays t1 all \S+: stored 5, log 4$", r"^creator_plays c1 t1 all \S+: stored 5, log 4$"]},
+         "totals: recount": [
+            r"^plays t1 all \S+: stored 5, log 4$", r"^creator_plays c1 t1 all \S+: stored 5, log 4$"]},
     ),
     "records are deleted from the beginning and the end of the log": Fault(
         [f"DELETE FROM {{events}} WHERE {OFFSET} 0 OR {OFFSET} 15"],
@@ -214,7 +217,8 @@ def world(stack: Stack, spark: SparkSession, cassandra: Any, tmp_path_factory: p
                if one.ingest_window.replace(tzinfo=UTC) >= cutoff}  # fmt: skip
     names = {
         "batch": settings.batch.keyspace, "realtime": settings.realtime.keyspace, "events": settings.lake.events,
-        "cutoff": f"{cutoff:%FT%TZ}", "revision": row.revision, "tag": f"cutoff={cutoff:%Y%m%dT%H%M%SZ}-r{row.revision}",
+        "cutoff": f"{cutoff:%FT%TZ}", "revision": row.revision,
+        "tag": tag(Published(cutoff, row.revision)),
         "live": live, "end": end, "hour_before": cutoff - timedelta(hours=1),
     }  # fmt: skip
     return World(mine, names)
