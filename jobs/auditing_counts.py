@@ -110,7 +110,7 @@ def recount(
         count = wrong.count()
         details = [
             f"{_named(row)} {row.granularity} {row.bucket:%FT%TZ}: stored {row.stored}, log {row.expected}"
-            + (f", under the cutoff {row.cutoff:%FT%TZ}, which no run has" if row.ahead else "")
+            + (f", under the later cutoff {row.cutoff:%FT%TZ}" if row.ahead else "")
             for row in _first(wrong, ROW)
         ]
     finally:

@@ -10,8 +10,8 @@ from typing import Any
 SHOWN = 10  # of rows that are wrong, so many are named
 # Whatever is compared here was held by some part once. What never was leaves no trace to compare.
 NOT_KNOWN = (
-    "records that no part ever held (lost by their producer, by a broker that died, or removed before they were "
-    "archived), and whether an offset without a record is a transaction's or was compacted away"
+    "records that no part ever held (lost by a producer or a broker, or removed before they were archived); whether a "
+    "few offsets without a record are transactions' or compacted away; what windows hold that are not over"
 )
 
 
