@@ -4,7 +4,7 @@ though it is an event."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -72,17 +72,21 @@ def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> lis
     event that counts."""
     events = read_events(spark, settings, None, edge, of_topic=settings.log.kafka, also=["topic_id"])
     window, identity = settings.streaming.ingest_window, settings.events.identity
-    records, lost = judged(spark, events, settings), _accepted_as_lost(Log(spark, settings))
-    parts = conserved(records, window, identity, lost).persist()
+    records, log = judged(spark, events, settings), Log(spark, settings)
+    parts = conserved(records, window, identity, _accepted_as_lost(log)).persist()
+    losses = _known(log, topic_id(settings.kafka)) if settings.log.kafka else []
     try:
-        return [balance(settings, by_window(parts), edge), identities(parts, identity)]
+        return [balance(settings, by_window(parts), edge, losses), identities(parts, identity)]
     finally:
         parts.unpersist()
 
 
-def balance(settings: Settings, windows: DataFrame, edge: datetime) -> Finding:
+def balance(settings: Settings, windows: DataFrame, edge: datetime, losses: Sequence[Mapping[str, int]]) -> Finding:
     """What was appended is asked of the broker, for the last windows (frames.audits.by_window), and of the log's
-    offsets; the rest is told by content. The driver gets the sums, the last windows and the first wrong ones."""
+    offsets; the rest is told by content. The driver gets the sums, the last windows and the first wrong ones.
+
+    losses: what was accepted as lost of the topic (Log.losses)
+    """
     sums = windows.agg(
         *[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in KINDS],
         F.count(F.lit(1)).alias("windows"),
@@ -94,14 +98,17 @@ def balance(settings: Settings, windows: DataFrame, edge: datetime) -> Finding:
     unasked: list[str] = []
     if settings.log.kafka:
         try:
-            brokers = appended_by_window(settings, last, edge)
+            brokers = appended_by_window(settings, last, edge, losses)
         except Unreachable as error:
             unasked = [f"the log alone was asked what was appended: {error}"]
-    rows = dict.fromkeys(brokers, dict.fromkeys(KINDS, 0)) | {_start(row): row.asDict() for row in [*wrong, *last]}
+    rows = dict.fromkeys(brokers, dict.fromkeys([*KINDS, "accepted"], 0)) | {
+        _start(row): row.asDict() for row in [*wrong, *last]
+    }
     lines: dict[bool, list[str]] = {False: [], True: []}
     number = sums.wrong
     for at, row in sorted(rows.items()):
-        found, appended = sum(row[name] for name in KINDS[1:]), brokers.get(at, row["appended"])
+        found = sum(row[name] for name in KINDS[1:])
+        appended = brokers[at] + row["accepted"] if at in brokers else row["appended"]
         fine = appended == row["appended"] == found
         number += not fine and row["appended"] == found  # only the broker knows
         lines[fine].append(
@@ -113,8 +120,11 @@ def balance(settings: Settings, windows: DataFrame, edge: datetime) -> Finding:
     return Finding("conservation", not number, said, [*lines[False], *lines[True], *unasked])
 
 
-def appended_by_window(settings: Settings, rows: Sequence[Row], edge: datetime) -> dict[datetime, int]:
-    """Ingest window → how many records the topic has of it: by reading them, for offsets count markers too.
+def appended_by_window(
+    settings: Settings, rows: Sequence[Row], edge: datetime, losses: Sequence[Mapping[str, int]]
+) -> dict[datetime, int]:
+    """Ingest window → how many records the topic has of it, those left out whose loss was accepted: by reading them,
+    for offsets count markers too.
 
     rows: the log's last windows (frames.audits.by_window), the newest first. Those are asked that the broker holds
     whole, and windows behind the first of them of which the log has nothing; at most MOST_READ records.
@@ -132,7 +142,11 @@ def appended_by_window(settings: Settings, rows: Sequence[Row], edge: datetime) 
     if since is None:
         return {}
     window = settings.streaming.ingest_window
-    found = Counter(window_start(at, window) for at in stamps(settings.kafka, since, edge))
+    found = Counter(
+        window_start(at, window)
+        for partition, offset, at in stamps(settings.kafka, since, edge)
+        if not any(loss["partition"] == partition and loss["first"] <= offset <= loss["last"] for loss in losses)
+    )
     return {_start(row): 0 for row in rows if _start(row) >= since} | found
 
 
@@ -144,8 +158,8 @@ def identities(parts: DataFrame, identity: Sequence[str]) -> Finding:
     named = ", ".join(identity)
     details = [
         f"{_start(row):%FT%TZ}, partition {row.partition}, topic {row.topic_id}: {row.differing} events not counted, "
-        f"whose {named} an earlier event has that says otherwise, offsets {row.differing_first} to {row.differing_last}, "
-        f"such as {row.differing_as!r}"
+        f"whose {named} an earlier event has that says otherwise, offsets {row.differing_first} to "
+        f"{row.differing_last}, such as {row.differing_as!r}"
         for row in wrong.collect()
     ]
     way_out = f"set events.identity to what tells them apart, or take them out here: {ACCEPT}"
@@ -157,9 +171,14 @@ def _accepted_as_lost(log: Log) -> Column:
     """The condition on records (topic_id, partition, offset) that somebody accepted that they do not count."""
     accepted = F.lit(False)
     for topic in sorted({loss["topic_id"] for loss in log.losses()}):
-        known = [loss for loss in log.losses(topic) if loss["last"] is not None]
-        accepted |= (F.col("topic_id") == topic) & (lost_among(known, F.col("offset"), F.col("offset")) > 0)
+        is_lost = lost_among(_known(log, topic), F.col("offset"), F.col("offset")) > 0
+        accepted |= (F.col("topic_id") == topic) & is_lost
     return accepted
+
+
+def _known(log: Log, topic: str) -> list[dict[str, int]]:
+    """The losses of the topic of which it is known where they end."""
+    return [loss for loss in log.losses(topic) if loss["last"] is not None]
 
 
 def _start(row: Row) -> datetime:

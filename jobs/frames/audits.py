@@ -37,15 +37,11 @@ def stretches(offsets: DataFrame) -> DataFrame:
     )
 
 
-def conserved(
-    judged: DataFrame, ingest_window: timedelta, identity: Sequence[str], accepted: Column | None = None
-) -> DataFrame:
+def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[str], accepted: Column) -> DataFrame:
     """Decoded records with topic_id and verdict → per ingest window, topic and partition: appended (by offsets),
     counted, duplicates, rejected, excluded (by content), first (offset); and of the duplicates that say otherwise than
     the event that counts: differing (how many), differing_first, differing_last (offsets), differing_as: the identity
-    of one of them.
-
-    accepted: records that need not be told among those
+    of one of them; accepted: how many offsets meet that condition on records, which are not told as differing.
     """
     window = floor_to(F.col("timestamp"), int(ingest_window.total_seconds())).alias("ingest_window")
     order = ("timestamp", "partition", "offset")
@@ -53,8 +49,6 @@ def conserved(
     named = F.concat_ws(", ", *[field(name).cast("string") for name in identity]).alias("named")
     content = _content(judged, identity)
     is_first, differs = F.row_number().over(same) == 1, content != F.first(content).over(same)
-    if accepted is not None:
-        differs &= ~accepted
     rows = judged.select(
         window,
         "topic_id",
@@ -63,7 +57,8 @@ def conserved(
         "verdict",
         named,
         is_first.alias("is_first"),
-        differs.alias("differs"),
+        (differs & ~accepted).alias("differs"),
+        accepted.alias("accepted"),
     )
 
     def of(verdict: str, among: Column | None = None) -> Column:
@@ -78,6 +73,7 @@ def conserved(
         of("wanted", ~F.col("is_first")).alias("duplicates"),
         of("rejected").alias("rejected"),
         of("excluded").alias("excluded"),
+        F.count_distinct(F.when(F.col("accepted"), F.col("offset"))).alias("accepted"),
         F.count(F.when(differing, 1)).alias("differing"),
         F.min(F.when(differing, F.col("offset"))).alias("differing_first"),
         F.max(F.when(differing, F.col("offset"))).alias("differing_last"),
@@ -97,7 +93,7 @@ def by_window(parts: DataFrame) -> DataFrame:
     """What `conserved` gives → per ingest window: the sums, and parts: an array of (topic_id, partition, first), one
     for each partition."""
     return parts.groupBy("ingest_window").agg(
-        *[F.sum(name).alias(name) for name in KINDS],
+        *[F.sum(name).alias(name) for name in (*KINDS, "accepted")],
         F.collect_list(F.struct("topic_id", "partition", "first")).alias("parts"),
     )
 

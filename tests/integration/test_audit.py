@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from pyspark.sql import SparkSession
 
 from jobs.findings import NOT_KNOWN, printed
+from jobs.lake import LOSSES, NOTE
 from jobs.spark import session as spark_session
 from stitch.cutoff import Published
 from stitch.runs import tag
@@ -304,3 +305,22 @@ def test_what_is_mended_is_right_again_and_what_cannot_be_known_is_said(world: W
     assert said["log: rejected"] == "0 of 1 rejected records hold an event"
     lines = printed(report).splitlines()
     assert lines[-2:] == [f"not known: {NOT_KNOWN}", "the counts are right"]
+
+
+def test_a_loss_that_was_accepted_is_wrong_no_more_but_for_the_totals_that_counted_it(
+    world: World, bend: Any, spark: SparkSession
+) -> None:
+    settings = world.stack.settings
+    bend(FAULTS["a record is deleted from the middle of the log"])
+    bend(
+        FAULTS["one id is used for two events"]._replace(
+            bend=[f"UPDATE {{events}} SET event_id = 'a0' WHERE {OFFSET} 5"]
+        )
+    )
+    run_in(settings, "archive_events", accept_loss=[(0, 3, 5)])
+    try:
+        found = wrong(audited(world))
+        assert found.keys() == {"totals: recount"}, found
+    finally:
+        with spark_session("test", settings):
+            spark.sql(f"ALTER TABLE {settings.lake.events} UNSET TBLPROPERTIES ('{NOTE}{LOSSES}')")

@@ -64,7 +64,7 @@ def records(spark: SparkSession) -> DataFrame:
 
 
 def test_each_record_of_a_window_is_somewhere_and_duplicates_that_say_otherwise_are_told(records: DataFrame) -> None:
-    parts = conserved(records, timedelta(seconds=5), ["event_id"]).orderBy("ingest_window").collect()
+    parts = conserved(records, timedelta(seconds=5), ["event_id"], F.lit(False)).orderBy("ingest_window").collect()
     assert [[row[name] for name in KINDS] for row in parts] == [[4, 2, 2, 0, 0], [4, 0, 1, 2, 2]]
     differing = ("differing", "differing_first", "differing_last", "differing_as")
     assert [[row[name] for name in differing] for row in parts] == [[1, 2, 2, "a"], [1, 4, 4, "b"]]
@@ -76,7 +76,7 @@ def test_a_duplicate_whose_loss_was_accepted_is_not_told(records: DataFrame) -> 
 
 
 def test_a_window_with_a_record_that_is_there_twice_is_not_balanced(records: DataFrame) -> None:
-    windows = by_window(conserved(records, timedelta(seconds=5), ["event_id"]))
+    windows = by_window(conserved(records, timedelta(seconds=5), ["event_id"], F.lit(False)))
     found = {
         row.ingest_window: row.wrong for row in windows.select("ingest_window", unbalanced().alias("wrong")).collect()
     }
@@ -141,9 +141,10 @@ def test_of_many_windows_the_last_ones_come_and_the_first_wrong_ones_with_their_
     spark: SparkSession, tmp_path: Path
 ) -> None:
     settings = log_settings(tmp_path, log={"kafka": False})
-    rows = [(NOON + timedelta(hours=at), 5, 5 if at % 2 else 4, 1, 0, 0) for at in range(100)]
-    windows = spark.createDataFrame(rows, f"ingest_window timestamp, {', '.join(f'{name} bigint' for name in KINDS)}")
-    found = balance(settings, windows, NOON + timedelta(days=30))
+    rows = [(NOON + timedelta(hours=at), 5, 5 if at % 2 else 4, 1, 0, 0, 0) for at in range(100)]
+    numbers = ", ".join(f"{name} bigint" for name in (*KINDS, "accepted"))
+    windows = spark.createDataFrame(rows, f"ingest_window timestamp, {numbers}")
+    found = balance(settings, windows, NOON + timedelta(days=30), [])
     assert found.said.endswith("in 100 ingest windows, 50 wrong")
     said = [line.partition("Z: ")[0] for line in found.details]
     wrong = [f"{NOON + timedelta(hours=at):%FT%T}" for at in [*range(1, 20, 2), *range(91, 100, 2)]]
