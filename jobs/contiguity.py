@@ -103,11 +103,11 @@ def _by_kind(
     untold_from = F.greatest(first, upto)
     untold_to = F.least(last, asked_from - 1)  # before that the broker removed what it held
     told_to = F.least(last, upto - 1)
-    told = F.greatest(told_to - first + 1, F.lit(0)) - _lost(known, first, told_to)
-    untold = F.greatest(untold_to - untold_from + 1, F.lit(0)) - _lost(known, untold_from, untold_to)
+    told = F.greatest(told_to - first + 1, F.lit(0)) - lost_among(known, first, told_to)
+    untold = F.greatest(untold_to - untold_from + 1, F.lit(0)) - lost_among(known, untold_from, untold_to)
     sums = found.groupBy("topic_id", "partition").agg(
         F.sum(last - first + 1).alias("missing"),
-        F.sum(_lost(known, first, last)).alias("accepted"),
+        F.sum(lost_among(known, first, last)).alias("accepted"),
         F.sum(told).alias("told"),
         F.sum(untold).alias("unknown"),
         F.min(F.when(untold > 0, untold_from)).alias("unknown_from"),
@@ -142,7 +142,7 @@ def records_lacking(
     if not ranges:
         return {}
     there = read_range(spark, settings.kafka, ranges).where(F.col("timestamp_type") == BROKER)
-    there = there.where(_lost(accepted, F.col("offset"), F.col("offset")) == 0)
+    there = there.where(lost_among(accepted, F.col("offset"), F.col("offset")) == 0)
     rows = (
         there.join(held, ["partition", "offset"], "left_anti")
         .groupBy("partition")
@@ -177,7 +177,7 @@ def _by_partition(values: Mapping[tuple[str, int], int], otherwise: int) -> Colu
     return column
 
 
-def _lost(accepted: list[dict[str, int]], first: Column, last: Column) -> Column:
+def lost_among(accepted: list[dict[str, int]], first: Column, last: Column) -> Column:
     """How many offsets from first to last were noted as lost."""
     total = F.lit(0)
     for loss in accepted:

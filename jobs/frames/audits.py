@@ -14,10 +14,14 @@ from jobs.frames.sums import saturating_sum
 from stitch.amounts import MOST_SUM
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
+from stitch.decoding import OWN
+
+KINDS = ("appended", "counted", "duplicates", "rejected", "excluded")
 
 
 def stretches(offsets: DataFrame) -> DataFrame:
-    """(topic_id, partition, offset) → per partition: records, distinct, first, last (offsets)."""
+    """(topic_id, partition, offset) → per partition: records, distinct, first, last (offsets), twice: the first
+    offset that is there more than once."""
     return (
         offsets.groupBy("topic_id", "partition", "offset")
         .agg(F.count(F.lit(1)).alias("times"))
@@ -27,39 +31,76 @@ def stretches(offsets: DataFrame) -> DataFrame:
             F.count(F.lit(1)).alias("distinct"),
             F.min("offset").alias("first"),
             F.max("offset").alias("last"),
+            F.min(F.when(F.col("times") > 1, F.col("offset"))).alias("twice"),
         )
         .orderBy("topic_id", "partition")
     )
 
 
-def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[str] = ("event_id",)) -> DataFrame:
-    """Decoded records with a verdict → per ingest window: appended (by offsets), counted, duplicates, rejected,
-    excluded (by content), first: partition → its first offset."""
+def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[str], accepted: Column) -> DataFrame:
+    """Decoded records with topic_id and verdict → per ingest window, topic and partition: appended (by offsets),
+    counted, duplicates, rejected, excluded (by content), first (offset); and of the duplicates that say otherwise than
+    the event that counts: differing (how many), differing_first, differing_last (offsets), differing_as: the identity
+    of one of them; accepted: how many offsets meet that condition on records, which are not told as differing.
+    """
     window = floor_to(F.col("timestamp"), int(ingest_window.total_seconds())).alias("ingest_window")
     order = ("timestamp", "partition", "offset")
     same = Window.partitionBy("verdict", *[field(name) for name in identity]).orderBy(*order)
-    rows = judged.select(window, "partition", "offset", "verdict", (F.row_number().over(same) == 1).alias("first"))
+    named = F.concat_ws(", ", *[field(name).cast("string") for name in identity]).alias("named")
+    content = _content(judged, identity)
+    is_first, differs = F.row_number().over(same) == 1, content != F.first(content).over(same)
+    rows = judged.select(
+        window,
+        "topic_id",
+        "partition",
+        "offset",
+        "verdict",
+        named,
+        is_first.alias("is_first"),
+        (differs & ~accepted).alias("differs"),
+        accepted.alias("accepted"),
+    )
 
-    def of(verdict: str, first: bool | None = None) -> Column:
+    def of(verdict: str, among: Column | None = None) -> Column:
         is_one = F.col("verdict") == verdict
-        return F.count(F.when(is_one if first is None else is_one & (F.col("first") == first), 1))
+        return F.count(F.when(is_one if among is None else is_one & among, 1))
 
-    parts = rows.groupBy("ingest_window", "partition").agg(
+    differing = (F.col("verdict") == "wanted") & F.col("differs")
+    return rows.groupBy("ingest_window", "topic_id", "partition").agg(
         F.min("offset").alias("first"),
         F.count_distinct("offset").alias("appended"),
-        of("wanted", True).alias("counted"),
-        of("wanted", False).alias("duplicates"),
+        of("wanted", F.col("is_first")).alias("counted"),
+        of("wanted", ~F.col("is_first")).alias("duplicates"),
         of("rejected").alias("rejected"),
         of("excluded").alias("excluded"),
+        F.count_distinct(F.when(F.col("accepted"), F.col("offset"))).alias("accepted"),
+        F.count(F.when(differing, 1)).alias("differing"),
+        F.min(F.when(differing, F.col("offset"))).alias("differing_first"),
+        F.max(F.when(differing, F.col("offset"))).alias("differing_last"),
+        F.min(F.when(differing, F.col("named"))).alias("differing_as"),
     )
-    return (
-        parts.groupBy("ingest_window")
-        .agg(
-            *[F.sum(name).alias(name) for name in ("appended", "counted", "duplicates", "rejected", "excluded")],
-            F.map_from_entries(F.collect_list(F.struct("partition", "first"))).alias("first"),
-        )
-        .orderBy("ingest_window")
+
+
+def _content(judged: DataFrame, identity: Sequence[str]) -> Column:
+    """What an event says beside its identity, in 64 bits. Which fields are null goes in, too: the hash skips those, so
+    a text in one field and the same text in another would be alike."""
+    fields = [f"fields.`{name}`" for name in judged.schema["fields"].dataType.names]
+    said = [F.col(name) for name in [name for name in OWN if name not in identity] + fields]
+    return F.xxhash64(*said, *[column.isNull() for column in said])
+
+
+def by_window(parts: DataFrame) -> DataFrame:
+    """What `conserved` gives → per ingest window: the sums, and parts: an array of (topic_id, partition, first), one
+    for each partition."""
+    return parts.groupBy("ingest_window").agg(
+        *[F.sum(name).alias(name) for name in (*KINDS, "accepted")],
+        F.collect_list(F.struct("topic_id", "partition", "first")).alias("parts"),
     )
+
+
+def unbalanced() -> Column:
+    """The condition on ingest windows (by_window) that their records are not all somewhere, or somewhere twice."""
+    return F.col("appended") != sum((F.col(name) for name in KINDS[2:]), F.col(KINDS[1]))
 
 
 def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) -> DataFrame:

@@ -72,8 +72,8 @@ def first_stamped(kafka: KafkaSettings, positions: Mapping[int, int], isolation:
     return found
 
 
-def stamps(kafka: KafkaSettings, since: datetime, until: datetime) -> Iterator[datetime]:
-    """The stamp of every committed record that is stamped in [since, until), whoever stamped it.
+def stamps(kafka: KafkaSettings, since: datetime, until: datetime) -> Iterator[tuple[int, int, datetime]]:
+    """(partition, offset, stamp) of every committed record that is stamped in [since, until), whoever stamped it.
 
     until:  nothing is read behind a record that the broker stamped then or later. Raises Unreachable after PROOF_S.
     """
@@ -95,7 +95,7 @@ def stamps(kafka: KafkaSettings, since: datetime, until: datetime) -> Iterator[d
                     open_ones.discard(partition)
                     client.pause([TopicPartition(kafka.topic, partition)])
                 elif partition in open_ones and since <= (stamp := stamped(message)) < until:
-                    yield stamp
+                    yield message.partition(), message.offset(), stamp
 
 
 def stamped(message: Any) -> datetime:

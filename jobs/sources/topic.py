@@ -125,12 +125,14 @@ def read_topic(
     )
 
 
-def read_range(spark: SparkSession, kafka: KafkaSettings, ranges: Mapping[int, tuple[int, int]]) -> DataFrame:
-    """The committed records of the topic in half-open ranges of offsets: (partition, offset, timestamp_type: 0 where
-    its producer stamped it, 1 where the broker did)."""
+def read_range(
+    spark: SparkSession, kafka: KafkaSettings, ranges: Mapping[int, tuple[int, int]], isolation: str = "read_committed"
+) -> DataFrame:
+    """The records of the topic, the committed ones unless said, in half-open ranges of offsets: (partition, offset,
+    timestamp_type: 0 where its producer stamped it, 1 where the broker did)."""
     return (
         spark.read.format("kafka")
-        .options(**connections.jvm(kafka))
+        .options(**connections.jvm(kafka) | {"kafka.isolation.level": isolation})
         .option("assign", json.dumps({kafka.topic: sorted(ranges)}))
         .option("startingOffsets", json.dumps({kafka.topic: {p: first for p, (first, _) in ranges.items()}}))
         .option("endingOffsets", json.dumps({kafka.topic: {p: end for p, (_, end) in ranges.items()}}))
