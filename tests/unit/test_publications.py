@@ -9,7 +9,7 @@ import pytest
 
 from jobs.auditing_counts import publications
 from stitch.cutoff import Published
-from stitch.runs import How, Noted, State, tag
+from stitch.runs import Held, How, Noted, State, tag
 
 NAMES = ["plays", "likes"]
 FIRST, SECOND, THIRD = (Published(datetime(2026, 11, day, tzinfo=UTC), 0) for day in (1, 2, 3))
@@ -19,7 +19,7 @@ BOTH = dict.fromkeys(NAMES, "an id")
 class Kept(NamedTuple):
     """The table of totals: the runs that it keeps, and which counters each left as an earlier one published them."""
 
-    runs: dict[Published, dict[str, str]]
+    runs: dict[Published, dict[str, Held]]
 
     def holds(self, at: Published) -> bool:
         return at in self.runs
@@ -34,7 +34,7 @@ def run(at: Published, state: State = State.PUBLISHED, of: dict[str, str] = BOTH
 
 def test_of_each_counter_the_last_run_counts_that_published_it() -> None:
     ledger = [run(THIRD, State.REFUSED), run(SECOND), run(FIRST)]
-    kept = Kept({SECOND: {"likes": tag(FIRST)}, FIRST: {}})
+    kept = Kept({SECOND: {"likes": Held(FIRST.cutoff, by=tag(FIRST))}, FIRST: {}})
     found = publications(kept, NAMES, {"plays": SECOND, "likes": FIRST}, ledger)
     assert (found.right, found.details) == (True, [])
     found = publications(kept, NAMES, {"plays": FIRST, "likes": SECOND}, ledger)
