@@ -88,10 +88,10 @@ def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) 
 
 
 def without_effect(checkpoint: str, settings: Mapping[str, tuple[str, str]]) -> list[str]:
-    """A line for each of Spark's settings that the checkpoint (a path) decides: name → (its value there, the value that
+    """A line for each of Spark's settings that the checkpoint (a path) decides: name → (its value there, the one that
     was asked for)."""
     return [
-        f"{name} = {asked} has no effect: the state in {checkpoint} was begun with {kept}, and Spark goes on with that. "
+        f"{name} = {asked} has no effect: the state in {checkpoint} was begun with {kept}, and Spark goes on with it. "
         "To change it start once with --from-cutoff: the checkpoint is moved away, and what is read again since the "
         "published cutoff counts once"
         for name, (kept, asked) in sorted(settings.items())

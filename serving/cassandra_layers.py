@@ -51,7 +51,8 @@ _BATCH = {
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
     "keys_from": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key >= ? LIMIT ?",
     "keys_after": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key > ? LIMIT ?",
-    "runs": "SELECT cutoff, kind, state, noted_at, figures FROM runs WHERE subject = ? ORDER BY write_time DESC LIMIT ?",
+    "runs": "SELECT cutoff, kind, state, noted_at, figures FROM runs"
+    " WHERE subject = ? ORDER BY write_time DESC LIMIT ?",
     "corrections": "SELECT day, cutoff, before, after FROM corrections WHERE counter = ? AND day >= ? AND day < ?",
 }
 _REALTIME = {

@@ -91,8 +91,10 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Ran:
-    """A run of the batch, or a try of one: its cutoff, its kind and state (stitch.runs.State), when it came to that, and
-    how many counters the publish guard left behind."""
+    """A run of the batch, or a try of one.
+
+    state: of stitch.runs.State, to which it came at `noted_at`; left: how many counters the publish guard left behind
+    """
 
     cutoff: datetime
     kind: str

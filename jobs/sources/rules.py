@@ -1,6 +1,6 @@
 """Files of rules: which events are not to be counted (stitch.exclusions).
 
-A path without a scheme is of the driver's disk, whoever executes; a URI (s3a://…, hdfs://…) is read by the executors.
+A path without a scheme is of the driver's disk, whoever executes; a URI (s3a://…, hdfs://…) is read by executors.
 """
 
 from __future__ import annotations

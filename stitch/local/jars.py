@@ -94,8 +94,8 @@ SPARK = JarSet(
 # What the pages of the reader show charts and documentation with: npm packages, as jars so that no npm is needed.
 WEB = JarSet("web", ("org.webjars.npm:uplot:1.6.30", "org.webjars:swagger-ui:5.34.1"))
 ALL = (KAFKA, CASSANDRA, SPARK, WEB)
-# Of tests alone, fetched by the one that needs it: Iceberg's access to S3, Hadoop's, and a small HDFS and YARN. Hadoop is
-# of the version that is in Spark.
+# Of tests alone, fetched by the one that needs it: Iceberg's access to S3, Hadoop's, and a small HDFS and YARN. Hadoop
+# is of the version that is in Spark.
 S3 = JarSet("s3", ("org.apache.iceberg:iceberg-aws-bundle:1.12.0",))
 S3A = JarSet("s3a", ("org.apache.hadoop:hadoop-aws:3.3.4",))
 HDFS = JarSet(

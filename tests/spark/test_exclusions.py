@@ -151,7 +151,9 @@ def test_a_value_that_may_go_is_out_of_every_file_after_the_statements_of_the_do
     put(table, settings, spark, tmp_path, {"track_id": "t9"}, {"event_id": "e1"})
     catalog, short = table.name.split(".", 1)
     said = (Path(__file__).parents[2] / "docs/storage.md").read_text("utf-8")
-    delete, call = re.search(r"    (DELETE FROM lake\.stitch\.exclusions.*)\n    (CALL [^)]*\))", said).groups()  # type: ignore[union-attr]
+    found = re.search(r"    (DELETE FROM lake\.stitch\.exclusions.*)\n    (CALL [^)]*\))", said)
+    assert found
+    delete, call = found.groups()
     spark.sql(delete.replace("lake.stitch.exclusions", table.name))
     later = re.sub(r"TIMESTAMP '[^']*'", "TIMESTAMP '2999-01-01 00:00:00'", call)
     spark.sql(later.replace("lake.system", f"{catalog}.system").replace("stitch.exclusions", short))

@@ -5,8 +5,8 @@ Events are appended, late ones and duplicates (with other payloads) among them, 
 under stamps from before what is published. One writer keeps up with the topic; others start at old window edges with
 nothing, read the partitions in any order, evict, die, or take over. Their writes arrive late and in any order, and tie
 as Cassandra ties. Increments expire. Batches load row by row, die half-way, run again, lose their totals; events are
-excluded; a counter is added; the guard leaves one behind; totals are restored, also to before that counter, damaged and repaired. After each step
-every count of every counter must be the one that the list of events gives.
+excluded; a counter is added; the guard leaves some behind; totals are restored, also to before that counter, damaged
+and repaired. After each step every count of every counter must be the one that the list of events gives.
 """
 
 from __future__ import annotations
