@@ -321,6 +321,7 @@ def test_what_is_mended_is_right_again_and_what_cannot_be_known_is_said(world: W
     assert lines[-2:] == [f"not known: {NOT_KNOWN}", "the counts are right"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_was_accepted_is_wrong_no_more_but_for_the_totals_that_counted_it(
     world: World, bend: Any, spark: SparkSession
 ) -> None:
