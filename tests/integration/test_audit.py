@@ -210,6 +210,7 @@ QUICK = {
     "an event was stamped by its producer",
     "one id is used for two events",
 }
+CASES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
 
 
 @pytest.fixture(scope="module")
@@ -287,9 +288,7 @@ def wrong(report: dict[str, Any]) -> dict[str, list[str]]:
     return {one["about"]: one["details"] for one in report["findings"] if not one["right"]}
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS]
-)
+@pytest.mark.parametrize("name", CASES)
 def test_a_fault_is_named_by_what_it_is_where_and_by_how_much_and_nothing_else_is(
     world: World, bend: Any, name: str
 ) -> None:
