@@ -123,7 +123,8 @@ def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) 
     # A level without rows counts 0, as do rows that a recount found to be nobody's.
     lacking = (F.col("levels") != levels[F.col("counter")]) & (F.col("most") != 0)
     unequal = (F.col("least") != F.col("most")) | lacking
-    told = (F.col("newest") <= F.lit(cutoff)) & (F.col("largest") < MOST_SUM)
+    loaded = F.coalesce(F.col("newest") <= F.lit(cutoff), F.lit(True))  # a row written by hand may have no cutoff
+    told = loaded & (F.col("largest") < MOST_SUM)
     return of_key.where(unequal & told).select("counter", "key", "member", "sums")
 
 

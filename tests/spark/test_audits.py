@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from jobs import contiguity, cuts
 from jobs.auditing_records import balance, conservation, rejected
-from jobs.frames.audits import KINDS, by_window, conserved, gaps, stretches, unbalanced
+from jobs.frames.audits import KINDS, by_window, conserved, gaps, stretches, unbalanced, unequal_zooms
 from jobs.spark import session
 from tests.logs import TOPIC, append_records, begun, log_settings
 from tests.steps import event
@@ -184,3 +184,31 @@ def test_what_the_log_lacks_at_its_ends_and_what_compaction_removed_is_told(
         log.note_loss(TOPIC, {0: (0, 1), 1: (0, 98), 2: (45, 59)}, None, None)
         found = cuts.find_cuts(spark, settings, offsets, TOPIC, held, checked)
         assert [tuple(cut) for cut in found] == [(0, (2, 30, 31), 0, 0)]
+
+
+TOTALS = (
+    "counter string, key string, member string, granularity string, bucket timestamp, count bigint, cutoff timestamp"
+)
+LEVELS = ("hour", "day", "month", "all")
+
+
+@pytest.mark.parametrize(
+    ("counts", "cutoff", "wrong"),
+    [
+        ((5, 5, 5, 5), NOON, []),
+        ((5, 6, 5, 5), NOON, ["t1"]),
+        ((5, 5, 5, None), NOON, ["t1"]),
+        ((0, 0, 0, None), NOON, []),  # nobody's row counts 0
+        ((5, 6, 5, 5), NOON + timedelta(hours=1), []),  # a load that is running writes it
+        ((5, 6, 5, 5), None, ["t1"]),  # somebody wrote it by hand
+    ],
+)
+def test_a_key_whose_granularities_disagree_is_told_unless_a_load_is_writing_it(
+    spark: SparkSession, tmp_path: Path, counts: tuple[int | None, ...], cutoff: datetime | None, wrong: list[str]
+) -> None:
+    settings = log_settings(tmp_path)
+    rows = [
+        ("plays", "t1", None, level, NOON, n, cutoff) for level, n in zip(LEVELS, counts, strict=True) if n is not None
+    ]
+    found = unequal_zooms(spark.createDataFrame(rows, TOTALS), settings.counters, NOON)
+    assert [row.key for row in found.collect()] == wrong
