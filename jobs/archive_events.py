@@ -2,10 +2,12 @@
 
     stitch submit archive_events [--config conf/stitch.toml] [--available-now] [--accept-data-loss]
                                  [--accept-loss PARTITION:FIRST-LAST] [--import-log FOLDER]
+                                 [--accept-uncounted [TOPIC_ID/]PARTITION:FIRST-LAST]
 
 --accept-data-loss  go on after records that the broker removed before they were archived, or with a topic that was
                     recreated; what is lost is noted in the log, and the batch names the hours
 --accept-loss       note that the log will never hold these offsets (inclusive), and go on
+--accept-uncounted  note that these records of the log do not count, and are right not to: the audit asks for them no more
 --import-log        first bring in the log that a release before 0.2 wrote into this folder
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
@@ -30,7 +32,7 @@ from jobs.errors import run
 from jobs.frames.log_rows import topic_rows
 from jobs.importing import Sources, import_log
 from jobs.lake import Log
-from jobs.options import parse_ranges
+from jobs.options import parse_ranges, parse_records
 from jobs.queries import Stop, end_offsets, keep_running, print_progress
 from jobs.sinks.lag import LagReport
 from jobs.sources.topic import check_topic, read_topic, topic_id
@@ -45,6 +47,7 @@ def archive(
     stop: Stop,
     accept_data_loss: bool = False,
     accept_loss: Sequence[tuple[int, int, int]] = (),
+    accept_uncounted: Sequence[tuple[str | None, int, int, int]] = (),
     old_log: str | None = None,
 ) -> None:
     """Run the job until all that is there is in the log (`available_now`) or until asked to stop."""
@@ -57,6 +60,8 @@ def archive(
             import_log(spark, log, settings, old_log)
         for partition, first, last in accept_loss:
             log.note_loss(topic_id(settings.kafka), {partition: (first, last)}, None, None)
+        for topic, partition, first, last in accept_uncounted:
+            log.note_uncounted(topic or topic_id(settings.kafka), partition, first, last)
         topics = [settings.kafka.topic] if settings.log.kafka else []
         names = ", ".join([*topics, *(source.name for source in settings.sources)])
         print(f"{JOB} writes {names} into {log.name}", flush=True)
@@ -105,6 +110,13 @@ def archive_topic(
     callback=parse_ranges,
     metavar="PARTITION:FIRST-LAST",
     help="note that the log will never hold these offsets",
+)
+@click.option(
+    "--accept-uncounted",
+    multiple=True,
+    callback=parse_records,
+    metavar="[TOPIC_ID/]PARTITION:FIRST-LAST",
+    help="note that these records do not count",
 )
 @click.option("--import-log", "old_log", type=click.Path(), default=None, help="first bring in a log from before 0.2")
 def main(config: str | None, available_now: bool, **accepted: Any) -> None:

@@ -29,8 +29,9 @@ from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published
 from jobs.spark import session
+from stitch.cutoff import Published
 from stitch.errors import ExitStatus
-from stitch.runs import newest
+from stitch.runs import Noted, State, newest
 from stitch.settings import Settings, load_settings
 
 JOB = "audit_counts"
@@ -55,12 +56,21 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
             *conservation(spark, settings, edge),
             publications(TotalsTable(spark, settings), names, known, runs),
             *recounts(spark, settings, known, runs, sample),
-            *([zooms(spark, settings, base.cutoff)] if base else []),
-            *([live_window(spark, settings, known, edge, now)] if settings.log.kafka else []),
+            *([zooms(spark, settings, known)] if base else []),
+            *(
+                [live_window(spark, settings, known, edge, lambda: max(now, datetime.now(UTC)))]
+                if settings.log.kafka
+                else []
+            ),
         ]
-        if published(cassandra) != before:
-            raise NotYet("a batch published while the audit read: run it again")
+        if published(cassandra) != before or loading(noted_runs(cassandra, last=MOST_RUNS)) - loading(runs):
+            raise NotYet("a batch loaded or published totals while the audit read: run it again")
     return report_of(findings, now, base.cutoff if base else None, sample)
+
+
+def loading(runs: list[Noted]) -> set[Published]:
+    """The runs that are loading, or died."""
+    return {run.at for run in runs if run.state == State.LOADING}
 
 
 @click.command()

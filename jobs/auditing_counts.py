@@ -3,7 +3,7 @@ increments by the log."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import reduce
 
@@ -24,6 +24,7 @@ from stitch.runs import Noted, State, of_tag, publication, tag
 from stitch.settings import Settings
 
 MOST_RUNS = 1000  # of the ledger: years of nights
+Clock = Callable[[], datetime]
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -132,10 +133,10 @@ def unpublished(spark: SparkSession, settings: Settings, names: list[str], runs:
     return Finding("totals: recount", count == 0, said, details)
 
 
-def zooms(spark: SparkSession, settings: Settings, cutoff: datetime) -> Finding:
+def zooms(spark: SparkSession, settings: Settings, known: Mapping[str, Published]) -> Finding:
     """All-time = Σ months = Σ days = Σ hours (= Σ finer), of every key and member."""
     stored = read_totals(spark, settings).where(F.col("counter").isin([counter.name for counter in settings.counters]))
-    wrong = unequal_zooms(stored, settings.counters, cutoff)
+    wrong = unequal_zooms(stored, settings.counters, {name: at.cutoff for name, at in known.items()})
     details = [f"{_named(row)}: {row.sums}" for row in _first(wrong, ["counter", "key", "member"])]
     return Finding(
         "totals: zoom", not details, "months = Σ days = Σ hours = all-time, of every key and member", details
@@ -143,22 +144,26 @@ def zooms(spark: SparkSession, settings: Settings, cutoff: datetime) -> Finding:
 
 
 def live_window(
-    spark: SparkSession, settings: Settings, known: Mapping[str, Published], edge: datetime, now: datetime
+    spark: SparkSession, settings: Settings, known: Mapping[str, Published], edge: datetime, clock: Clock
 ) -> Finding:
     """The increments since their counter's cutoff equal to what the log says, for the windows that are over; and none
-    of a window that has not begun, which readers would count."""
+    of a window that has not begun, which readers would count.
+
+    clock: says what time it is, when the increments have been read
+    """
     cutoffs = {name: at.cutoff for name, at in known.items()}
     since = min(cutoffs.values(), default=edge - settings.realtime.retention)
     newest_cutoff = max(cutoffs.values(), default=None)  # of counters that are new
-    begun = window_start(now + settings.log.grace, settings.streaming.ingest_window)
     stored, expected = (
         read_increments(spark, settings, since, FOREVER),
         expected_increments(spark, settings, since, edge),
     )
-    rows = compared(stored, expected, INCREMENT, "write_time").where(not_before(cutoffs, newest_cutoff))
-    rows = rows.withColumn("to_come", F.col("ingest_window") > F.lit(begun))
-    rows = rows.where((F.col("ingest_window") < F.lit(edge)) | F.col("to_come")).persist()
+    found = compared(stored, expected, INCREMENT, "write_time").where(not_before(cutoffs, newest_cutoff)).persist()
     try:
+        found.count()  # read before the clock is: the job counts on meanwhile
+        begun = window_start(clock() + settings.log.grace, settings.streaming.ingest_window)
+        rows = found.withColumn("to_come", F.col("ingest_window") > F.lit(begun))
+        rows = rows.where((F.col("ingest_window") < F.lit(edge)) | F.col("to_come"))
         wrong, looked = rows.where(F.col("to_come") | differing()), rows.count()
         count = wrong.count()
         details = [
@@ -167,7 +172,7 @@ def live_window(
             for row in _first(wrong, INCREMENT)
         ]
     finally:
-        rows.unpersist()
+        found.unpersist()
     said = f"{count} of {looked} rows of the windows {since:%FT%TZ} to {edge:%FT%TZ} differ from the log"
     return Finding("increments: log", count == 0, said, details + (["restore_counts repairs them"] if count else []))
 

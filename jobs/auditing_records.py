@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
@@ -27,16 +28,16 @@ MOST_READ = 1_000_000  # records that the audit reads from the topic to count th
 BALANCE = (
     "{appended} appended = {counted} counted + {duplicates} duplicates + {rejected} rejected + {excluded} excluded"
 )
-ACCEPT = "archive_events --available-now --accept-loss PARTITION:FIRST-LAST"
+ACCEPT = "archive_events --available-now --accept-uncounted TOPIC_ID/PARTITION:FIRST-LAST"
 
 
 def rejected(spark: SparkSession, settings: Settings, now: datetime) -> Finding:
     """Of the rejected records none holds an event: their payloads are decoded again, as if the broker had stamped them.
-    Those that `archive_events --accept-loss` names are left out."""
+    Those that `archive_events --accept-uncounted` names are left out."""
     log, by_producer = Log(spark, settings), F.coalesce(F.col("timestamp_type") == CREATE_TIME, F.lit(False))
     # What another decoder rejected, the batch decodes again itself.
     stands = F.coalesce(F.col("decoder") == settings.decoder, F.lit(False)) | by_producer
-    rows = log.rows().where(F.col("reject_reason").isNotNull() & stands & ~_accepted_as_lost(log))
+    rows = log.rows().where(F.col("reject_reason").isNotNull() & stands & ~_among(log.uncounted()))
     again = rows.select(
         "topic_id", "partition", "offset", "value", by_producer.alias("by_producer"),
         # A producer's clock may say anything, and an event be rejected for being far from it.
@@ -73,8 +74,8 @@ def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> lis
     events = read_events(spark, settings, None, edge, of_topic=settings.log.kafka, also=["topic_id"])
     window, identity = settings.streaming.ingest_window, settings.events.identity
     records, log = judged(spark, events, settings), Log(spark, settings)
-    parts = conserved(records, window, identity, _accepted_as_lost(log)).persist()
-    losses = _known(log, topic_id(settings.kafka)) if settings.log.kafka else []
+    parts = conserved(records, window, identity, _among(_ended(log.losses())), _among(log.uncounted())).persist()
+    losses = _ended(log.losses(topic_id(settings.kafka))) if settings.log.kafka else []
     try:
         return [balance(settings, by_window(parts), edge, losses), identities(parts, identity)]
     finally:
@@ -152,7 +153,7 @@ def appended_by_window(
 
 def identities(parts: DataFrame, identity: Sequence[str]) -> Finding:
     """Of events with one identity the first counts. Where a later one says otherwise, they were two events, and one is
-    not counted. Those that `archive_events --accept-loss` names are left out."""
+    not counted. Those that `archive_events --accept-uncounted` names are left out."""
     sums = parts.agg(F.sum("duplicates").alias("duplicates"), F.sum("differing").alias("differing")).collect()[0]
     wrong = parts.where(F.col("differing") > 0).orderBy("ingest_window", "topic_id", "partition").limit(SHOWN)
     named = ", ".join(identity)
@@ -167,18 +168,18 @@ def identities(parts: DataFrame, identity: Sequence[str]) -> Finding:
     return Finding("log: identity", not details, said, details + ([way_out] if details else []))
 
 
-def _accepted_as_lost(log: Log) -> Column:
-    """The condition on records (topic_id, partition, offset) that somebody accepted that they do not count."""
-    accepted = F.lit(False)
-    for topic in sorted({loss["topic_id"] for loss in log.losses()}):
-        is_lost = lost_among(_known(log, topic), F.col("offset"), F.col("offset")) > 0
-        accepted |= (F.col("topic_id") == topic) & is_lost
-    return accepted
+def _among(noted: Sequence[Mapping[str, Any]]) -> Column:
+    """The condition on records (topic_id, partition, offset) that they are among those that were noted."""
+    among = F.lit(False)
+    for topic in sorted({one["topic_id"] for one in noted}):
+        of_it = [dict(one) for one in noted if one["topic_id"] == topic]
+        among |= (F.col("topic_id") == topic) & (lost_among(of_it, F.col("offset"), F.col("offset")) > 0)
+    return among
 
 
-def _known(log: Log, topic: str) -> list[dict[str, int]]:
-    """The losses of the topic of which it is known where they end."""
-    return [loss for loss in log.losses(topic) if loss["last"] is not None]
+def _ended(losses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The losses of which it is known where they end."""
+    return [loss for loss in losses if loss["last"] is not None]
 
 
 def _start(row: Row) -> datetime:

@@ -115,17 +115,22 @@ def count_and_publish(
     verdict = guard(compared, planned, settings, now)
     if verdict.said:
         print(verdict.said, flush=True)
-    refused = {} if ask.accept else verdict.refused
-    left = {**refused, **not_asked_for(planned, ask.counter)}
+    # With --counter a person has looked at that one alone.
+    accepted = {name: one for name, one in verdict.refused.items() if ask.accept and ask.counter in (None, name)}
+    refused = {name: one for name, one in verdict.refused.items() if name not in accepted}
+    left = {**not_asked_for(planned, ask.counter), **refused}
     if left:
         how = leave(settings, cassandra, table, planned, how, verdict, left)
-    reason = verdict.text("left as it was" if refused else "accepted") if verdict.refused else verdict.said
+    reason = "\n".join(
+        [*([verdict._replace(refused=accepted).text("accepted")] if accepted else []),
+         *([verdict._replace(refused=left).text("left as it was")] if left else [])]
+    ) or verdict.said  # fmt: skip
     written = load_and_publish(
         spark, cassandra, lease, settings, planned, table, compared, how, reason, counted.facts, left
     )
     summarize(planned, counted.facts, written, seconds, time.monotonic() - started)
     if refused:
-        raise RefusedByGuard(told(settings, planned, verdict))
+        raise RefusedByGuard(told(settings, planned, verdict._replace(refused=refused)))
 
 
 def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, seconds: float) -> None:

@@ -134,7 +134,7 @@ def guard(compared: Compared, run: Run, settings: Settings, now: datetime) -> Ve
     limits = Limits(settings.batch.max_difference, settings.batch.min_difference)
     said = f"not compared with the real-time layer: {compared.not_live}" if compared.not_live else ""
     why = f"since readers would see counts change by more than batch.max_difference={limits.share}"
-    before = {name: held.compared for name, held in run.behind.items() if held.compared is not None}
+    before = run.compared_before
     if not compared.not_live:
         found = objections(compared.days, run.recount, limits, before)
         gone = [name for name, held in run.behind.items() if held.cutoff < now - settings.realtime.retention]
@@ -142,8 +142,8 @@ def guard(compared: Compared, run: Run, settings: Settings, now: datetime) -> Ve
             gone, before, "increments since its cutoff have expired, and nothing tells whether it is right"
         )
     elif run.base:
-        # What was refused may not pass because nothing can be compared now.
-        names = [counter.name for counter in settings.counters] if run.refused else [*run.behind]
+        # What was refused may not pass because nothing can be compared now. Where nothing ever can, it was losses.
+        names = before.keys() if settings.log.kafka else ()
         found = unjudged(names, before, "it was refused before, and nothing tells whether it is right now")
         found |= losses(compared.days, run.recount, limits)
     else:

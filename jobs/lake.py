@@ -30,6 +30,7 @@ POSITION = "stitch.position"  # of a snapshot's summary: {topic id: {partition: 
 NOTE = "stitch."  # how the names of the table's properties begin in which notes stand
 REACHED = "reached."  # the note of a position of a topic (id) that the log has reached at least, by which snapshot
 LOSSES = "losses"
+UNCOUNTED = "uncounted"
 
 
 class Log:
@@ -146,6 +147,15 @@ class Log:
                     "appended_before": until.isoformat() if until else None}  # fmt: skip
             known += [loss] if loss not in known else []
         self.write_note(LOSSES, known)
+
+    def uncounted(self) -> list[dict[str, Any]]:
+        """Records of which somebody accepted that they do not count: topic_id, partition, first, last (offsets)."""
+        return (self.note(UNCOUNTED) if self.exists() else None) or []
+
+    def note_uncounted(self, topic_id: str, partition: int, first: int, last: int) -> None:
+        """Keep a record that these do not count, so that the audit does not ask for them again."""
+        one, known = {"topic_id": topic_id, "partition": partition, "first": first, "last": last}, self.uncounted()
+        self.write_note(UNCOUNTED, [*known, *([] if one in known else [one])])
 
     def behind_losses(self, topic_id: str, position: Mapping[int, int]) -> dict[int, int]:
         """The position of the topic, moved behind what was accepted as lost: that will not come."""

@@ -16,15 +16,13 @@ from jobs.ledger import note
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published
 from stitch.guard import Refusal
-from stitch.runs import How, Run, State, tag
+from stitch.runs import COMPARED, How, Run, State, tag
 from stitch.settings import Settings
 
 
 def not_asked_for(planned: Run, only: str | None) -> dict[str, Refusal]:
     """Where one counter is to be counted, the others that the guard left behind: they stay there."""
     others = {name: held for name, held in planned.behind.items() if name != only} if only else {}
-    if planned.died or not others.keys().isdisjoint(planned.recount):
-        return {}
     return {name: Refusal("it was not asked for", held.compared or 0) for name, held in others.items()}
 
 
@@ -40,8 +38,9 @@ def leave(
     """Leave the counters as they were; returns how totals are counted then. Raises RefusedByGuard where the others
     cannot be published without them, or have nothing new."""
     if not planned.can_leave(left, [counter.name for counter in settings.counters]):
-        refused = verdict.text("nothing was loaded")
-        note(cassandra, planned, State.REFUSED, refused)
+        refused = verdict._replace(refused=dict(left)).text("nothing was loaded")
+        figures = {COMPARED + name: refusal.compared for name, refusal in left.items()}
+        note(cassandra, planned, State.REFUSED, refused, figures)
         raise RefusedByGuard(f"{refused}\n{WHAT_TO_DO}")
     known = published(cassandra)
     behind = {

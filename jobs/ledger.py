@@ -59,6 +59,8 @@ def statement(
     return upserting("runs", row, at.write_time + list(State).index(state))
 
 
-def note(cassandra: Session, run: Run, state: State, reason: str = "") -> None:
+def note(
+    cassandra: Session, run: Run, state: State, reason: str = "", figures: Mapping[str, int] | None = None
+) -> None:
     """Note how far the run has come."""
-    cassandra.execute(*statement(run, state, reason), timeout=60, execution_profile=WRITE)
+    cassandra.execute(*statement(run, state, reason, figures=figures), timeout=60, execution_profile=WRITE)

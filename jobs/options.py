@@ -11,7 +11,7 @@ from jobs.errors import BadOption
 from stitch.cutoff import window_start
 from stitch.settings import Settings
 
-_RANGE = re.compile(r"^(\d+):(\d+)-(\d+)$")
+_RANGE = re.compile(r"^(?:([^/]+)/)?(\d+):(\d+)-(\d+)$")
 
 
 def parse_instant(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
@@ -43,10 +43,19 @@ def checked_edge(settings: Settings, edge: datetime, now: datetime, option: str 
 
 def parse_ranges(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[tuple[int, int, int]]:
     """`PARTITION:FIRST-LAST` → (partition, first, last)."""
-    found = []
-    for value in values:
-        match = _RANGE.match(value)
-        if not match or int(match[2]) > int(match[3]):
-            raise click.BadParameter(f"{value!r}: write PARTITION:FIRST-LAST, both offsets included")
-        found.append((int(match[1]), int(match[2]), int(match[3])))
-    return found
+    return [_range(value, topics=False)[1:] for value in values]
+
+
+def parse_records(
+    _: click.Context, __: click.Parameter, values: tuple[str, ...]
+) -> list[tuple[str | None, int, int, int]]:
+    """`[TOPIC_ID/]PARTITION:FIRST-LAST` → (topic id, or None, partition, first, last)."""
+    return [_range(value, topics=True) for value in values]
+
+
+def _range(value: str, topics: bool) -> tuple[str | None, int, int, int]:
+    match = _RANGE.match(value)
+    if not match or int(match[3]) > int(match[4]) or (match[1] and not topics):
+        form = "[TOPIC_ID/]PARTITION:FIRST-LAST" if topics else "PARTITION:FIRST-LAST"
+        raise click.BadParameter(f"{value!r}: write {form}, both offsets included")
+    return match[1], int(match[2]), int(match[3]), int(match[4])

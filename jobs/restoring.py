@@ -18,7 +18,7 @@ from jobs.frames.totals import ROW, replaced
 from jobs.lease import Lease
 from jobs.ledger import note, noted_runs, statement
 from jobs.loading import keep, load, stored_totals
-from jobs.planning import Ask, no_earlier_than
+from jobs.planning import EXCLUSIONS, Ask, no_earlier_than
 from jobs.sinks.cutoffs import publish
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
@@ -49,23 +49,24 @@ def restore(
         raise BadOption(f"{tag(kept)}: increments since its cutoff have expired, so counts would drop; use --full")
     how, behind, written = table.how(kept), {}, 0
 
-    def part(counters: Collection[str], cutoff: datetime, how: How) -> Published:
+    def part(counters: Collection[str], cutoff: datetime, how: How, last: bool) -> Published:
         nonlocal written
-        run, rows = restore_counters(spark, settings, cassandra, lease, table, kept, how, counters, cutoff, now)
+        run, rows = restore_counters(spark, settings, cassandra, lease, table, kept, how, counters, cutoff, now, last)
         written += rows
         return run.done
 
     for name, held in how.behind.items():
         if ask.reload and name in names:
-            done = part([name], held.cutoff, replace(how, definitions={name: how.definitions[name]}, behind={}))
-            behind[name] = replace(held, by=tag(done))
+            figures = {**how.figures, EXCLUSIONS[1]: held.excluding}
+            of_it = How({name: how.definitions[name]}, held.position, figures)
+            behind[name] = replace(held, by=tag(part([name], held.cutoff, of_it, last=False)))
         else:
             print(f"stitch: counter {name}: {tag(kept)} has it as of {held.by}, so it is left as it is", flush=True)
     names = [name for name in names if (name in how.definitions or not how.definitions) and name not in how.behind]
     if not names:
         raise BadOption(f"{tag(kept)} has none of the counters of the settings")
     definitions = {name: said for name, said in how.definitions.items() if name in names or name in behind}
-    keep(table, part(names, kept.cutoff, replace(how, definitions=definitions, behind=behind)))
+    keep(table, part(names, kept.cutoff, replace(how, definitions=definitions, behind=behind), last=True))
     return kept, written
 
 
@@ -80,9 +81,14 @@ def restore_counters(
     names: Collection[str],
     cutoff: datetime,
     now: datetime,
+    last: bool,
 ) -> tuple[Run, int]:
     """Load the kept totals of the counters and publish them at the cutoff that they have; returns the run, and how many
-    rows were written. how: of the table's totals then."""
+    rows were written.
+
+    how: of the table's totals then; last: whether the table is to follow, so that --reload can be repeated until it has
+    published all
+    """
     known, runs = {name: at for name, at in published(cassandra).items() if name in names}, noted_runs(cassandra)
     died = half_loaded(runs, newest(names, known))
     back = restoring(names, known, cutoff, died, no_earlier_than(now, latest_write(cassandra, runs)))
@@ -91,6 +97,8 @@ def restore_counters(
     definitions = {name: how.definitions.get(name, "unknown") for name in names}
     figures = {name: n for name, n in how.figures.items() if name != "left"}
     lease.check()
+    if not last:
+        table.drop()
     publish(
         cassandra, back.done, names,
         statement(

@@ -23,6 +23,7 @@ from stitch.cutoff import Published, next_run
 from stitch.errors import ExitStatus, StitchError
 from stitch.write_time import LATEST
 
+COMPARED = "compared."  # and a counter: the figure of a refused run, how many events it was compared with
 SUBJECT = "totals"  # the ledger's partition: all runs that write the same tables
 ROOM = 10**6  # of runs that can follow one whose revision was raised
 
@@ -156,7 +157,7 @@ class Run:
     held:      what the base's totals hold; None: the events before its cutoff, and no more is known
     behind:    counters that the guard left as an earlier run than the base published them: what the base's totals hold
                of them
-    refused:   whether a run since the base was refused as a whole
+    refused:   counters because of which a whole run was refused since the base → how many events they were compared with
     cutoffs:   of counters that were published by another run than the base, what they were published at
     upto:      the position of this run: what stands at or behind it is for the next; empty: all is read
     """
@@ -170,7 +171,7 @@ class Run:
     behind: Mapping[str, Held] = field(default_factory=dict)
     cutoffs: Mapping[str, datetime] = field(default_factory=dict)
     upto: Position = field(default_factory=dict)
-    refused: bool = False
+    refused: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def loaded_since(self) -> int | None:
@@ -198,6 +199,13 @@ class Run:
                     groups.append((held, mine := []))
                 mine.append(counter)
         return groups
+
+    @property
+    def compared_before(self) -> dict[str, int]:
+        """Counter that was refused and has not been published since → how many events it was compared with then."""
+        behind = {name: held.compared for name, held in self.behind.items() if held.compared is not None}
+        return {name: min(part[name] for part in (behind, self.refused) if name in part)
+                for name in {*behind, *self.refused}}  # fmt: skip
 
     def can_leave(self, left: Collection[str], counters: Collection[str]) -> bool:
         """Whether it can be published without those of the counters that are to be left as they are.
@@ -246,9 +254,16 @@ def publication(runs: Iterable[Noted], at: Published | None) -> Noted | None:
     return next((run for run in runs if run.at == at and run.state == State.PUBLISHED), None)
 
 
-def refused_since(runs: Iterable[Noted], at: Published | None) -> bool:
-    """Whether the guard refused a run as a whole since that one."""
-    return any(run.state == State.REFUSED and (at is None or run.at.write_time > at.write_time) for run in runs)
+def refused_since(runs: Iterable[Noted], at: Published | None) -> dict[str, int]:
+    """The counters because of which a whole run was refused since that one → the least that they were compared with."""
+    found: dict[str, int] = {}
+    for run in runs:
+        if run.state == State.REFUSED and (at is None or run.at.write_time > at.write_time):
+            for name, compared in run.figures.items():
+                if name.startswith(COMPARED):
+                    counter = name.removeprefix(COMPARED)
+                    found[counter] = min(compared, found.get(counter, compared))
+    return found
 
 
 def newest(counters: Collection[str], known: Mapping[str, Published]) -> Published | None:

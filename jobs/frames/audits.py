@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
@@ -37,11 +37,16 @@ def stretches(offsets: DataFrame) -> DataFrame:
     )
 
 
-def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[str], accepted: Column) -> DataFrame:
+def conserved(
+    judged: DataFrame, ingest_window: timedelta, identity: Sequence[str], lost: Column, uncounted: Column
+) -> DataFrame:
     """Decoded records with topic_id and verdict → per ingest window, topic and partition: appended (by offsets),
     counted, duplicates, rejected, excluded (by content), first (offset); and of the duplicates that say otherwise than
     the event that counts: differing (how many), differing_first, differing_last (offsets), differing_as: the identity
-    of one of them; accepted: how many offsets meet that condition on records, which are not told as differing.
+    of one of them; accepted: how many offsets meet the condition `lost`.
+
+    lost, uncounted: the conditions on records that it was accepted that the log lacks them, or that they do not count;
+    the latter are not told as differing
     """
     window = floor_to(F.col("timestamp"), int(ingest_window.total_seconds())).alias("ingest_window")
     order = ("timestamp", "partition", "offset")
@@ -57,8 +62,8 @@ def conserved(judged: DataFrame, ingest_window: timedelta, identity: Sequence[st
         "verdict",
         named,
         is_first.alias("is_first"),
-        (differs & ~accepted).alias("differs"),
-        accepted.alias("accepted"),
+        (differs & ~uncounted).alias("differs"),
+        lost.alias("accepted"),
     )
 
     def of(verdict: str, among: Column | None = None) -> Column:
@@ -103,7 +108,7 @@ def unbalanced() -> Column:
     return F.col("appended") != sum((F.col(name) for name in KINDS[2:]), F.col(KINDS[1]))
 
 
-def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) -> DataFrame:
+def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoffs: Mapping[str, datetime]) -> DataFrame:
     """The keys and members whose sums by granularity disagree: (counter, key, member, sums: map). A key that a running
     load is writing is left out, and one with a row at the bound of sums, which says no more than that it is there."""
     by_level = totals.groupBy("counter", "key", "member", "granularity").agg(
@@ -123,7 +128,9 @@ def unequal_zooms(totals: DataFrame, counters: list[Counter], cutoff: datetime) 
     # A level without rows counts 0, as do rows that a recount found to be nobody's.
     lacking = (F.col("levels") != levels[F.col("counter")]) & (F.col("most") != 0)
     unequal = (F.col("least") != F.col("most")) | lacking
-    loaded = F.coalesce(F.col("newest") <= F.lit(cutoff), F.lit(True))  # a row written by hand may have no cutoff
+    of_counter = F.create_map(*[F.lit(part) for one in cutoffs.items() for part in one])[F.col("counter")]
+    # A row written by hand may have no cutoff.
+    loaded = F.coalesce(F.col("newest") <= of_counter, F.col("newest").isNull() | of_counter.isNull())
     told = loaded & (F.col("largest") < MOST_SUM)
     return of_key.where(unequal & told).select("counter", "key", "member", "sums")
 

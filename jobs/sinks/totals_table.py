@@ -140,6 +140,10 @@ class TotalsTable:
         self._note(transaction, {_HOW + self._branch: how.text()}, [*map(tag, self.kept())])
         transaction.commitTransaction()
 
+    def drop(self) -> None:
+        """Remove the branch of this process's run, which is part of one that is published later."""
+        self._table().manageSnapshots().removeBranch(self._branch).commit()
+
     def keep(self, at: Published) -> None:
         """The run is published: main becomes its branch, a tag keeps it, and the oldest tag goes, with its files."""
         refs = self._refs()

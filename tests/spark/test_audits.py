@@ -64,19 +64,25 @@ def records(spark: SparkSession) -> DataFrame:
 
 
 def test_each_record_of_a_window_is_somewhere_and_duplicates_that_say_otherwise_are_told(records: DataFrame) -> None:
-    parts = conserved(records, timedelta(seconds=5), ["event_id"], F.lit(False)).orderBy("ingest_window").collect()
+    parts = (
+        conserved(records, timedelta(seconds=5), ["event_id"], F.lit(False), F.lit(False))
+        .orderBy("ingest_window")
+        .collect()
+    )
     assert [[row[name] for name in KINDS] for row in parts] == [[4, 2, 2, 0, 0], [4, 0, 1, 2, 2]]
     differing = ("differing", "differing_first", "differing_last", "differing_as")
     assert [[row[name] for name in differing] for row in parts] == [[1, 2, 2, "a"], [1, 4, 4, "b"]]
 
 
 def test_a_duplicate_whose_loss_was_accepted_is_not_told(records: DataFrame) -> None:
-    parts = conserved(records, timedelta(seconds=5), ["event_id"], F.col("offset") == 4).orderBy("ingest_window")
+    parts = conserved(records, timedelta(seconds=5), ["event_id"], F.col("offset") == 4, F.col("offset") == 4).orderBy(
+        "ingest_window"
+    )
     assert [row.differing for row in parts.collect()] == [1, 0]
 
 
 def test_a_window_with_a_record_that_is_there_twice_is_not_balanced(records: DataFrame) -> None:
-    windows = by_window(conserved(records, timedelta(seconds=5), ["event_id"], F.lit(False)))
+    windows = by_window(conserved(records, timedelta(seconds=5), ["event_id"], F.lit(False), F.lit(False)))
     found = {
         row.ingest_window: row.wrong for row in windows.select("ingest_window", unbalanced().alias("wrong")).collect()
     }
@@ -210,5 +216,7 @@ def test_a_key_whose_granularities_disagree_is_told_unless_a_load_is_writing_it(
     rows = [
         ("plays", "t1", None, level, NOON, n, cutoff) for level, n in zip(LEVELS, counts, strict=True) if n is not None
     ]
-    found = unequal_zooms(spark.createDataFrame(rows, TOTALS), settings.counters, NOON)
+    found = unequal_zooms(
+        spark.createDataFrame(rows, TOTALS), settings.counters, {"plays": NOON, "likes": NOON - timedelta(days=1)}
+    )
     assert [row.key for row in found.collect()] == wrong

@@ -318,10 +318,13 @@ def test_a_counter_can_be_left_behind(run: Run, left: list[str], can: bool) -> N
     assert run.can_leave(left, NAMES) == can
 
 
-def test_a_refused_run_is_remembered_until_one_is_published() -> None:
-    refused = Noted(SECOND, "incremental", State.REFUSED)
-    assert refused_since([refused], FIRST) and refused_since([refused], None)
-    assert not refused_since([refused], SECOND) and not refused_since([replace(refused, state=State.LOADING)], FIRST)
+def test_what_a_refused_run_was_compared_with_is_remembered_until_one_is_published() -> None:
+    refused = Noted(SECOND, "incremental", State.REFUSED, figures={"compared.plays": 900, "exclusions": 2})
+    again = replace(refused, at=NEXT._replace(revision=1), figures={"compared.plays": 1000, "compared.likes": 5})
+    assert refused_since([again, refused], FIRST) == refused_since([refused, again], None) == {"plays": 900, "likes": 5}
+    assert refused_since([refused], SECOND) == refused_since([replace(refused, state=State.LOADING)], FIRST) == {}
+    run = Run(FIRST, NEXT, frozenset(), "incremental", refused={"plays": 900, "reposts": 7}, behind={"plays": OF_FIRST})
+    assert run.compared_before == {"plays": 100, "reposts": 7}
 
 
 def test_increments_are_needed_from_the_earliest_cutoff_on() -> None:
