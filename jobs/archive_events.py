@@ -7,7 +7,7 @@
 --accept-data-loss  go on after records that the broker removed before they were archived, or with a topic that was
                     recreated; what is lost is noted in the log, and the batch names the hours
 --accept-loss       note that the log will never hold these offsets (inclusive), and go on
---accept-uncounted  note that these records of the log do not count, and are right not to: the audit asks for them no more
+--accept-uncounted  note that it is right that these records of the log do not count: the audit asks for them no more
 --import-log        first bring in the log that a release before 0.2 wrote into this folder
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events

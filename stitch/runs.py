@@ -157,7 +157,7 @@ class Run:
     held:      what the base's totals hold; None: the events before its cutoff, and no more is known
     behind:    counters that the guard left as an earlier run than the base published them: what the base's totals hold
                of them
-    refused:   counters because of which a whole run was refused since the base → how many events they were compared with
+    refused:   counter because of which a whole run was refused since the base → how many events it was compared with
     cutoffs:   of counters that were published by another run than the base, what they were published at
     upto:      the position of this run: what stands at or behind it is for the next; empty: all is read
     """
@@ -255,7 +255,7 @@ def publication(runs: Iterable[Noted], at: Published | None) -> Noted | None:
 
 
 def refused_since(runs: Iterable[Noted], at: Published | None) -> dict[str, int]:
-    """The counters because of which a whole run was refused since that one → the least that they were compared with."""
+    """Counter because of which a whole run was refused since that one → the least that it was compared with."""
     found: dict[str, int] = {}
     for run in runs:
         if run.state == State.REFUSED and (at is None or run.at.write_time > at.write_time):
