@@ -115,10 +115,12 @@ def count_and_publish(
     verdict = guard(compared, planned, settings, now)
     if verdict.said:
         print(verdict.said, flush=True)
+    aside = not_asked_for(planned, ask.counter)
+    judged = {name: one for name, one in verdict.refused.items() if name not in aside}
     # With --counter a person has looked at that one alone.
-    accepted = {name: one for name, one in verdict.refused.items() if ask.accept and ask.counter in (None, name)}
-    refused = {name: one for name, one in verdict.refused.items() if name not in accepted}
-    left = {**not_asked_for(planned, ask.counter), **refused}
+    accepted = {name: one for name, one in judged.items() if ask.accept and ask.counter in (None, name)}
+    refused = {name: one for name, one in judged.items() if name not in accepted}
+    left = {**aside, **refused}
     if left:
         how = leave(settings, cassandra, table, planned, how, verdict, left)
     reason = "\n".join(
