@@ -60,7 +60,7 @@ def test_what_a_run_loaded_before_it_died_is_taken_back_when_it_is_excluded_befo
     assert states == [State.PUBLISHED, State.LOADING, State.REFUSED, State.PUBLISHED, State.PUBLISHED]
     assert [run.kind for run in (first, died, refused, accepted, full)] == ["full", *["incremental"] * 3, "full"]
     assert len({run.at.write_time for run in (first, died, refused, accepted, full)}) == 5
-    assert "plays: 1 of 2 " in (refused.reason or "") and (accepted.reason or "").startswith("accepted:")
+    assert "plays: 1 of 2 " in (refused.reason or "") and (accepted.reason or "").startswith("accepted, since readers")
     assert first.position and sum(first.position.values()) < sum(full.position.values())  # records read
     assert (accepted.figures["excluded"], accepted.figures["events"]) == (1, 1)
 
