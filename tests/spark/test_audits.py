@@ -121,7 +121,10 @@ def test_rejected_records_that_hold_an_event_are_told_until_somebody_accepts_tha
             f"partition 1, topic {TOPIC}: 1 events not counted, rejected though they are events by the settings, "
             "offsets 0 to 0",
         ]
-        log.note_loss(TOPIC, {0: (2, 3), 1: (0, 0)}, None, None)
+        log.note_uncounted(TOPIC, 0, 2, 3)
+        log.note_uncounted(TOPIC, 1, 0, 0)
+        log.note_uncounted(TOPIC, 1, 0, 0)
+        assert len(log.uncounted()) == 2
         found = rejected(spark, settings, NOON)
         assert (found.right, found.said, found.details) == (True, "0 of 2 rejected records hold an event", [])
 
@@ -138,9 +141,12 @@ def test_two_events_of_one_id_are_told_by_place_until_somebody_accepts_that(
         assert (found.right, found.said) == (False, "1 of 2 duplicates differ from the event that counts")
         assert found.details[0].startswith(f"2024-02-29T12:00:00Z, partition 0, topic {TOPIC}: 1 events not counted, ")
         assert found.details[0].endswith("offsets 2 to 2, such as 'a'")
-        log.note_loss(TOPIC, {0: (2, 2)}, None, None)
+        log.note_uncounted("another topic", 0, 2, 2)
         _, found = conservation(spark, settings, NOON + timedelta(hours=1))
-        assert found.right
+        assert not found.right
+        log.note_uncounted(TOPIC, 0, 2, 2)
+        balanced, found = conservation(spark, settings, NOON + timedelta(hours=1))
+        assert found.right and balanced.right
 
 
 def test_of_many_windows_the_last_ones_come_and_the_first_wrong_ones_with_their_number(
