@@ -163,8 +163,8 @@ def lost_hours(log: Log, since: datetime | None, until: datetime) -> list[str]:
             continue
         last = "an unknown one" if loss["last"] is None else loss["last"]
         found.append(
-            f"the log lacks records of partition {loss['partition']}, offsets {loss['first']} to {last}: ingest windows "
-            f"from {after or 'the beginning'} to {before or 'an unknown instant'} may count too little"
+            f"the log lacks records of partition {loss['partition']}, offsets {loss['first']} to {last}: ingest "
+            f"windows from {after or 'the beginning'} to {before or 'an unknown instant'} may count too little"
         )
     return found
 
@@ -194,8 +194,8 @@ def way_out(missing: Mapping[int, Missing], job: str) -> str:
     why = {one.why for one in missing.values()}
     if why == {"open"}:
         return (
-            "Records of an open transaction may count yet. Run again when its producer has committed or aborted it; the "
-            "broker aborts it after the producer's transaction.timeout.ms"
+            "Records of an open transaction may count yet. Run again when its producer has committed or aborted it; "
+            "the broker aborts it after the producer's transaction.timeout.ms"
         )
     if why & {"removed", "ahead"}:
         return f"Start {job}: it says what is lost, and how to go on"
