@@ -127,9 +127,7 @@ def count_and_publish(
         [*([verdict._replace(refused=accepted).text("accepted")] if accepted else []),
          *([verdict._replace(refused=left).text("left as it was")] if left else [])]
     ) or verdict.said  # fmt: skip
-    written = load_and_publish(
-        spark, cassandra, lease, settings, planned, table, compared, how, reason, counted.facts, left
-    )
+    written = load_and_publish(spark, cassandra, lease, settings, planned, table, compared, how, reason, counted.facts)
     summarize(planned, counted.facts, written, seconds, time.monotonic() - started)
     if refused:
         raise RefusedByGuard(told(settings, planned, verdict._replace(refused=refused)))

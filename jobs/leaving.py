@@ -48,7 +48,7 @@ def leave(
         for name, refusal in left.items()
         if (held := planned.base_of(name))
     }
-    how = replace(how, figures={**how.figures, "left": len(left)}, behind=behind)
+    how = replace(how, behind=behind)
     table.leave(left, planned, how)
     return how
 

@@ -6,7 +6,7 @@ again. Only after all rows are in are the counters' cutoffs published, all of th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from cassandra.cluster import Session
 from py4j.protocol import Py4JJavaError
@@ -95,24 +95,24 @@ def load_and_publish(
     how: How,
     reason: str = "",
     facts: Mapping[str, int] | None = None,
-    left: Collection[str] = (),
 ) -> int:
-    """Load what the run has in its branch, and publish it; returns the number of rows written. Raises NotYet where
-    another run has the lease.
+    """Load what the run has in its branch, and publish it, save the counters that it leaves behind; returns the number
+    of rows written. Raises NotYet where another run has the lease.
 
-    how, reason, facts: what the ledger is to say of it; left: the counters that stay as they are
+    how: its totals were counted; reason, facts: what the ledger is to say beside that
     """
     # Before the lease is asked: whoever has it then must know of this run.
     note(cassandra, run, State.LOADING, reason)
     lease.check()
     written = load(table.written(), settings, run)
     if compared.not_live is None:  # else what readers saw is not known
-        days = [day for day in corrected(compared.days) if day.counter not in left]
+        days = [day for day in corrected(compared.days) if day.counter not in how.behind]
         keep_corrections(spark, days, settings, run)
-    figures = {**how.figures, **(facts or {}), "rows_written": written}
+    left = {"left": len(how.behind)} if how.behind else {}
+    figures = {**how.figures, **(facts or {}), **left, "rows_written": written}
     lease.check()
     publish(
-        cassandra, run.done, [counter.name for counter in settings.counters if counter.name not in left],
+        cassandra, run.done, [counter.name for counter in settings.counters if counter.name not in how.behind],
         statement(run, State.PUBLISHED, reason, how.definitions, figures),
     )  # fmt: skip
     keep(table, run.done)

@@ -95,7 +95,6 @@ def restore_counters(
     back, written = load_kept(spark, settings, cassandra, lease, table, kept, how, back)
     # The next run counts those again of which nobody knows how they were counted.
     definitions = {name: how.definitions.get(name, "unknown") for name in names}
-    figures = {name: n for name, n in how.figures.items() if name != "left"}
     lease.check()
     if not last:
         table.drop()
@@ -103,7 +102,7 @@ def restore_counters(
         cassandra, back.done, names,
         statement(
             replace(back, upto=how.position), State.PUBLISHED, tag(kept), definitions,
-            {**figures, "rows_written": written},
+            {**how.figures, "rows_written": written},
         ),
     )  # fmt: skip
     return back, written
