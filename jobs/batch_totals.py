@@ -38,7 +38,7 @@ from jobs.leaving import leave, not_asked_for, told
 from jobs.ledger import note
 from jobs.loading import load_and_publish, stored_totals
 from jobs.options import parse_instant
-from jobs.planning import Ask, check_ask, check_exclusions, how_counted, plan_run
+from jobs.planning import Ask, check_ask, how_counted, plan_run
 from jobs.restoring import restore
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
@@ -60,19 +60,21 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
         session(JOB, settings) as spark,
     ):
         table = TotalsTable(spark, settings)
-        change_exclusions(spark, settings, lease, ask, now)
+        exclusions = Exclusions(spark, settings)
+        change_exclusions(spark, settings, lease, exclusions, ask, now)
         if ask.restore or ask.reload:
             kept, written = restore(spark, settings, cassandra, lease, table, ask, now)
             print(f"{JOB} loaded {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
-        elif planned := plan_run(settings, cassandra, table, ask, now):
+        elif planned := plan_run(settings, cassandra, table, exclusions, ask, now):
             count_and_publish(spark, settings, cassandra, lease, table, planned, ask, now, started)
         else:
             print(f"{JOB} nothing to do: the cutoff is published", flush=True)
 
 
-def change_exclusions(spark: SparkSession, settings: Settings, lease: Lease, ask: Ask, now: datetime) -> None:
+def change_exclusions(
+    spark: SparkSession, settings: Settings, lease: Lease, exclusions: Exclusions, ask: Ask, now: datetime
+) -> None:
     """Put the rules of --exclude in force, and take those of --include out."""
-    exclusions = Exclusions(spark, settings)
     if ask.exclude:
         with read_rules(spark, settings, ask.exclude) as rules:
             lease.check()
@@ -103,9 +105,7 @@ def count_and_publish(
     stored, planned = stored_totals(spark, settings, planned)
     note(cassandra, planned, State.COUNTING)
     counting = time.monotonic()
-    exclusions = Exclusions(spark, settings)
-    check_exclusions(exclusions, planned, cassandra)
-    how = how_counted(settings, exclusions, planned)
+    how = how_counted(settings, Exclusions(spark, settings), planned)
     lease.check()
     table.begin(planned, how)
     counted = count_totals(table, settings, planned, stored)

@@ -98,5 +98,5 @@ def as_type(column: str, kind: str) -> Column:
     or 3e1, as in events."""
     if kind == "int":
         number = F.expr(f"try_cast({column} AS DECIMAL(38, 18))")
-        return F.when(number == F.floor(number), F.expr(f"try_cast({column} AS DECIMAL(38, 18))").cast("bigint"))
+        return F.when(number == F.floor(number), number.cast("bigint"))
     return F.col(column) if kind == "string" else F.expr(f"try_cast({column} AS {kind})")

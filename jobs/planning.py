@@ -66,7 +66,9 @@ def check_ask(settings: Settings, ask: Ask) -> None:
             )
 
 
-def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: Ask, now: datetime) -> Run | None:
+def plan_run(
+    settings: Settings, cassandra: Session, table: TotalsTable, exclusions: Exclusions, ask: Ask, now: datetime
+) -> Run | None:
     """Which totals to start from, and to which cutoff; None where that is published already."""
     names = [counter.name for counter in settings.counters]
     known = published(cassandra)
@@ -96,6 +98,7 @@ def plan_run(settings: Settings, cassandra: Session, table: TotalsTable, ask: As
     check_window(settings, before)
     if planned is None or before is None:
         return planned
+    check_exclusions(exclusions, before)
     return replace(planned, held=what_it_holds(before), refused=refused_since(runs, base))
 
 
@@ -129,11 +132,10 @@ def no_earlier_than(now: datetime, stored: int | None) -> int:
     return max(stored or 0, micros(now))
 
 
-def check_exclusions(exclusions: Exclusions, run: Run, cassandra: Session) -> None:
+def check_exclusions(exclusions: Exclusions, before: Noted) -> None:
     """Raises JobError where published totals leave out events by rules, and there is no table of them: it was lost, or
     they are in the file of an earlier version."""
-    before = publication(noted_runs(cassandra, run.base), run.base)
-    number = before.figures.get(EXCLUSIONS[0], 0) if before else 0
+    number = before.figures.get(EXCLUSIONS[0], 0)
     if number and exclusions.mark() == (0, 0):
         raise JobError(
             f"the published totals leave out events by {number} exclusions, and {exclusions.name} has none: run once "

@@ -189,8 +189,8 @@ class Run:
         return None if counter in self.recount else self.base_of(counter)
 
     def by_held(self, counters: Collection[str]) -> list[tuple[Held, list[str]]]:
-        """The counters by what totals held of them before the run: most have that in common. None where there is no
-        base."""
+        """The counters by what totals held of them before the run: most have that in common. Those are left out
+        of which there are none."""
         groups: list[tuple[Held, list[str]]] = []
         for counter in counters:
             if held := self.base_of(counter):

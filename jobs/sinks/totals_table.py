@@ -137,7 +137,7 @@ class TotalsTable:
         lacking = self.read(run.base).where(of_them).join(there, same, "left_anti")
         self._commit(lambda: lacking.select(*TOTALS).writeTo(branch).append())
         transaction = self._table().newTransaction()
-        self._note(transaction, {_HOW + self._branch: how.text()}, [*map(tag, self.kept())])
+        self._note(transaction, {_HOW + self._branch: how.text()}, map(tag, self.kept()))
         transaction.commitTransaction()
 
     def drop(self) -> None:
