@@ -6,6 +6,7 @@ import time
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from cassandra.cluster import Session
 from pyspark.sql import SparkSession
@@ -25,6 +26,18 @@ from jobs.sources.stored import latest_write, published
 from stitch.cutoff import Published
 from stitch.runs import How, Run, State, going_back, half_loaded, newest, restoring, tag
 from stitch.settings import Settings
+
+
+class Work(NamedTuple):
+    """What each part of a restore works with. kept: the run whose totals are loaded."""
+
+    spark: SparkSession
+    settings: Settings
+    cassandra: Session
+    lease: Lease
+    table: TotalsTable
+    kept: Published
+    now: datetime
 
 
 def restore(
@@ -47,94 +60,72 @@ def restore(
     back_in_time = any(at.cutoff > kept.cutoff for at in known.values())
     if settings.log.kafka and back_in_time and kept.cutoff < held_since(settings, now):
         raise BadOption(f"{tag(kept)}: increments since its cutoff have expired, so counts would drop; use --full")
-    how, behind, written = table.how(kept), {}, 0
-
-    def part(counters: Collection[str], cutoff: datetime, how: How, last: bool) -> Published:
-        nonlocal written
-        run, rows = restore_counters(spark, settings, cassandra, lease, table, kept, how, counters, cutoff, now, last)
-        written += rows
-        return run.done
-
+    work, how = Work(spark, settings, cassandra, lease, table, kept, now), table.how(kept)
+    behind, written = {}, 0
     for name, held in how.behind.items():
         if ask.reload and name in names:
             figures = {**how.figures, EXCLUSIONS[1]: held.excluding}
             of_it = How({name: how.definitions[name]}, held.position, figures)
-            behind[name] = replace(held, by=tag(part([name], held.cutoff, of_it, last=False)))
+            part, rows = restore_counters(work, of_it, [name], held.cutoff, last=False)
+            behind[name], written = replace(held, by=tag(part.done)), written + rows
         else:
             print(f"stitch: counter {name}: {tag(kept)} has it as of {held.by}, so it is left as it is", flush=True)
     names = [name for name in names if (name in how.definitions or not how.definitions) and name not in how.behind]
     if not names:
         raise BadOption(f"{tag(kept)} has none of the counters of the settings")
     definitions = {name: said for name, said in how.definitions.items() if name in names or name in behind}
-    keep(table, part(names, kept.cutoff, replace(how, definitions=definitions, behind=behind), last=True))
-    return kept, written
+    whole = replace(how, definitions=definitions, behind=behind)
+    back, rows = restore_counters(work, whole, names, kept.cutoff, last=True)
+    keep(table, back.done)
+    return kept, written + rows
 
 
-def restore_counters(
-    spark: SparkSession,
-    settings: Settings,
-    cassandra: Session,
-    lease: Lease,
-    table: TotalsTable,
-    kept: Published,
-    how: How,
-    names: Collection[str],
-    cutoff: datetime,
-    now: datetime,
-    last: bool,
-) -> tuple[Run, int]:
+def restore_counters(work: Work, how: How, names: Collection[str], cutoff: datetime, last: bool) -> tuple[Run, int]:
     """Load the kept totals of the counters and publish them at the cutoff that they have; returns the run, and how many
     rows were written.
 
     how: of the table's totals then; last: whether the table is to follow, so that --reload can be repeated until it has
     published all
     """
+    cassandra = work.cassandra
     known, runs = {name: at for name, at in published(cassandra).items() if name in names}, noted_runs(cassandra)
     died = half_loaded(runs, newest(names, known))
-    back = restoring(names, known, cutoff, died, no_earlier_than(now, latest_write(cassandra, runs)))
-    back, written = load_kept(spark, settings, cassandra, lease, table, kept, how, back)
+    back = restoring(names, known, cutoff, died, no_earlier_than(work.now, latest_write(cassandra, runs)))
+    back, written = load_kept(work, how, back)
     # The next run counts those again of which nobody knows how they were counted.
     definitions = {name: how.definitions.get(name, "unknown") for name in names}
-    lease.check()
+    work.lease.check()
     if not last:
-        table.drop()
+        work.table.drop()
     publish(
         cassandra, back.done, names,
         statement(
-            replace(back, upto=how.position), State.PUBLISHED, tag(kept), definitions,
+            replace(back, upto=how.position), State.PUBLISHED, tag(work.kept), definitions,
             {**how.figures, "rows_written": written},
         ),
     )  # fmt: skip
     return back, written
 
 
-def load_kept(
-    spark: SparkSession,
-    settings: Settings,
-    cassandra: Session,
-    lease: Lease,
-    table: TotalsTable,
-    kept: Published,
-    how: How,
-    back: Run,
-) -> tuple[Run, int]:
+def load_kept(work: Work, how: How, back: Run) -> tuple[Run, int]:
     """Write the kept totals of the run's counters into Cassandra, where it has others, and into the run's branch."""
-    stored, back = stored_totals(spark, settings, back)
+    settings, cassandra, table = work.settings, work.cassandra, work.table
+    stored, back = stored_totals(work.spark, settings, back)
     of_run = F.col("counter").isin(sorted(back.recount))
     note(cassandra, back, State.COUNTING)
-    lease.check()
+    work.lease.check()
     table.begin(back, how)
     current = table.written().where(of_run).select(*ROW).unionByName(stored.where(of_run).select(*ROW))
-    rows = replaced(current, table.read(kept).where(of_run), standing(stored, back), back.target.write_time)
+    rows = replaced(current, table.read(work.kept).where(of_run), standing(stored, back), back.target.write_time)
     table.recount(rows, back.recount)
     stored.unpersist()
     note(cassandra, back, State.LOADING)
-    lease.check()
+    work.lease.check()
     known = {name: at for name, at in published(cassandra).items() if name in back.recount}
     if first := going_back(known, back.target):
         publish(cassandra, back.target, first)
         no_longer = settings.serving.timeout + settings.serving.cache
         time.sleep(no_longer.total_seconds())  # than that goes a request on with the cutoff it read before
     written = load(table.written(), settings, back)
-    lease.check()
+    work.lease.check()
     return back, written
