@@ -18,7 +18,7 @@ from jobs.sinks.totals_table import SCHEMA, TotalsTable
 from jobs.spark import session
 from stitch.counters import Counter
 from stitch.cutoff import Published
-from stitch.runs import How, Run
+from stitch.runs import Held, How, Run
 from stitch.settings import Settings
 from tests.logs import TOPIC, Record, append_records, bring_sources, log_settings
 
@@ -110,7 +110,7 @@ def test_a_record_that_comes_late_under_an_old_stamp_is_counted_by_the_next_nigh
         full = Run(None, Published(CUTOFF, 0), frozenset({"likes"}), "full", upto=published)
         assert night(full)[0] == 2  # a, b
         incremental = Run(Published(CUTOFF, 0), Published(CUTOFF + DAY, 0), frozenset(), "incremental",
-                          after=published, upto=upto)  # fmt: skip
+                          held=Held(CUTOFF, published), upto=upto)  # fmt: skip
         count, facts = night(incremental)
         assert count == 4  # c, d, e, f
         assert (facts["records"], facts["duplicates"], facts["events"]) == (5, 1, 4)
