@@ -80,7 +80,10 @@ def keep_corrections(spark: SparkSession, rows: Iterable[Day], settings: Setting
     stamp = (run.target.cutoff, run.target.revision, run.target.write_time)
     values = [(day.counter, day.day, *stamp, day.before, day.after) for day in rows]
     if values:
-        schema = "counter string, day date, cutoff timestamp, revision bigint, write_time bigint, before bigint, after bigint"
+        schema = (
+            "counter string, day date, cutoff timestamp, revision bigint, write_time bigint, "
+            "before bigint, after bigint"
+        )
         upsert(spark.createDataFrame(values, schema), settings.batch, "corrections")
 
 

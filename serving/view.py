@@ -48,7 +48,9 @@ class View:
     def closed(self, counters: Sequence[Counter], end: datetime | None) -> bool:
         """Whether what ends there changes only by late events and corrections."""
         cutoff = self.cutoff(counters)
-        return not self.missing and self.layer != "realtime" and None not in (cutoff, end) and end <= cutoff  # type: ignore[operator]
+        if self.missing or self.layer == "realtime" or cutoff is None or end is None:
+            return False
+        return end <= cutoff
 
     def status(self, counters: Sequence[Counter], retention: timedelta) -> Callable[[Bucket], PointStatus]:
         """Which buckets the answering layers know the counts of."""

@@ -351,9 +351,9 @@ def overwriting(run: Run, stored: int | None, table: str) -> Run:
         return run
     if stored > LATEST - ROOM:
         raise PlanError(
-            f"a row of the table {table} has the write timestamp {stored} (µs), and no later one can be written: nothing that "
-            f"Stitch writes does that. Find it (SELECT …, WRITETIME(…) FROM {table}), TRUNCATE {table}, and run "
-            "`batch_totals --full`, which writes all of it from the log"
+            f"a row of the table {table} has the write timestamp {stored} (µs), and no later one can be written: "
+            f"nothing that Stitch writes does that. Find it (SELECT …, WRITETIME(…) FROM {table}), TRUNCATE {table}, "
+            "and run `batch_totals --full`, which writes all of it from the log"
         )
     return replace(run, target=next_run(run.target.cutoff, stored))
 

@@ -120,7 +120,10 @@ def test_with_acks_1_and_a_broker_that_is_killed_the_count_lies_between_acknowle
         nonlocal attempted
         for n in range(events):
             attempted += 1
-            value = f'{{"event_id": "a{attempted}", "type": "play", "occurred_at": "2024-02-29T00:00:00Z", "track_id": "t1"}}'
+            value = (
+                f'{{"event_id": "a{attempted}", "type": "play", '
+                '"occurred_at": "2024-02-29T00:00:00Z", "track_id": "t1"}'
+            )
             producer.produce(
                 fresh.settings.kafka.topic, value, on_delivery=lambda error, _: error or acknowledged.append(1)
             )

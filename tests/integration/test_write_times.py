@@ -36,7 +36,8 @@ def damage(cassandra: Any, keyspace: str) -> None:
     for statement in (
         f"UPDATE {totals} SET count = 99 WHERE counter = 'plays' AND key = 't1' AND granularity = 'all' AND bucket = 0",
         f"DELETE FROM {totals} WHERE counter = 'plays' AND key = 't3' AND granularity = 'all'",
-        f"UPDATE {totals} SET count = 7 WHERE counter = 'plays' AND key = 'ghost' AND granularity = 'all' AND bucket = 0",
+        f"UPDATE {totals} SET count = 7 "
+        "WHERE counter = 'plays' AND key = 'ghost' AND granularity = 'all' AND bucket = 0",
         f"INSERT INTO {totals} (counter, key, granularity, bucket, count, cutoff) "
         "VALUES ('plays', 'ghost', 'day', '2024-02-29', 7, '2024-03-01')",
         f"INSERT INTO {members} (counter, key, granularity, bucket, member, count, cutoff) "

@@ -429,8 +429,8 @@ class Stitch(RuleBasedStateMachine):
         self.stamp = max(self.stamp or 0, micros(self.now + ahead * HOUR))
 
     @precondition(lambda self: self.loading is None and self.known)
-    @rule(row=st.tuples(st.sampled_from([*AMOUNTS]), st.sampled_from([*AT.values(), ALL])), far=st.sampled_from([1, 1000]),
-          count=st.sampled_from([99, None]), cutoff=st.none() | st.integers(0, 600_000),
+    @rule(row=st.tuples(st.sampled_from([*AMOUNTS]), st.sampled_from([*AT.values(), ALL])),
+          far=st.sampled_from([1, 1000]), count=st.sampled_from([99, None]), cutoff=st.none() | st.integers(0, 600_000),
           only=st.booleans())  # fmt: skip
     def a_total_is_damaged_or_foreign_and_a_full_run_mends_it(
         self, row: Totals, far: int, count: int | None, cutoff: int | None, only: bool

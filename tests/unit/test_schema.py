@@ -142,9 +142,9 @@ CASES: dict[str, tuple[Found, list[tuple[str, str | None, str]]]] = {
     ),
     "another compaction; its options are not those of time windows": (
         found(hits=FoundTable(COLUMNS, 1209600, {"class": "org.x.SizeTieredCompactionStrategy", "min_threshold": "4"})),
-        [("hits is compacted by {'class': 'SizeTieredCompactionStrategy', 'min_threshold': 4}", "ALTER TABLE ks.hits WITH "
-          "compaction = {'class': 'TimeWindowCompactionStrategy', 'compaction_window_unit': 'HOURS', "
-          "'compaction_window_size': 12}", "")],
+        [("hits is compacted by {'class': 'SizeTieredCompactionStrategy', 'min_threshold': 4}",
+          "ALTER TABLE ks.hits WITH compaction = {'class': 'TimeWindowCompactionStrategy', "
+          "'compaction_window_unit': 'HOURS', 'compaction_window_size': 12}", "")],
     ),
     "a change is not made": (
         found(changes=frozenset({"2025-01-01 something else"})),
@@ -341,8 +341,9 @@ def test_a_statement_that_is_refused_is_told_with_the_reason() -> None:
 
 
 def test_a_cluster_that_does_not_answer_in_time_is_to_be_tried_again() -> None:
+    silent = FakeSession(OperationTimedOut(), reads=True)
     with pytest.raises(schema.NoAnswer) as told:
-        schema.check(FakeSession(OperationTimedOut(), reads=True), cql.wanted("batch", BatchSettings()))  # type: ignore[arg-type]
+        schema.check(silent, cql.wanted("batch", BatchSettings()))  # type: ignore[arg-type]
     assert told.value.exit_status == 75 and schema.SchemaError.exit_status == 1
 
 
