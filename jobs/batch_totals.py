@@ -30,6 +30,7 @@ from pyspark.sql import SparkSession
 from jobs.comparing import RefusedByGuard, compare, guard
 from jobs.completeness import check_complete, lost_hours
 from jobs.counting import Facts, count_totals
+from jobs.definitions import without_waiting
 from jobs.errors import run
 from jobs.exclusions import Exclusions
 from jobs.lake import Log
@@ -44,6 +45,7 @@ from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.rules import read_rules
 from jobs.spark import session
+from stitch.definitions import by_definition, name_of, names_of
 from stitch.runs import NOTHING, SUBJECT, Run, State, tag
 from stitch.settings import Settings, load_settings
 
@@ -54,6 +56,8 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
     """What the command line asks for, by whoever has the lease on the totals."""
     started = time.monotonic()
     check_ask(settings, ask)
+    settings = by_definition(settings)
+    ask = replace(ask, counter=next((c.name for c in settings.counters if name_of(c.name) == ask.counter), None))
     with (
         connected(settings.batch, "batch") as cassandra,
         leased(cassandra, SUBJECT) as lease,
@@ -65,10 +69,14 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
         if ask.restore or ask.reload:
             kept, written = restore(spark, settings, cassandra, lease, table, ask, now)
             print(f"{JOB} loaded {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
-        elif planned := plan_run(settings, cassandra, table, exclusions, ask, now):
+            return
+        settings, waiting = without_waiting(settings, cassandra)
+        if settings.counters and (planned := plan_run(settings, cassandra, table, exclusions, ask, now)):
             count_and_publish(spark, settings, cassandra, lease, table, planned, ask, now, started)
-        else:
+        elif not waiting:
             print(f"{JOB} nothing to do: the cutoff is published", flush=True)
+        if waiting:
+            raise waiting
 
 
 def change_exclusions(
@@ -135,7 +143,8 @@ def count_and_publish(
 
 def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, seconds: float) -> None:
     """One line for whoever reads the log of the night."""
-    recounted = f" recounted={','.join(sorted(planned.recount))}" if planned.recount and planned.kind != "full" else ""
+    again = ",".join(names_of(planned.recount)) if planned.kind != "full" else ""
+    recounted = f" recounted={again}" if again else ""
     figures = {
         **facts,
         "rows_written": written,

@@ -1,8 +1,8 @@
 """May a streaming job go on from its checkpoint? Asked at every start, before Spark answers with a stack trace.
 
 A topic that was recreated, records that the broker removed before the job read them: each has its own message with the
-way out. What is lost is told with its offsets. A counter that is new needs nobody: the job reads again from the
-published cutoff.
+way out. What is lost is told with its offsets. A counter that is new, or has a new definition, needs nobody: the job
+reads again from the published cutoff.
 """
 
 from __future__ import annotations
@@ -60,31 +60,19 @@ def noted(settings: Settings, topic_id: str) -> dict[str, Any]:
     return {
         "topic_id": topic_id,
         "state": STATE,
-        "decoder": settings.decoder,
         "ingest_window_seconds": int(settings.streaming.ingest_window.total_seconds()),
         "deduplicate": settings.streaming.deduplicate,
         "counters": {counter.name: counter.model_dump(mode="json") for counter in settings.counters},
     }
 
 
-def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Raises JobError where the increments would not be right from here on; returns what is worth saying."""
+def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises JobError where the increments would not be right from here on."""
     name = f"streaming_counts ({settings.streaming.checkpoint})"
     if before["topic_id"] != now["topic_id"]:
         raise recreated(name, settings, "Start once with --from-cutoff")
     if before["ingest_window_seconds"] != now["ingest_window_seconds"]:
         raise other_window(settings, timedelta(seconds=before["ingest_window_seconds"]))
-    changed = sorted(name for name, said in now["counters"].items() if before["counters"].get(name, said) != said)
-    decoded = before.get("decoder", now["decoder"]) == now["decoder"]
-    notices = [] if decoded else [
-        "the settings of [events] changed: records of the running ingest windows that were read before were decoded by "
-        "the earlier ones until `restore_counts --apply` or the batch"
-    ]  # fmt: skip
-    return notices + [
-        f"counter {name}: its definition changed; windows that are over keep what they have until "
-        "`restore_counts --apply`, totals until the next batch_totals, which counts it from the whole log"
-        for name in changed
-    ]
 
 
 def without_effect(checkpoint: str, settings: Mapping[str, tuple[str, str]]) -> list[str]:
@@ -104,7 +92,7 @@ def outdated(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     if any(before[said] != now[said] for said in ("topic_id", "ingest_window_seconds")):
         return None
     if new := sorted(set(now["counters"]) - set(before["counters"])):
-        return f"counters are new, and would lack the events since the published cutoff: {', '.join(new)}"
+        return f"counters or their definitions are new, and would lack the events since it: {', '.join(new)}"
     if before["deduplicate"] != now["deduplicate"]:
         return "streaming.deduplicate changed, and with it what the job keeps as its state"
     if before.get("state", 1) != now["state"]:
@@ -119,8 +107,7 @@ def is_outdated(checkpoint: Checkpoint, settings: Settings, accept_data_loss: bo
     why = outdated(before, now) if before else None
     if before is None or why is None:
         return False
-    for notice in check_note(settings, before, now):
-        print(f"stitch: {notice}", flush=True)
+    check_note(settings, before, now)
     check_offsets(STREAMING_JOB, settings, checkpoint.next_offsets(), edges(settings.kafka), accept_data_loss)
     print(f"{STREAMING_JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
     return True
@@ -147,7 +134,6 @@ def check_continuity(
     now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note()
     following = checkpoint.next_offsets() or starting or {}
     if checkpoint.exists() and before:
-        for notice in check_note(settings, before, now):
-            print(f"stitch: {notice}", flush=True)
+        check_note(settings, before, now)
     check_offsets(STREAMING_JOB, settings, following, edges(settings.kafka), accept_data_loss)
     checkpoint.write_note(now)

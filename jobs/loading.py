@@ -115,8 +115,8 @@ def load_and_publish(
     figures = {**how.figures, **(facts or {}), **left, "rows_written": written}
     lease.check()
     publish(
-        cassandra, run.done, [counter.name for counter in settings.counters if counter.name not in how.behind],
-        statement(run, State.PUBLISHED, reason, how.definitions, figures),
+        cassandra, run.done, [counter for counter in settings.counters if counter.name not in how.behind],
+        statement(run, State.PUBLISHED, reason, how.counters, figures),
     )  # fmt: skip
     keep(table, run.done)
     return written

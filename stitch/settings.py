@@ -192,21 +192,6 @@ class Settings(BaseSettings):
         """A name for how records are decoded: the rules, and the version of the code that follows them."""
         return _digest([VERSION, self.rules])
 
-    @property
-    def definitions(self) -> dict[str, str]:
-        """counter → the id of its definition: what it weighs, the fields it reads, and what makes a record an event.
-        With another id the same log gives other counts."""
-        rules = self.rules
-        of_events = rules._replace(fields=())
-
-        def read_by(counter: Counter) -> list[RuleOfField]:
-            return [field for field in rules.fields if field.name in counter.fields or field.name in rules.identity]
-
-        return {
-            counter.name: _digest([of_events, read_by(counter), counter.model_dump(mode="json", exclude={"name"})])
-            for counter in self.counters
-        }
-
 
 def _digest(said: Any) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]

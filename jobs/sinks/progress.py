@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,9 +32,16 @@ def go_back(cassandra: Session, job: str, offsets: Mapping[int, int]) -> None:
     _write(cassandra, job, offsets=offsets)
 
 
-def claim_window(cassandra: Session, job: str, ingest_window: timedelta) -> None:
-    """Note, before the first increment is written, of which ingest windows all are. Raises the driver's errors."""
-    _write(cassandra, job, ingest_window=int(ingest_window.total_seconds()))
+def claim(
+    cassandra: Session, job: str, ingest_window: timedelta, counters: Iterable[str], offsets: Mapping[int, int] | None
+) -> None:
+    """Note, before the first increment is written, of which ingest windows and counters all are. Raises the driver's
+    errors.
+
+    offsets: behind which nothing is counted yet as it is to be counted now; None: those that are noted hold
+    """
+    columns: dict[str, Any] = {} if offsets is None else {"offsets": offsets}
+    _write(cassandra, job, ingest_window=int(ingest_window.total_seconds()), counters=set(counters), **columns)
 
 
 def _write(cassandra: Session, job: str, **columns: Any) -> None:

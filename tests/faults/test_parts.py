@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 
 from jobs.errors import JobError
 from jobs.sources.topic import edges
+from stitch.definitions import stored_names
 from stitch.local.producer import produce
 from stitch.settings import load_settings
 from tests.conftest import Stack, run_in, write_config
@@ -85,7 +86,8 @@ def test_writes_that_were_applied_and_never_acknowledged_count_once_where_a_coun
     assert proxy.lost > 0, "no answer was lost"
     eyes.wait_for_the_truth(20)
     keyspace = stack.settings.realtime.keyspace
-    rows = cassandra.execute(f"SELECT key, count FROM {keyspace}.increments WHERE counter = 'plays' ALLOW FILTERING")
+    of = f"counter = '{stored_names(stack.settings)['plays']}'"
+    rows = cassandra.execute(f"SELECT key, count FROM {keyspace}.increments WHERE {of} ALLOW FILTERING")
     counts = [row.count for row in rows if row.key.startswith("m")]
     assert (len(counts), set(counts)) == (5000, {1})
 

@@ -198,14 +198,14 @@ def test_a_run_that_died_between_its_publication_and_its_tag_is_kept_by_the_next
 ) -> None:
     table.settle(FIRST)  # of a cluster whose totals were made by another version: there is no table
     night(spark, table, None, FIRST, {("plays", "t1", 1): 1})
-    table.begin(run(FIRST, SECOND), How({"plays": "second"}))
+    table.begin(run(FIRST, SECOND), How(frozenset({"plays@2"})))
     add(table, run(FIRST, SECOND), delta(spark, {("plays", "t1", 1): 1}), delta(spark, {}))
     table.settle(FIRST)  # died before: it is not published
     assert table.kept() == [FIRST]
     table.settle(SECOND)
     assert table.kept() == [FIRST, SECOND] and table.named(None) == SECOND
     assert rows_of(spark.table(table.name)) == {("plays", "t1", 1): 2}
-    assert table.how(SECOND).definitions == {"plays": "second"}
+    assert table.how(SECOND).counters == {"plays@2"}
     table.settle(SECOND)
     assert table.kept() == [FIRST, SECOND]
 

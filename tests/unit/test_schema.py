@@ -246,14 +246,13 @@ def test_every_table_has_its_key_among_its_columns_and_a_word_on_each() -> None:
 OF_THE_FIRST_VERSION = {
     "increments": "counter key ingest_date ingest_window bucket count",
     "member_increments": "counter key ingest_date ingest_window bucket member count",
-    "progress": "job realtime_through offsets ingest_window",
+    "progress": "job realtime_through offsets ingest_window counters",
     "totals": "counter key granularity bucket count cutoff",
     "member_totals": "counter key granularity bucket member count cutoff",
-    "cutoffs": "counter cutoff revision",
+    "cutoffs": "counter cutoff revision definition",
     "corrections": "counter day cutoff revision before after",
     "keys": "counter shard key",
-    "runs": "subject write_time cutoff revision kind state recount definitions position reason figures noted_at "
-    "noted_by",
+    "runs": "subject write_time cutoff revision kind state recount counters position reason figures noted_at noted_by",
     "leases": "subject holder named renewed_at",
 }
 

@@ -289,37 +289,3 @@ def test_the_decoder_has_another_name_as_soon_as_anything_is_decoded_otherwise(t
                'types = { x = "int" }', 'paths = { track_id = "t" }', 'event_id = "id"']  # fmt: skip
     names = {load_settings(write(tmp_path, f"[events]\n{change}\n" + PLAYS)).decoder for change in changes}
     assert len(names) == len(changes)
-
-
-TWO = PLAYS + '[[counters]]\nname = "seconds"\nkey = "creator_id"\nweights = { play = "duration_s" }\n'
-EVENTS = '[events]\ntypes = { duration_s = "int", other = "string" }\n'
-DEFINITIONS = {
-    "nothing": (EVENTS + TWO, ""),
-    "its name": (EVENTS + TWO.replace('"plays"', '"listens"'), ""),
-    "a third counter": (EVENTS + TWO + PLAYS.replace('"plays"', '"third"'), ""),
-    "a field that neither reads": (EVENTS.replace('other = "string"', 'other = "int"') + TWO, ""),
-    "a weight": (EVENTS + TWO.replace("play = 1", "play = 2"), "plays"),
-    "a condition": (EVENTS + TWO.replace("play = 1 }", "play = 1 }\nwhere = \"other = 'x'\""), "plays"),
-    "a resolution": (EVENTS + TWO.replace("play = 1 }", 'play = 1 }\nresolution = "15m"'), "plays"),
-    "the path of its key": (EVENTS + 'paths = { creator_id = "creator.id" }\n' + TWO, "seconds"),
-    "the bound of its amounts": (EVENTS + "max_amount = 9\n" + TWO, "seconds"),
-    "the identity": (EVENTS + 'identity = ["event_id", "type"]\n' + TWO, "plays seconds"),
-    "the bound of texts": (EVENTS + "max_text = 9\n" + TWO, "plays seconds"),
-    "the bound of time": (EVENTS + 'max_past = "1d"\n' + TWO, "plays seconds"),
-}
-
-
-@pytest.mark.parametrize(("text", "changed"), DEFINITIONS.values(), ids=DEFINITIONS.keys())
-def test_a_counter_has_another_definition_as_soon_as_it_counts_otherwise(
-    tmp_path: Path, text: str, changed: str
-) -> None:
-    before = load_settings(write(tmp_path, EVENTS + TWO)).definitions
-    now = load_settings(write(tmp_path, text)).definitions
-    now["plays"] = now.pop("listens", now.get("plays", ""))
-    assert [name for name in before if now[name] != before[name]] == changed.split()
-
-
-def test_a_field_of_the_identity_is_part_of_every_definition(tmp_path: Path) -> None:
-    identity = EVENTS + 'identity = ["event_id", "other"]\n'
-    found = [load_settings(write(tmp_path, text + TWO)) for text in (identity, identity + 'paths = { other = "o" }\n')]
-    assert [len({settings.definitions[name] for settings in found}) for name in ("plays", "seconds")] == [2, 2]
