@@ -44,6 +44,7 @@ from jobs.restoring import restore
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.rules import read_rules
+from jobs.sources.stored import replaced
 from jobs.spark import session
 from stitch.definitions import by_definition, name_of, names_of
 from stitch.runs import NOTHING, SUBJECT, Run, State, tag
@@ -135,7 +136,19 @@ def count_and_publish(
         [*([verdict._replace(refused=accepted).text("accepted")] if accepted else []),
          *([verdict._replace(refused=left).text("left as it was")] if left else [])]
     ) or verdict.said  # fmt: skip
-    written = load_and_publish(spark, cassandra, lease, settings, planned, table, compared, how, reason, counted.facts)
+    written = load_and_publish(
+        spark,
+        cassandra,
+        lease,
+        settings,
+        planned,
+        table,
+        compared,
+        how,
+        reason,
+        counted.facts,
+        replaced(cassandra, settings),
+    )
     summarize(planned, counted.facts, written, seconds, time.monotonic() - started)
     if refused:
         raise RefusedByGuard(told(settings, planned, verdict._replace(refused=refused)))

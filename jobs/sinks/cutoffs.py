@@ -14,16 +14,25 @@ from stitch.cutoff import Published
 from stitch.definitions import as_text
 
 
-def publish(cassandra: Session, at: Published, counters: Iterable[Counter], noted: Statement | None = None) -> None:
+def publish(
+    cassandra: Session,
+    at: Published,
+    counters: Iterable[Counter],
+    noted: Statement | None = None,
+    retired: Iterable[str] = (),
+) -> None:
     """Publish the cutoff of the counters (by definition), all or none: from now on readers need no increment of an
     earlier window, and none of another definition.
 
     noted: the statement of the ledger that goes with it
+    retired: stored names that were replaced before, and of which nothing is left now
     """
     batch = BatchStatement()
     for counter in counters:
         row = {"counter": counter.name, "cutoff": at.cutoff, "revision": at.revision, "definition": as_text(counter)}
         batch.add(*upserting("cutoffs", row, at.write_time))
+    for stored in retired:
+        batch.add("DELETE FROM cutoffs USING TIMESTAMP %s WHERE counter = %s", (at.write_time, stored))
     if noted:
         batch.add(*noted)
     cassandra.execute(batch, timeout=60, execution_profile=WRITE)

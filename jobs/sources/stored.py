@@ -41,6 +41,13 @@ def published(cassandra: Session) -> dict[str, Published]:
     return {name: found[name] for name in served(found).values()}
 
 
+def replaced(cassandra: Session, settings: Settings) -> list[str]:
+    """The stored names that were published, in place of which readers get another definition, and that the settings (by
+    definition) do not have again."""
+    own = {counter.name for counter in settings.counters}
+    return sorted(publications(cassandra).keys() - published(cassandra).keys() - own)
+
+
 def latest_write(cassandra: Session, runs: Sequence[Noted]) -> int | None:
     """The latest write timestamp (µs) in the table of cutoffs, whoever wrote it, and of the runs; None where there are
     none."""

@@ -13,6 +13,7 @@ from jobs.errors import BadOption, JobError
 from jobs.ledger import noted_runs
 from jobs.sinks.cassandra import connected
 from jobs.sources.stored import published, read_progress
+from jobs.spark import session as spark_session
 from stitch.definitions import stored_names
 from stitch.local.producer import produce
 from stitch.runs import tag
@@ -46,8 +47,9 @@ def counted_live(settings: Settings) -> set[str]:
 
 
 def test_readers_get_the_old_definition_live_until_the_new_one_is_published_and_never_a_mixture(
-    fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+    fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     old, double = fresh.settings, redefined(fresh, tmp_path, weights={"play": 2})
     before, after = stored_names(old)["plays"], stored_names(double)["plays"]
     assert stored_names(old)["creator_plays"] == stored_names(double)["creator_plays"]
@@ -89,8 +91,14 @@ def test_readers_get_the_old_definition_live_until_the_new_one_is_published_and_
     assert (plays(), plays("batch")) == ([26, 26], [24, 24])
     found = run_in(double, "audit_counts")
     assert found["right"], found
+    assert cutoffs_of(cassandra, double) == {before, after} and expiring(cassandra, double) == {
+        before: False,
+        after: False,
+    }
     run_in(double, "batch_totals")
     assert "its definition changed" not in capfd.readouterr().out and plays("batch") == [26, 26]
+    assert cutoffs_of(cassandra, double) == {after} and expiring(cassandra, double) == {before: True, after: False}
+    assert keys_of(spark, double) == {(after, "t0"), (after, "t1")}
 
     # What is kept by the old definition is not loaded in place of the new one; by the settings of then it is.
     run_in(double, "batch_totals", restore=tag(first))
@@ -102,6 +110,28 @@ def test_readers_get_the_old_definition_live_until_the_new_one_is_published_and_
     assert (plays(), plays("batch")) == ([13, 13], [13, 13])
     found = run_in(old, "audit_counts")
     assert found["right"], found
+
+
+def cutoffs_of(cassandra: Any, settings: Settings) -> set[str]:
+    rows = cassandra.execute(f"SELECT counter FROM {settings.batch.keyspace}.cutoffs")
+    return {row.counter for row in rows if row.counter.startswith("plays@")}
+
+
+def expiring(cassandra: Any, settings: Settings) -> dict[str, bool]:
+    """Stored name → whether all its totals expire, or none."""
+    rows = cassandra.execute(f"SELECT counter, ttl(count) AS ttl FROM {settings.batch.keyspace}.totals")
+    found = {(row.counter, row.ttl is not None) for row in rows if row.counter.startswith("plays@")}
+    assert len(found) == len(dict(found))
+    return dict(found)
+
+
+def keys_of(spark: Any, settings: Settings) -> set[tuple[str, str]]:
+    """The counters and keys of plays in the table of totals."""
+    with spark_session("test", settings):
+        rows = spark.sql(
+            f"SELECT DISTINCT counter, key FROM {settings.lake.totals} WHERE counter LIKE 'plays@%'"
+        ).collect()
+    return {tuple(row) for row in rows}
 
 
 def published_run(settings: Settings) -> Any:
