@@ -112,6 +112,20 @@ def test_a_counter_that_is_left_is_as_it_was_and_the_others_are_not(
     assert table.how(SECOND) == How(frozenset({"likes@b"}), behind={"plays": Held(FIRST.cutoff)})
 
 
+def test_a_counter_that_is_forgotten_goes_with_the_next_run_and_stays_in_those_that_are_kept(
+    spark: SparkSession, table: TotalsTable
+) -> None:
+    night(spark, table, None, FIRST, {(counter, "t1", day): 1 for counter in ("plays@1", "plays@2") for day in (0, 2)})
+    before = rows_of(table.read(FIRST))
+    table.begin(second := run(FIRST, SECOND), How())
+    table.forget([])
+    assert rows_of(table.written()) == before
+    table.forget(["plays@1", "never"])
+    table.keep(SECOND)
+    assert rows_of(table.read(SECOND)) == {row: n for row, n in before.items() if row[0] == "plays@2"}
+    assert rows_of(table.read(FIRST)) == before and second.target == SECOND
+
+
 def test_nobody_sees_a_run_before_it_is_published_and_what_died_or_was_refused_goes(
     spark: SparkSession, table: TotalsTable, tmp_path: Path
 ) -> None:
