@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
-from cassandra.cluster import Session
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -18,12 +17,12 @@ from pyspark.sql import functions as F
 from jobs.causes import cause_of
 from jobs.comparing import Compared
 from jobs.frames.totals import changed_by
-from jobs.lease import Lease
 from jobs.ledger import note, statement
 from jobs.sinks.cassandra import upsert, upsert_by_member
 from jobs.sinks.cutoffs import publish
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
+from jobs.work import Work
 from stitch.cutoff import Published
 from stitch.guard import Day, corrected
 from stitch.runs import How, Run, State, overwriting, tag
@@ -77,16 +76,16 @@ def keys(rows: DataFrame, run: Run) -> DataFrame:
     return whole.select("counter", _shard(), "key", F.lit(run.target.write_time).alias("write_time"))
 
 
-def retire(table: TotalsTable, settings: Settings, run: Run, retired: Collection[str]) -> None:
+def retire(work: Work, run: Run, retired: Collection[str]) -> None:
     """Let the totals of definitions that were replaced expire, and take them out of the run's branch."""
     if retired:
         stamp = F.lit(run.target.write_time).alias("write_time")
-        rows = table.read(run.base).where(F.col("counter").isin(sorted(retired)))
+        rows = work.table.read(run.base).where(F.col("counter").isin(sorted(retired)))
         columns = ("counter", "key", "member", "granularity", "bucket", "count")
-        upsert_by_member(rows.select(*columns, stamp), settings.batch, "totals", EXPIRE)
+        upsert_by_member(rows.select(*columns, stamp), work.settings.batch, "totals", EXPIRE)
         whole = rows.where((F.col("granularity") == "all") & F.col("member").isNull())
-        upsert(whole.select("counter", _shard(), "key", stamp), settings.batch, "keys", EXPIRE)
-        table.forget(retired)
+        upsert(whole.select("counter", _shard(), "key", stamp), work.settings.batch, "keys", EXPIRE)
+        work.table.forget(retired)
 
 
 def _shard() -> Column:
@@ -106,12 +105,8 @@ def keep_corrections(spark: SparkSession, rows: Iterable[Day], settings: Setting
 
 
 def load_and_publish(
-    spark: SparkSession,
-    cassandra: Session,
-    lease: Lease,
-    settings: Settings,
+    work: Work,
     run: Run,
-    table: TotalsTable,
     compared: Compared,
     how: How,
     reason: str = "",
@@ -125,19 +120,20 @@ def load_and_publish(
 
     how: its totals were counted; reason, facts: what the ledger is to say beside that
     """
+    settings, table = work.settings, work.table
     # Before the lease is asked: whoever has it then must know of this run.
-    note(cassandra, run, State.LOADING, reason)
-    lease.check()
-    retire(table, settings, run, retired)
+    note(work.cassandra, run, State.LOADING, reason)
+    work.lease.check()
+    retire(work, run, retired)
     written = load(table.written(), settings, run)
     if compared.not_live is None:  # else what readers saw is not known
         days = [day for day in corrected(compared.days) if day.counter not in how.behind]
-        keep_corrections(spark, days, settings, run)
+        keep_corrections(work.spark, days, settings, run)
     left = {"left": len(how.behind)} if how.behind else {}
     figures = {**how.figures, **(facts or {}), **left, "rows_written": written}
-    lease.check()
+    work.lease.check()
     publish(
-        cassandra, run.done, [counter for counter in settings.counters if counter.name not in how.behind],
+        work.cassandra, run.done, [counter for counter in settings.counters if counter.name not in how.behind],
         statement(run, State.PUBLISHED, reason, how.counters, figures), retired,
     )  # fmt: skip
     keep(table, run.done)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cassandra.cluster import Session
-
 from jobs.completeness import check_aligned, check_ingest_window, other_window
 from jobs.errors import BadOption, JobError, Unreachable
 from jobs.exclusions import Exclusions
@@ -16,6 +14,7 @@ from jobs.options import checked_edge, passed_edge
 from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
+from jobs.work import Work
 from stitch.buckets import micros
 from stitch.cutoff import Published
 from stitch.definitions import name_of, replacing
@@ -67,11 +66,10 @@ def check_ask(settings: Settings, ask: Ask) -> None:
             )
 
 
-def plan_run(
-    settings: Settings, cassandra: Session, table: TotalsTable, exclusions: Exclusions, ask: Ask, now: datetime
-) -> Run | None:
+def plan_run(work: Work, ask: Ask) -> Run | None:
     """Which totals to start from, and to which cutoff; None where that is published already."""
-    names, stored_as = [counter.name for counter in settings.counters], published(cassandra)
+    settings, cassandra, table, now = work.settings, work.cassandra, work.table, work.now
+    names, stored_as = work.names, published(cassandra)
     redefined = replacing(settings, stored_as)
     known = stored_as | {name: stored_as[before] for name, before in redefined.items()}
     base = newest(names, known)
@@ -99,7 +97,7 @@ def plan_run(
     check_window(settings, before)
     if planned is None or before is None:
         return planned
-    check_exclusions(exclusions, before)
+    check_exclusions(Exclusions(work.spark, settings), before)
     return replace(planned, held=what_it_holds(before), refused=refused_since(runs, base))
 
 

@@ -33,6 +33,7 @@ from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published, read_increments, read_totals
 from jobs.spark import session
+from jobs.work import Work
 from stitch.cutoff import Published
 from stitch.definitions import by_definition, name_of, names_of, replacing, served
 from stitch.runs import SUBJECT, How, Run, State, half_loaded, newest, plan, tag
@@ -132,7 +133,8 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
         fold(spark, settings, planned, table, stored)
         stored.unpersist()
         nothing = Compared([], "there is no log to compare with")
-        written = load_and_publish(spark, cassandra, lease, settings, planned, table, nothing, how)
+        work = Work(spark, settings, cassandra, lease, table, now, started)
+        written = load_and_publish(work, planned, nothing, how)
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)
 
