@@ -15,6 +15,7 @@ import pytest
 from serving.app import create_app
 from serving.cassandra_layers import CassandraLayers
 from stitch.buckets import EPOCH, floor
+from stitch.definitions import stored_names
 from stitch.settings import Settings, load_settings
 from tests.conftest import Stack, free_ports, needs, write_config
 from tests.faults.conftest import away
@@ -149,7 +150,8 @@ def test_a_cassandra_that_hangs_costs_a_bounded_time_then_nothing_and_is_back_by
 def test_keys_in_sixteen_shards_come_in_one_order(fresh: Stack, cassandra: Any, reader: Any) -> None:
     keyspace = fresh.settings.batch.keyspace
     keys = [f"k{n:03}" for n in range(200)] + ["k1🎵", "K", "ü"]
-    statement = cassandra.prepare(f"INSERT INTO {keyspace}.keys (counter, shard, key) VALUES ('plays', ?, ?)")
+    of = stored_names(fresh.settings)["plays"]
+    statement = cassandra.prepare(f"INSERT INTO {keyspace}.keys (counter, shard, key) VALUES ('{of}', ?, ?)")
     for n, key in enumerate(keys):
         cassandra.execute(statement, (n * 7 % 16, key))
     client, found, after = reader(fresh.settings), [], ""
@@ -167,7 +169,7 @@ def test_a_range_by_the_minute_needs_no_quarters_of_an_hour(fresh: Stack, cassan
     settings = load_settings(write_config(tmp_path / "minutes.toml", base=fresh.config_path, counters=counters))
     statement = cassandra.prepare(
         f"INSERT INTO {settings.batch.keyspace}.totals (counter, key, granularity, bucket, count, cutoff)"
-        " VALUES ('plays', 't1', 'minute', ?, 1, ?)"
+        f" VALUES ('{stored_names(settings)['plays']}', 't1', 'minute', ?, 1, ?)"
     )
     start = CUTOFF - timedelta(hours=3)
     for minute in range(60):
