@@ -1,9 +1,9 @@
-"""Topic → increments: counts every event into Cassandra within seconds, exactly.
+"""Topics → increments: counts every event into Cassandra within seconds, exactly.
 
     stitch submit streaming_counts [--config conf/stitch.toml] [--available-now] [--from-cutoff]
 
 --config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
---available-now     stop at the end of the topic (else run until SIGTERM, which lets the running micro-batch end)
+--available-now     stop at the end of the topics (else run until SIGTERM, which lets the running micro-batch end)
 --from-cutoff       move the checkpoint away and read again from the published cutoff: what is read twice counts once
 --accept-data-loss  go on after records that the broker removed before they were read
 
@@ -31,7 +31,7 @@ from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
 from jobs.sinks.progress import claim_window, publish_progress
 from jobs.sources.checkpoint import Checkpoint
-from jobs.sources.topic import check_topic, read_topic
+from jobs.sources.topic import check_topics, read_topics
 from jobs.spark import session
 from stitch.settings import Settings, load_settings
 
@@ -58,7 +58,7 @@ def count_topic(
     settings: Settings, available_now: bool, stop: Stop, from_cutoff: bool = False, accept_data_loss: bool = False
 ) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
-    check_topic(settings.kafka)
+    check_topics(settings)
     with (
         connected(settings.realtime, "realtime") as cassandra,
         session(JOB, settings) as spark,
@@ -66,10 +66,12 @@ def count_topic(
     ):
         check_ingest_window(settings)
         claim_window(cassandra, JOB, settings.streaming.ingest_window)
-        checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
+        checkpoint = Checkpoint(spark, settings.streaming.checkpoint)
         tell_of_one_disk(spark, "streaming.checkpoint", checkpoint.path)
         again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)
-        starting = begin_at_cutoff(cassandra, checkpoint, settings) if again else None  # partition → first offset
+        starting = (
+            begin_at_cutoff(cassandra, checkpoint, settings) if again else None
+        )  # topic → partition → first offset
         for notice in without_effect(checkpoint.path, checkpoint.kept_settings()):
             print(f"stitch: {notice}", flush=True)
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
@@ -77,9 +79,9 @@ def count_topic(
 
         def start() -> StreamingQuery:
             forget_connections(spark)
-            check_topic(settings.kafka)
+            check_topics(settings)
             check_continuity(checkpoint, settings, starting, accept_data_loss)
-            records = read_topic(spark, settings.kafka, settings.streaming, starting, accept_data_loss)
+            records = read_topics(spark, settings.topics_read, starting, accept_data_loss)
             return (
                 rows_of(records, settings)
                 .writeStream.queryName(JOB)
@@ -91,12 +93,12 @@ def count_topic(
             )
 
         def report(progress: dict[str, Any]) -> None:
-            offsets = end_offsets(progress, settings.kafka.topic)
+            offsets = end_offsets(progress)
             print_progress(JOB, progress)
-            publish_progress(cassandra, JOB, counted_through(progress), offsets)
+            publish_progress(cassandra, settings, JOB, counted_through(progress), offsets)
             lag.report(offsets)
 
-        print(f"{JOB} counts {settings.kafka.topic} into {settings.realtime.keyspace}", flush=True)
+        print(f"{JOB} counts {', '.join(settings.topics_read)} into {settings.realtime.keyspace}", flush=True)
         keep_running(start, stop, report, settings.streaming.retry_for)
 
 
@@ -106,7 +108,7 @@ def count_topic(
 @click.option("--from-cutoff", is_flag=True, help="move the checkpoint away and start at the published cutoff")
 @click.option("--accept-data-loss", is_flag=True, help="go on after records that the broker removed")
 def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data_loss: bool) -> None:
-    """Topic → increments."""
+    """Topics → increments."""
     count_topic(load_settings(config), available_now, Stop.on_signals(), from_cutoff, accept_data_loss)
 
 

@@ -177,7 +177,7 @@ def fresh(stack: Stack, tmp_path: Path) -> Stack:
 def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
     """The stack with a topic, keyspaces and folders of its own; `sections` of the settings beside (write_config)."""
     from stitch.local.schema import apply_schema
-    from stitch.local.topic import create_topic
+    from stitch.local.topic import create_topics
 
     mine = uuid.uuid4().hex[:12]
     config = write_config(
@@ -191,7 +191,7 @@ def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
         **sections,
     )
     settings = load_settings(config)
-    create_topic(settings)
+    create_topics(settings)
     apply_schema(settings)
     return Stack(settings, config)
 
