@@ -4,14 +4,18 @@ counts all of them, and every refusal says of which topic it speaks."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 from pyspark.sql import SparkSession
 
+from connections.kafka import librdkafka
 from jobs.errors import BadOption, JobError
 from jobs.findings import printed
 from jobs.sources.topic import topic_id
