@@ -17,6 +17,7 @@ from jobs.completeness import STREAMING_JOB, check_aligned, needed_since, other_
 from jobs.errors import JobError
 from jobs.sinks.progress import go_back
 from jobs.sources.checkpoint import Checkpoint, Offsets
+from jobs.sources.readable import first_stamped
 from jobs.sources.topic import edges, offsets_at, topic_ids
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings
@@ -154,6 +155,27 @@ def is_outdated(checkpoint: Checkpoint, settings: Settings, accept_data_loss: bo
     check_all_offsets(STREAMING_JOB, settings, checkpoint.next_offsets(), accept_data_loss)
     print(f"{STREAMING_JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
     return True
+
+
+def catching_up(settings: Settings, following: Offsets, now: datetime) -> list[str]:
+    """A line where several topics are to be read that begin longer ago than the watermark lets their records be apart:
+    topics, other than partitions of one, may have their records at quite different times."""
+    if len(settings.topics_read) < 2:
+        return []
+    stamps = []
+    for name, view in settings.topics_read.items():
+        held = edges(view.kafka)
+        at = {p: max(following.get(name, {}).get(p, low), low) for p, (low, _) in held.items()}
+        inside = {p: offset for p, offset in at.items() if offset <= held[p][1]}
+        stamps += [one.appended for one in first_stamped(view.kafka, inside, "read_committed").values() if one.appended]
+    oldest = min(stamps, default=now)
+    if now - oldest <= settings.streaming.watermark:
+        return []
+    return [
+        f"there are records to be read from {oldest:%FT%TZ} on, longer ago than streaming.watermark "
+        f"({settings.streaming.watermark}): where topics have theirs at different times, some come too late for real time "
+        "(dropped=) and count with the next batch. A longer streaming.watermark at this start counts them now"
+    ]
 
 
 def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> Offsets | None:

@@ -13,6 +13,7 @@ with what is behind them, so a batch that is replayed changes nothing.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from jobs.completeness import STREAMING_JOB as JOB
 from jobs.completeness import check_ingest_window
-from jobs.continuity import begin_at_cutoff, check_continuity, is_outdated, without_effect
+from jobs.continuity import begin_at_cutoff, catching_up, check_continuity, is_outdated, without_effect
 from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, streamed
@@ -72,7 +73,11 @@ def count_topic(
         starting = (
             begin_at_cutoff(cassandra, checkpoint, settings) if again else None
         )  # topic → partition → first offset
-        for notice in without_effect(checkpoint.path, checkpoint.kept_settings()):
+        following = checkpoint.next_offsets() or starting or {}
+        for notice in [
+            *without_effect(checkpoint.path, checkpoint.kept_settings()),
+            *catching_up(settings, following, datetime.now(UTC)),
+        ]:
             print(f"stitch: {notice}", flush=True)
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
         trigger: dict[str, Any] = {"availableNow": True} if available_now else pace
