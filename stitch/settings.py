@@ -84,8 +84,8 @@ class Settings(BaseSettings):
         wrong = []
         if self.topics and "topic" in self.kafka.model_fields_set:
             wrong.append("kafka.topic: is of the only topic; [[topics]] names all of them, so name it there")
-        if self.topics and not any(topic.read for topic in self.topics):
-            wrong.append("topics: none is read; with log.kafka = false no topic is")
+        if self.topics and self.log.kafka and not self.topics_read:
+            wrong.append("topics: none is read; where none is to be, set log.kafka = false")
         for source in self.sources:
             names = ", ".join(self.by_topic)
             if self.topics and source.topic is None:
