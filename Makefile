@@ -31,7 +31,8 @@ endif
 
 .PHONY: lock
 lock: setup ## resolve the dependencies into requirements.lock and jars.lock
-	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header -p 3.11 -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header -p 3.11 \
+	  -o requirements.lock
 	$(BIN)/python -m stitch.local.lock_jars
 
 .PHONY: run

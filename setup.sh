@@ -8,9 +8,11 @@ fail() { printf 'stitch: %s\n' "$*" >&2; exit 1; }
 python=$(command -v "${PYTHON:-python3.11}" || command -v "${PYTHON:-python3}" || true)
 [ -n "$python" ] || fail "Python 3.11 was not found. Install it, or name it: make PYTHON=/path/to/python3.11"
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-[ "$version" = 3.11 ] || fail "$python is Python $version; Stitch needs 3.11. Name another: make PYTHON=/path/to/python3.11"
+[ "$version" = 3.11 ] ||
+  fail "$python is Python $version; Stitch needs 3.11. Name another: make PYTHON=/path/to/python3.11"
 free_kib=$(df -Pk . | awk 'NR==2 {print $4}')
-[ "$free_kib" -gt 4000000 ] || fail "$((free_kib / 1024)) MiB free in $(pwd); set-up needs 4000 MiB. Free some, then run make again."
+[ "$free_kib" -gt 4000000 ] ||
+  fail "$((free_kib / 1024)) MiB free in $(pwd); set-up needs 4000 MiB. Free some, then run make again."
 
 if [ ! -x .venv/bin/python ]; then
   echo "[setup] virtual environment in .venv"

@@ -120,10 +120,12 @@ def duckdb_seconds(settings: Settings) -> tuple[float, int]:
     selects = []
     for counter in settings.counters:
         cases = " ".join(f"WHEN '{t}' THEN {w}" for t, w in counter.weights.items())
+        types = ", ".join(map(repr, counter.weights))
         for member in (None, counter.member) if counter.member else (None,):
-            selects.append(f"SELECT '{counter.name}' AS counter, {counter.key} AS key, {member or 'NULL'} AS member, hour, "
-                           f"sum(CASE type {cases} END) AS n FROM events WHERE type IN ({', '.join(map(repr, counter.weights))}) "
-                           "GROUP BY ALL")  # fmt: skip
+            selects.append(
+                f"SELECT '{counter.name}' AS counter, {counter.key} AS key, {member or 'NULL'} AS member, hour, "
+                f"sum(CASE type {cases} END) AS n FROM events WHERE type IN ({types}) GROUP BY ALL"
+            )
     catalog = SqlCatalog(
         settings.lake.catalog, uri=f"sqlite:///{settings.lake.warehouse}/catalog.db", warehouse=settings.lake.warehouse
     )

@@ -60,10 +60,12 @@ def fill(settings: Settings, session: Session) -> None:
         f"INSERT INTO {batch}.totals (counter, key, granularity, bucket, count, cutoff) VALUES (?,?,?,?,?,?)"
     )
     live = session.prepare(
-        f"INSERT INTO {realtime}.increments (counter, key, ingest_date, ingest_window, bucket, count) VALUES (?,?,?,?,?,?)"
+        f"INSERT INTO {realtime}.increments (counter, key, ingest_date, ingest_window, bucket, count) "
+        "VALUES (?,?,?,?,?,?)"
     )
     members = session.prepare(
-        f"INSERT INTO {batch}.member_totals (counter, key, granularity, bucket, member, count, cutoff) VALUES (?,?,?,?,?,?,?)"
+        f"INSERT INTO {batch}.member_totals (counter, key, granularity, bucket, member, count, cutoff) "
+        "VALUES (?,?,?,?,?,?,?)"
     )
     cold = [f"k{n}" for n in range(KEYS)]
     write(session, totals, [("plays", key, "all", ALL.start, 5, CUTOFF) for key in [*cold, "hot", "hours"]])
@@ -176,8 +178,9 @@ def wrk(address: str, path: str, folder: Path) -> tuple[float, float, float]:
         "local n = 0\nfunction setup(thread) n = n + 1; thread:set('id', n) end\n"
         "function init() math.randomseed(os.time() + id * 1000) end\n"
         f"request = function() return wrk.format('GET', {path}) end\n"
-        "done = function(summary, latency) io.write(string.format('RESULT %d %d %d %d %d\\n', summary.requests, summary.duration,"
-        " latency:percentile(50), latency:percentile(99), summary.errors.status + summary.errors.timeout + summary.errors.read)) end\n"
+        "done = function(summary, latency) io.write(string.format('RESULT %d %d %d %d %d\\n', "
+        "summary.requests, summary.duration, latency:percentile(50), latency:percentile(99), "
+        "summary.errors.status + summary.errors.timeout + summary.errors.read)) end\n"
     )
     command = ["wrk", "-t1", f"-c{WORKERS * THREADS}", f"-d{SECONDS}s", "--timeout", "10s", "-s", str(script), address]
     out = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS + 30, check=True).stdout

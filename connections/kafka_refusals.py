@@ -59,7 +59,10 @@ def refusal_of(kafka: KafkaSettings, error: KafkaError) -> str | None:
         secret = "client_secret" if kafka.sasl_mechanism == "OAUTHBEARER" else "password"
         return f"authentication failed: look at kafka.sasl_mechanism, the user, and STITCH_KAFKA__{secret.upper()}"
     if "certificate required" in text or "bad certificate" in text:
-        return "authentication failed: it wants a client certificate that it trusts; set kafka.tls.certificate_file and key_file"
+        return (
+            "authentication failed: it wants a client certificate that it trusts; "
+            "set kafka.tls.certificate_file and key_file"
+        )
     if "certificate verify failed" in text:
         return f"its certificate is not trusted: {what_tls_says(kafka) or 'look at kafka.tls'}"
     if error.code() == KafkaError._SSL:

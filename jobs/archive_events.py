@@ -14,8 +14,9 @@
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
 are kept beside the others, as rejected, with the reason; nothing is thrown away.
 
-There is no checkpoint to lose: the log itself says up to where it holds the topic. The job reads each topic from there to the
-end, waits for `log.trigger`, and looks again. So it does with the files of [[sources]], which bring history of other origin.
+There is no checkpoint to lose: the log itself says up to where it holds each topic. The job reads one after the other
+from there to its end, waits for `log.trigger`, and looks again. So it does with the files of [[sources]], which bring
+history of other origin.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ def of_topics(settings: Settings, ranges: Sequence[Records]) -> list[tuple[str, 
     for topic, partition, first, last in ranges:
         if topic is None and len(names) > 1:
             raise BadOption(
-                f"{partition}:{first}-{last}: there are several topics, {', '.join(names)}; say whose partition that is: "
-                f"{names[0]}/{partition}:{first}-{last}"
+                f"{partition}:{first}-{last}: there are several topics, {', '.join(names)}; say whose partition that "
+                f"is: {names[0]}/{partition}:{first}-{last}"
             )
     return [(topic or names[0], partition, first, last) for topic, partition, first, last in ranges]
 

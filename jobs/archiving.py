@@ -1,5 +1,5 @@
-"""The rounds in which the archive reads its topics, one after the other: each begins where the log ends, and goes to the
-end of the topic."""
+"""The rounds in which the archive reads its topics, one after the other: each begins where the log ends, and goes to
+the end of the topic."""
 
 from __future__ import annotations
 
@@ -135,12 +135,13 @@ def check_held(
     check_offsets(JOB, settings, following, held, accept)
     for partition, at in following.items():
         if partition in held and at > (end := held[partition][1]):
-            print(f"stitch: partition {partition} of the topic {settings.kafka.topic!r} ends at {end}, and the log holds it up to {at}: records "
-                  "that get the offsets between are not archived: the log has others there", flush=True)  # fmt: skip
+            print(f"stitch: partition {partition} of the topic {settings.kafka.topic!r} ends at {end}, and the log "
+                  f"holds it up to {at}: records that get the offsets between are not archived: the log has others "
+                  "there", flush=True)  # fmt: skip
     lost = removed_offsets(following, {partition: low for partition, (low, _) in held.items()})
     for partition, (first, last) in lost.items():
         until = first_stamped(settings.kafka, {partition: last}, "read_committed")[partition].appended
         since = last_appended(spark, settings, topic, partition)
         log.note_loss(topic, {partition: (first, last - 1)}, since, until)
-        print(f"stitch: lost: topic {settings.kafka.topic!r}, partition {partition}, offsets {first} to {last - 1}, appended after {since} and before "
-              f"{until}", flush=True)  # fmt: skip
+        print(f"stitch: lost: topic {settings.kafka.topic!r}, partition {partition}, offsets {first} to {last - 1}, "
+              f"appended after {since} and before {until}", flush=True)  # fmt: skip

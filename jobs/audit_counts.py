@@ -22,6 +22,7 @@ from jobs.auditing_counts import MOST_RUNS, live_window, publications, recounts,
 from jobs.auditing_log import contiguity, reached, topic_fit
 from jobs.auditing_records import conservation, rejected
 from jobs.completeness import check_ingest_window
+from jobs.definitions import counted_live
 from jobs.errors import NotYet, run
 from jobs.findings import printed, report_of
 from jobs.ledger import noted_runs
@@ -39,6 +40,7 @@ JOB = "audit_counts"
 
 def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
     """Look at everything; the report (see --json). Raises NotYet where a batch publishes meanwhile."""
+    settings = counted_live(settings)
     with connected(settings.batch, "batch") as cassandra, session(JOB, settings) as spark:
         if settings.log.kafka:
             check_ingest_window(settings)

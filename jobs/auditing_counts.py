@@ -72,7 +72,7 @@ def last_published(table: TotalsTable, names: Collection[str], runs: Sequence[No
         for name in names:
             if name not in found and name in behind and (at := of_tag(behind[name].by)):
                 found[name] = at
-            elif name not in found and name not in behind and (name in run.definitions or not run.definitions):
+            elif name not in found and name not in behind and (name in run.counters or not run.counters):
                 found[name] = run.at
     return found
 

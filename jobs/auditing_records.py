@@ -40,7 +40,8 @@ def rejected(spark: SparkSession, settings: Settings, now: datetime) -> Finding:
     stands = by_its_decoder(settings) | by_producer
     rows = log_records(spark, settings).where(F.col("reject_reason").isNotNull() & stands & ~_among(log.uncounted()))
     again = rows.select(
-        *([TOPIC] if settings.topics else []), "topic_id", "partition", "offset", "value", by_producer.alias("by_producer"),
+        *([TOPIC] if settings.topics else []),
+        "topic_id", "partition", "offset", "value", by_producer.alias("by_producer"),
         # A producer's clock may say anything, and an event be rejected for being far from it.
         F.when(by_producer, F.lit(now)).otherwise(F.col("timestamp")).alias("timestamp"),
         F.when(by_producer, F.lit(1)).otherwise(F.col("timestamp_type")).alias("timestamp_type"),

@@ -24,126 +24,63 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
-from cassandra.cluster import Session
-from pyspark.sql import SparkSession
 
-from jobs.comparing import RefusedByGuard, compare, guard
-from jobs.completeness import check_complete, lost_hours
-from jobs.counting import Facts, count_totals
+from jobs.definitions import without_waiting
 from jobs.errors import run
 from jobs.exclusions import Exclusions
-from jobs.lake import Log
-from jobs.lease import Lease, leased
-from jobs.leaving import leave, not_asked_for, told
-from jobs.ledger import note
-from jobs.loading import load_and_publish, stored_totals
+from jobs.lease import leased
 from jobs.options import parse_instant
-from jobs.planning import Ask, check_ask, how_counted, plan_run
+from jobs.planning import Ask, check_ask, plan_run
+from jobs.publishing import JOB, count_and_publish
 from jobs.restoring import restore
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.rules import read_rules
 from jobs.spark import session
-from stitch.runs import NOTHING, SUBJECT, Run, State, tag
+from jobs.work import Work
+from stitch.definitions import by_definition, name_of
+from stitch.runs import SUBJECT, tag
 from stitch.settings import Settings, load_settings
-
-JOB = "batch_totals"
 
 
 def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
     """What the command line asks for, by whoever has the lease on the totals."""
     started = time.monotonic()
     check_ask(settings, ask)
+    settings = by_definition(settings)
+    ask = replace(ask, counter=next((c.name for c in settings.counters if name_of(c.name) == ask.counter), None))
     with (
         connected(settings.batch, "batch") as cassandra,
         leased(cassandra, SUBJECT) as lease,
         session(JOB, settings) as spark,
     ):
-        table = TotalsTable(spark, settings)
-        exclusions = Exclusions(spark, settings)
-        change_exclusions(spark, settings, lease, exclusions, ask, now)
+        work = Work(spark, settings, cassandra, lease, TotalsTable(spark, settings), now, started)
+        change_exclusions(work, ask)
         if ask.restore or ask.reload:
-            kept, written = restore(spark, settings, cassandra, lease, table, ask, now)
+            kept, written = restore(work, ask)
             print(f"{JOB} loaded {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
-        elif planned := plan_run(settings, cassandra, table, exclusions, ask, now):
-            count_and_publish(spark, settings, cassandra, lease, table, planned, ask, now, started)
-        else:
+            return
+        ready, waiting = without_waiting(settings, cassandra)
+        work = work._replace(settings=ready)
+        if ready.counters and (planned := plan_run(work, ask)):
+            count_and_publish(work, planned, ask)
+        elif not waiting:
             print(f"{JOB} nothing to do: the cutoff is published", flush=True)
+        if waiting:
+            raise waiting
 
 
-def change_exclusions(
-    spark: SparkSession, settings: Settings, lease: Lease, exclusions: Exclusions, ask: Ask, now: datetime
-) -> None:
+def change_exclusions(work: Work, ask: Ask) -> None:
     """Put the rules of --exclude in force, and take those of --include out."""
+    exclusions = Exclusions(work.spark, work.settings)
     if ask.exclude:
-        with read_rules(spark, settings, ask.exclude) as rules:
-            lease.check()
-            print(f"{JOB} keeps {exclusions.keep(rules, now)} new exclusions in {exclusions.name}", flush=True)
+        with read_rules(work.spark, work.settings, ask.exclude) as rules:
+            work.lease.check()
+            print(f"{JOB} keeps {exclusions.keep(rules, work.now)} new exclusions in {exclusions.name}", flush=True)
     if ask.include:
-        with read_rules(spark, settings, ask.include) as rules:
-            lease.check()
+        with read_rules(work.spark, work.settings, ask.include) as rules:
+            work.lease.check()
             print(f"{JOB} took {exclusions.take_out(rules)} exclusions out of {exclusions.name}", flush=True)
-
-
-def count_and_publish(
-    spark: SparkSession,
-    settings: Settings,
-    cassandra: Session,
-    lease: Lease,
-    table: TotalsTable,
-    planned: Run,
-    ask: Ask,
-    now: datetime,
-    started: float,
-) -> None:
-    """The whole run: check, count, compare, load, publish."""
-    check_complete(spark, settings, planned.target.cutoff)
-    log = Log(spark, settings)
-    planned = replace(planned, upto=log.positions() or NOTHING)
-    for loss in lost_hours(log, planned.base.cutoff if planned.base else None, planned.target.cutoff):
-        print(f"stitch: {loss}", flush=True)
-    stored, planned = stored_totals(spark, settings, planned)
-    note(cassandra, planned, State.COUNTING)
-    counting = time.monotonic()
-    how = how_counted(settings, Exclusions(spark, settings), planned)
-    lease.check()
-    table.begin(planned, how)
-    counted = count_totals(table, settings, planned, stored)
-    seconds = time.monotonic() - counting
-    compared = compare(table, settings, planned, counted.days, stored, now)
-    stored.unpersist()
-    verdict = guard(compared, planned, settings, now)
-    if verdict.said:
-        print(verdict.said, flush=True)
-    aside = not_asked_for(planned, ask.counter)
-    judged = {name: one for name, one in verdict.refused.items() if name not in aside}
-    # With --counter a person has looked at that one alone.
-    accepted = {name: one for name, one in judged.items() if ask.accept and ask.counter in (None, name)}
-    refused = {name: one for name, one in judged.items() if name not in accepted}
-    left = {**aside, **refused}
-    if left:
-        how = leave(settings, cassandra, table, planned, how, verdict, left)
-    reason = "\n".join(
-        [*([verdict._replace(refused=accepted).text("accepted")] if accepted else []),
-         *([verdict._replace(refused=left).text("left as it was")] if left else [])]
-    ) or verdict.said  # fmt: skip
-    written = load_and_publish(spark, cassandra, lease, settings, planned, table, compared, how, reason, counted.facts)
-    summarize(planned, counted.facts, written, seconds, time.monotonic() - started)
-    if refused:
-        raise RefusedByGuard(told(settings, planned, verdict._replace(refused=refused)))
-
-
-def summarize(planned: Run, facts: Facts, written: int, count_seconds: float, seconds: float) -> None:
-    """One line for whoever reads the log of the night."""
-    recounted = f" recounted={','.join(sorted(planned.recount))}" if planned.recount and planned.kind != "full" else ""
-    figures = {
-        **facts,
-        "rows_written": written,
-        "count_seconds": round(count_seconds, 1),
-        "seconds": round(seconds, 1),
-    }
-    said = " ".join(f"{name}={value}" for name, value in figures.items())
-    print(f"{JOB} published cutoff={planned.target.cutoff:%FT%TZ} run={planned.kind}{recounted} {said}", flush=True)
 
 
 @click.command()

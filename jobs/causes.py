@@ -18,14 +18,16 @@ MOST_CHARACTERS = 500  # of what is told of a cause
 # certificate or a plan is wrong, or data is gone.
 FOR_GOOD = {
     # Cassandra's driver of the JVM, and of Python
-    "InvalidQueryException", "InvalidQueryError", "SyntaxError", "SyntaxException", "UnauthorizedException", "Unauthorized",
-    "AuthenticationException", "AuthenticationFailed", "InvalidConfigurationInQueryException", "ConfigurationException",
-    "InvalidRequest", "InvalidKeyspaceException", "FunctionFailureException", "CodecNotFoundException", "AlreadyExists",
-    "UnsupportedProtocolVersionException", "NullKeyColumnException", "TypeConversionException",
+    "InvalidQueryException", "InvalidQueryError", "SyntaxError", "SyntaxException", "UnauthorizedException",
+    "Unauthorized", "AuthenticationException", "AuthenticationFailed", "InvalidConfigurationInQueryException",
+    "ConfigurationException", "InvalidRequest", "InvalidKeyspaceException", "FunctionFailureException",
+    "CodecNotFoundException", "AlreadyExists", "UnsupportedProtocolVersionException", "NullKeyColumnException",
+    "TypeConversionException",
     # Kafka
-    "UnknownTopicOrPartitionException", "TopicAuthorizationException", "GroupAuthorizationException", "InvalidTopicException",
-    "ClusterAuthorizationException", "SaslAuthenticationException", "SslAuthenticationException",
-    "UnsupportedSaslMechanismException", "UnsupportedVersionException", "OffsetOutOfRangeException", "RecordTooLargeException",
+    "UnknownTopicOrPartitionException", "TopicAuthorizationException", "GroupAuthorizationException",
+    "InvalidTopicException", "ClusterAuthorizationException", "SaslAuthenticationException",
+    "SslAuthenticationException", "UnsupportedSaslMechanismException", "UnsupportedVersionException",
+    "OffsetOutOfRangeException", "RecordTooLargeException",
     # TLS
     "SSLPeerUnverifiedException", "CertificateException", "CertPathValidatorException", "ValidatorException",
     "SunCertPathBuilderException", "SSLCertVerificationError",
@@ -37,15 +39,17 @@ FOR_GOOD = {
 # What servers and Spark say where no class comes with it.
 FOR_GOOD_SAID = (
     "Batch too large", "may have been lost", "offset was changed", "some data may have been missed", "Couldn't find",
-    "unconfigured table", "Undefined column", "Unknown identifier", "has no MODIFY permission", "has no SELECT permission",
-    "You have not logged in", "Provided username", "unable to find valid certification path", "UNKNOWN_TOPIC_OR_PART",
-    "Key may not be empty", "Key length of", "TOPIC_AUTHORIZATION_FAILED", "is longer than maximum of", "Received fatal alert",
+    "unconfigured table", "Undefined column", "Unknown identifier", "has no MODIFY permission",
+    "has no SELECT permission", "You have not logged in", "Provided username",
+    "unable to find valid certification path", "UNKNOWN_TOPIC_OR_PART", "Key may not be empty", "Key length of",
+    "TOPIC_AUTHORIZATION_FAILED", "is longer than maximum of", "Received fatal alert",
 )  # fmt: skip
 # Servers that are away, overloaded or slow, as the drivers of Python and of the JVM call it.
 PASSING = (
     "NoHostAvailable", "OperationTimedOut", "ReadTimeout", "WriteTimeout", "Unavailable", "AllNodesFailedException",
     "DriverTimeoutException", "BusyPoolException", "NoNodeAvailableException", "_TRANSPORT", "_TIMED_OUT",
-    "_ALL_BROKERS_DOWN", "org.apache.kafka.common.errors.TimeoutException", "Cassandra timeout during", "Not enough replicas",
+    "_ALL_BROKERS_DOWN", "org.apache.kafka.common.errors.TimeoutException", "Cassandra timeout during",
+    "Not enough replicas",
 )  # fmt: skip
 # What a cause means where its own words do not say it.
 MEANING = {
@@ -58,13 +62,15 @@ _HEAD = re.compile(
     r"^(?:Caused by: |: |[\w.]*Py4JJavaError: )*(?P<name>(?:[A-Za-z_$][\w$]*\.)+[\w$]*[A-Z][\w$]*)(?:: (?P<said>.*))?$"
 )
 _PYTHON = re.compile(
-    r"^(?P<name>(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failed|Unavailable|Timeout|Full|Request|Down))(?:: (?P<said>.*))?$"
+    r"^(?P<name>(?:[a-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Failed|Unavailable|Timeout|Full|Request|Down))"
+    r"(?:: (?P<said>.*))?$"
 )
 # What only says that something inside it failed.
 _WRAPPERS = {
     "SparkException", "Py4JJavaError", "StreamingQueryException", "ExecutionException", "RuntimeException", "Exception",
     "CompletionException", "UndeclaredThrowableException", "InvocationTargetException", "Py4JException", "JobError",
-    "QueryFailed", "SparkRuntimeException", "PySparkException", "UnknownException", "SparkUpgradeException", "PythonException",
+    "QueryFailed", "SparkRuntimeException", "PySparkException", "UnknownException", "SparkUpgradeException",
+    "PythonException",
 }  # fmt: skip
 _CONNECTOR = re.compile(
     r"Failed to write statements to (?P<table>\S+?)[.]? The\s+latest exception was\s+(?P<said>[^\n]+)"

@@ -19,6 +19,7 @@ from jobs.lake import Log
 from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_increments
+from stitch.definitions import name_of
 from stitch.guard import Day, Limits, Refusal, losses, objections, unknown
 from stitch.runs import Run
 from stitch.settings import Settings
@@ -52,7 +53,7 @@ class Verdict(NamedTuple):
     def text(self, begin: str) -> str:
         """For people: what was refused, and why."""
         because = f"{begin}, {self.why}{f' ({self.said})' if self.said else ''}:"
-        return "\n  ".join([because, *(f"{name}: {one.said}" for name, one in sorted(self.refused.items()))])
+        return "\n  ".join([because, *(f"{name_of(name)}: {one.said}" for name, one in sorted(self.refused.items()))])
 
 
 def nothing(spark: SparkSession, schema: str) -> DataFrame:
@@ -91,8 +92,8 @@ def compare(
     live.unpersist()
     found = [Day(*row) for row in rows]
     before = {day.counter for day in found if day.held}
-    # New counters: their history corrects nothing.
-    backfilled = run.recount - before - run.cutoffs.keys() if run.base else frozenset()
+    # New counters, and new definitions: their history corrects nothing.
+    backfilled = run.redefined | (run.recount - before - run.cutoffs.keys()) if run.base else frozenset()
     return Compared([day for day in found if day.counter not in backfilled], not_live)
 
 

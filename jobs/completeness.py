@@ -15,10 +15,11 @@ from jobs.lake import Log
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import read_offsets
 from jobs.sources.readable import behind
-from jobs.sources.stored import published, read_changes, read_offsets_counted, read_progress
+from jobs.sources.stored import Progress, published, read_changes, read_offsets_counted, read_progress
 from jobs.sources.topic import topic_id
 from stitch import retention
 from stitch.cutoff import Behind, Missing, Place, aligned, missing_before
+from stitch.definitions import name_of, names_of
 from stitch.runs import earliest_cutoff
 from stitch.settings import Settings
 
@@ -130,16 +131,20 @@ def behind_increments(settings: Settings) -> dict[Place, Behind]:
 
 def needed_since(settings: Settings) -> datetime | None:
     """From which cutoff on readers need increments; None where nothing is published."""
+    names = names_of(counter.name for counter in settings.counters)
     with connected(settings.batch, "batch") as cassandra:
-        return earliest_cutoff([counter.name for counter in settings.counters], published(cassandra))
+        known = published(cassandra)
+    return earliest_cutoff([stored for stored in known if name_of(stored) in names], known)
 
 
-def check_ingest_window(settings: Settings) -> None:
-    """Raises JobError where the increments are of ingest windows of another length than the settings say."""
+def check_ingest_window(settings: Settings) -> Progress | None:
+    """Raises JobError where the increments are of ingest windows of another length than the settings say; returns how
+    far they are."""
     with connected(settings.realtime, "realtime") as cassandra:
         progress = read_progress(cassandra, STREAMING_JOB)
     if progress and progress.ingest_window not in (None, settings.streaming.ingest_window):
         raise other_window(settings, progress.ingest_window)
+    return progress
 
 
 def other_window(settings: Settings, stored: timedelta) -> JobError:
@@ -184,8 +189,9 @@ def lost_hours(log: Log, since: datetime | None, until: datetime) -> list[str]:
             continue
         last = "an unknown one" if loss["last"] is None else loss["last"]
         found.append(
-            f"the log lacks records the topic {names.get(loss['topic_id'], loss['topic_id'])}, partition {loss['partition']}, offsets {loss['first']} to {last}: ingest "
-            f"windows from {after or 'the beginning'} to {before or 'an unknown instant'} may count too little"
+            f"the log lacks records of the topic {names.get(loss['topic_id'], loss['topic_id'])}, partition "
+            f"{loss['partition']}, offsets {loss['first']} to {last}: ingest windows from {after or 'the beginning'} "
+            f"to {before or 'an unknown instant'} may count too little"
         )
     return found
 

@@ -129,8 +129,8 @@ def unchecked(checked: Mapping[tuple[str, int], Checked]) -> Column:
 def untold(one: Gaps) -> str:
     """The sentence for gaps that nobody can look into any more."""
     return (
-        f"the log has gaps of {one.unknown} offsets in partition {one.partition}, from offset {one.unknown_from}, where the "
-        "broker no longer holds the topic: markers of transactions, or records that are missing"
+        f"the log has gaps of {one.unknown} offsets in partition {one.partition}, from offset {one.unknown_from}, "
+        "where the broker no longer holds the topic: markers of transactions, or records that are missing"
     )
 
 

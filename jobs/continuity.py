@@ -1,8 +1,8 @@
 """May a streaming job go on from its checkpoint? Asked at every start, before Spark answers with a stack trace.
 
 A topic that was recreated, records that the broker removed before the job read them: each has its own message with the
-way out. What is lost is told with its offsets. A counter that is new needs nobody: the job reads again from the
-published cutoff.
+way out. What is lost is told with its offsets. A counter that is new, or has a new definition, needs nobody: the job
+reads again from the published cutoff.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ def noted(settings: Settings, topic_ids: Mapping[str, str]) -> dict[str, Any]:
     return {
         "topics": dict(topic_ids),
         "state": STATE,
-        "decoder": "+".join(sorted({view.decoder for view in settings.topics_read.values()})),
         "ingest_window_seconds": int(settings.streaming.ingest_window.total_seconds()),
         # Of several topics the state has a column more, so it is another.
         "deduplicate": settings.streaming.deduplicate and ("by topic" if settings.topics else True),
@@ -76,24 +75,13 @@ def noted(settings: Settings, topic_ids: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Raises JobError where the increments would not be right from here on; returns what is worth saying."""
+def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises JobError where the increments would not be right from here on."""
     name = f"streaming_counts ({settings.streaming.checkpoint})"
     if others := recreated_topics(before, now):
         raise recreated(name, settings.by_topic[others[0]], "Start once with --from-cutoff")
     if before["ingest_window_seconds"] != now["ingest_window_seconds"]:
         raise other_window(settings, timedelta(seconds=before["ingest_window_seconds"]))
-    changed = sorted(name for name, said in now["counters"].items() if before["counters"].get(name, said) != said)
-    decoded = before.get("decoder", now["decoder"]) == now["decoder"]
-    notices = [] if decoded else [
-        "the settings of [events] changed: records of the running ingest windows that were read before were decoded by "
-        "the earlier ones until `restore_counts --apply` or the batch"
-    ]  # fmt: skip
-    return notices + [
-        f"counter {name}: its definition changed; windows that are over keep what they have until "
-        "`restore_counts --apply`, totals until the next batch_totals, which counts it from the whole log"
-        for name in changed
-    ]
 
 
 def without_effect(checkpoint: str, settings: Mapping[str, tuple[str, str]]) -> list[str]:
@@ -135,7 +123,7 @@ def outdated(before: dict[str, Any], now: dict[str, Any]) -> str | None:
             "counted of them stays until `restore_counts --apply` or the batch"
         )
     if new := sorted(set(now["counters"]) - set(before["counters"])):
-        return f"counters are new, and would lack the events since the published cutoff: {', '.join(new)}"
+        return f"counters or their definitions are new, and would lack the events since it: {', '.join(new)}"
     if before["deduplicate"] != now["deduplicate"]:
         return "streaming.deduplicate changed, and with it what the job keeps as its state"
     if before.get("state", 1) != now["state"]:
@@ -150,8 +138,7 @@ def is_outdated(checkpoint: Checkpoint, settings: Settings, accept_data_loss: bo
     why = outdated(before, now) if before else None
     if before is None or why is None:
         return False
-    for notice in check_note(settings, before, now):
-        print(f"stitch: {notice}", flush=True)
+    check_note(settings, before, now)
     check_all_offsets(STREAMING_JOB, settings, checkpoint.next_offsets(), accept_data_loss)
     print(f"{STREAMING_JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
     return True
@@ -173,8 +160,8 @@ def catching_up(settings: Settings, following: Offsets, now: datetime) -> list[s
         return []
     return [
         f"there are records to be read from {oldest:%FT%TZ} on, longer ago than streaming.watermark "
-        f"({settings.streaming.watermark}): where topics have theirs at different times, some come too late for real time "
-        "(dropped=) and count with the next batch. A longer streaming.watermark at this start counts them now"
+        f"({settings.streaming.watermark}): where topics have theirs at different times, some come too late for real "
+        "time (dropped=) and count with the next batch. A longer streaming.watermark at this start counts them now"
     ]
 
 
@@ -199,7 +186,6 @@ def check_continuity(
     now, before = noted(settings, topic_ids(settings)), checkpoint.note()
     following = checkpoint.next_offsets() or starting or {}
     if checkpoint.exists() and before:
-        for notice in check_note(settings, before, now):
-            print(f"stitch: {notice}", flush=True)
+        check_note(settings, before, now)
     check_all_offsets(STREAMING_JOB, settings, following, accept_data_loss)
     checkpoint.write_note(now)

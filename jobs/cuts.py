@@ -40,8 +40,8 @@ def find_cuts(
     held: Mapping[int, Row],
     checked: Mapping[tuple[str, int], Checked],
 ) -> list[Cut]:
-    """The partitions of the topic (the one of the settings, and its id) of which the log lacks records at either end, up to the position that it has come to,
-    or which compaction must have been at.
+    """The partitions of the topic (the one of the settings, and its id) of which the log lacks records at either end,
+    up to the position that it has come to, or which compaction must have been at.
 
     offsets: as for find_gaps; held: partition → its row of frames.audits.stretches; none where it has no record
     """

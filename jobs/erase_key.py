@@ -13,6 +13,7 @@ producing it first: what comes later is counted in real time until the next batc
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -29,9 +30,11 @@ from jobs.sinks.cassandra import connected
 from jobs.sinks.erasing import delete, forget_key
 from jobs.sinks.maintenance import Maintenance
 from jobs.sinks.totals_table import TotalsTable
-from jobs.sources.stored import published, read_increments, read_totals
+from jobs.sources.stored import publications, read_increments, read_totals
 from jobs.spark import session
 from stitch.buckets import ALL_END, micros
+from stitch.counters import Counter
+from stitch.definitions import Publication, by_definition
 from stitch.runs import SUBJECT
 from stitch.settings import Settings, load_settings
 
@@ -40,7 +43,7 @@ JOB = "erase_key"
 
 def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict[str, int]:
     """Forget it; returns how many rows of each were removed."""
-    as_key, as_member = counters_of(settings, field)
+    check_used(settings, field)
     with (
         connected(settings.batch, "batch") as batch,
         connected(settings.realtime, "realtime") as realtime,
@@ -50,40 +53,53 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         lease.check()
         rule = spark.createDataFrame([(field, value, "erased")], "field string, value string, reason string")
         Exclusions(spark, settings).keep(rule, now)
-        named = of_value(as_key, as_member)
+        definitions = definitions_known(settings, published := publications(batch))
+        named = of_value(definitions, field)
+        as_key = [name for name, counter in definitions.items() if counter.key == field]
 
         def of_it(rows: DataFrame) -> DataFrame:
             return spark.sql(f"SELECT * FROM {{rows}} WHERE {named}", args={"value": value}, rows=rows)
 
         erased = {"kept_totals": TotalsTable(spark, settings).erase(named, value)}
         erased["log"] = erase_from_log(spark, settings, field, value, now)
-        totals = of_it(read_totals(spark, settings))
-        erased["totals"] = delete(batch, "totals", totals.collect(), now)
-        at = max([micros(now + timedelta(days=1)), *(run.write_time + 1 for run in published(batch).values())])
-        forget_key(batch, as_key, value, at)
-        live = of_it(read_increments(spark, settings, None, ALL_END))
+        totals = of_it(read_totals(spark, settings)).collect()
+        erased["totals"] = delete(batch, "totals", totals, now)
+        at = max([micros(now + timedelta(days=1)), *(one.at.write_time + 1 for one in published.values())])
+        forget_key(batch, {*as_key, *(row.counter for row in totals)}, value, at)
+        live = of_it(read_increments(spark, settings, None, ALL_END, of_all=True))
         live = live.withColumn("ingest_date", F.to_date("ingest_window"))
         erased["increments"] = delete(realtime, "increments", live.collect(), now)
     return erased
 
 
-def counters_of(settings: Settings, field: str) -> tuple[list[str], list[str]]:
-    """The counters that have the field as key, and as member. Raises BadOption where none counts by it."""
-    as_key = [counter.name for counter in settings.counters if counter.key == field]
-    as_member = [counter.name for counter in settings.counters if counter.member == field]
-    if not as_key and not as_member:
-        used = sorted({name for c in settings.counters for name in (c.key, c.member) if name})
+def check_used(settings: Settings, field: str) -> None:
+    """Raises BadOption where no counter counts by the field."""
+    used = sorted({name for c in settings.counters for name in (c.key, c.member) if name})
+    if field not in used:
         raise BadOption(f"--field {field!r}: no counter has it as key or member; these are used: {', '.join(used)}")
-    return as_key, as_member
 
 
-def of_value(as_key: list[str], as_member: list[str]) -> str:
-    """The condition on rows that belong to the value, in SQL; the value is `:value`."""
+def definitions_known(settings: Settings, published: Mapping[str, Publication]) -> dict[str, Counter]:
+    """Stored name → its definition: of the settings, and of what was published by others."""
+    own = {counter.name: counter for counter in settings.counters}
+    earlier = {name: one.counter or own.get(name) for name, one in published.items()}
+    now = {counter.name: counter for counter in by_definition(settings).counters}
+    return {name: counter for name, counter in (earlier | now).items() if counter}
+
+
+def of_value(known: Mapping[str, Counter], field: str) -> str:
+    """The condition on rows that belong to the value, in SQL; the value is `:value`. Of a stored name of which nobody
+    knows by what it counts (it was never published), every row that has the value."""
+    as_key = [name for name, counter in known.items() if counter.key == field]
+    as_member = [name for name, counter in known.items() if counter.member == field]
     return " OR ".join(
-        f"({column} = :value AND counter IN ({', '.join(map(repr, counters))}))"
+        f"({column} = :value AND (counter IN ({_listed(counters)}) OR counter NOT IN ({_listed(known)})))"
         for column, counters in (("key", as_key), ("member", as_member))
-        if counters
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "NULL"
 
 
 def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str, now: datetime) -> int:

@@ -70,8 +70,8 @@ def note_topic(log: Log, settings: Settings, source: SourceSettings) -> None:
     before = log.topics().get(source.name, topic)
     if settings.topics and before != topic:
         raise JobError(
-            f"sources.{source.name}: topic: its events in {log.name} are those of {before}, and the settings say {topic}: "
-            "set it back, or give the source another name"
+            f"sources.{source.name}: topic: its events in {log.name} are those of {before}, and the settings say "
+            f"{topic}: set it back, or give the source another name"
         )
     log.note_topics({source.name: topic})
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-
-from cassandra.cluster import Session
+from typing import NamedTuple
 
 from jobs.comparing import WHAT_TO_DO, RefusedByGuard, Verdict
 from jobs.ledger import note
-from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published
+from jobs.work import Work
 from stitch.guard import Refusal
 from stitch.runs import COMPARED, How, Run, State, tag
 from stitch.settings import Settings
@@ -26,30 +25,44 @@ def not_asked_for(planned: Run, only: str | None) -> dict[str, Refusal]:
     return {name: Refusal("it was not asked for", held.compared or 0) for name, held in others.items()}
 
 
-def leave(
-    settings: Settings,
-    cassandra: Session,
-    table: TotalsTable,
-    planned: Run,
-    how: How,
-    verdict: Verdict,
-    left: Mapping[str, Refusal],
-) -> How:
+class Decision(NamedTuple):
+    """left: counters that stay as they were; refused: those of them that a person must look at; reason: for the
+    ledger, what was accepted and what was left"""
+
+    left: dict[str, Refusal]
+    refused: dict[str, Refusal]
+    reason: str
+
+
+def decide(planned: Run, verdict: Verdict, only: str | None, accept: bool) -> Decision:
+    """What becomes of the counters that the guard refuses. `only`: the one that was asked for; a person who accepts
+    has looked at that one alone."""
+    aside = not_asked_for(planned, only)
+    judged = {name: one for name, one in verdict.refused.items() if name not in aside}
+    accepted = {name: one for name, one in judged.items() if accept and only in (None, name)}
+    refused = {name: one for name, one in judged.items() if name not in accepted}
+    left = {**aside, **refused}
+    said = [(accepted, "accepted"), (left, "left as it was")]
+    reason = "\n".join(verdict._replace(refused=part).text(begin) for part, begin in said if part)
+    return Decision(left, refused, reason or verdict.said)
+
+
+def leave(work: Work, planned: Run, how: How, verdict: Verdict, left: Mapping[str, Refusal]) -> How:
     """Leave the counters as they were; returns how totals are counted then. Raises RefusedByGuard where the others
     cannot be published without them, or have nothing new."""
-    if not planned.can_leave(left, [counter.name for counter in settings.counters]):
+    if not planned.can_leave(left, work.names):
         refused = verdict._replace(refused=dict(left)).text("nothing was loaded")
         figures = {COMPARED + name: refusal.compared for name, refusal in left.items()}
-        note(cassandra, planned, State.REFUSED, refused, figures)
+        note(work.cassandra, planned, State.REFUSED, refused, figures)
         raise RefusedByGuard(f"{refused}\n{WHAT_TO_DO}")
-    known = published(cassandra)
+    known = published(work.cassandra)
     behind = {
         name: replace(held, by=tag(known[name]), compared=refusal.compared)
         for name, refusal in left.items()
         if (held := planned.base_of(name))
     }
     how = replace(how, behind=behind)
-    table.leave(left, planned, how)
+    work.table.leave(left, planned, how)
     return how
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 from cassandra.cluster import Session
@@ -36,7 +36,7 @@ def statement(
     run: Run,
     state: State,
     reason: str = "",
-    definitions: Mapping[str, str] | None = None,
+    counters: Collection[str] = (),
     figures: Mapping[str, int] | None = None,
 ) -> Statement:
     """(CQL, its values) that note the state of the run."""
@@ -49,7 +49,7 @@ def statement(
         "kind": run.kind,
         "state": state.value,
         "recount": set(run.recount),
-        "definitions": dict(definitions or {}),
+        "counters": set(counters),
         "position": position_as_said(run.upto),
         "reason": reason,
         "figures": dict(figures or {}),

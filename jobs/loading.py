@@ -6,28 +6,30 @@ again. Only after all rows are in are the counters' cutoffs published, all of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import timedelta
 
-from cassandra.cluster import Session
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.causes import cause_of
 from jobs.comparing import Compared
 from jobs.frames.totals import changed_by
-from jobs.lease import Lease
 from jobs.ledger import note, statement
 from jobs.sinks.cassandra import upsert, upsert_by_member
 from jobs.sinks.cutoffs import publish
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
+from jobs.work import Work
 from stitch.cutoff import Published
 from stitch.guard import Day, corrected
 from stitch.runs import How, Run, State, overwriting, tag
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
+
+EXPIRE = timedelta(days=1)  # longer than any request, or answer that is kept
 
 
 def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[DataFrame, Run]:
@@ -69,10 +71,25 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
 def keys(rows: DataFrame, run: Run) -> DataFrame:
     """Totals → the rows of the keys that changed, and of all keys of recounted counters, so that readers find them by
     prefix; in shards, for one counter may have millions."""
-    shard = F.pmod(F.xxhash64("key"), F.lit(KEY_SHARDS)).cast("int")
     wanted = changed_by(run.target.write_time) | F.col("counter").isin(sorted(run.recount))
     whole = rows.where(wanted & (F.col("granularity") == "all") & F.col("member").isNull())
-    return whole.select("counter", shard.alias("shard"), "key", F.lit(run.target.write_time).alias("write_time"))
+    return whole.select("counter", _shard(), "key", F.lit(run.target.write_time).alias("write_time"))
+
+
+def retire(work: Work, run: Run, retired: Collection[str]) -> None:
+    """Let the totals of definitions that were replaced expire, and take them out of the run's branch."""
+    if retired:
+        stamp = F.lit(run.target.write_time).alias("write_time")
+        rows = work.table.read(run.base).where(F.col("counter").isin(sorted(retired)))
+        columns = ("counter", "key", "member", "granularity", "bucket", "count")
+        upsert_by_member(rows.select(*columns, stamp), work.settings.batch, "totals", EXPIRE)
+        whole = rows.where((F.col("granularity") == "all") & F.col("member").isNull())
+        upsert(whole.select("counter", _shard(), "key", stamp), work.settings.batch, "keys", EXPIRE)
+        work.table.forget(retired)
+
+
+def _shard() -> Column:
+    return F.pmod(F.xxhash64("key"), F.lit(KEY_SHARDS)).cast("int").alias("shard")
 
 
 def keep_corrections(spark: SparkSession, rows: Iterable[Day], settings: Settings, run: Run) -> None:
@@ -80,40 +97,44 @@ def keep_corrections(spark: SparkSession, rows: Iterable[Day], settings: Setting
     stamp = (run.target.cutoff, run.target.revision, run.target.write_time)
     values = [(day.counter, day.day, *stamp, day.before, day.after) for day in rows]
     if values:
-        schema = "counter string, day date, cutoff timestamp, revision bigint, write_time bigint, before bigint, after bigint"
+        schema = (
+            "counter string, day date, cutoff timestamp, revision bigint, write_time bigint, "
+            "before bigint, after bigint"
+        )
         upsert(spark.createDataFrame(values, schema), settings.batch, "corrections")
 
 
 def load_and_publish(
-    spark: SparkSession,
-    cassandra: Session,
-    lease: Lease,
-    settings: Settings,
+    work: Work,
     run: Run,
-    table: TotalsTable,
     compared: Compared,
     how: How,
     reason: str = "",
     facts: Mapping[str, int] | None = None,
+    retired: Collection[str] = (),
 ) -> int:
     """Load what the run has in its branch, and publish it, save the counters that it leaves behind; returns the number
     of rows written. Raises NotYet where another run has the lease.
 
+    retired: stored names that nobody gets any more: they go
+
     how: its totals were counted; reason, facts: what the ledger is to say beside that
     """
+    settings, table = work.settings, work.table
     # Before the lease is asked: whoever has it then must know of this run.
-    note(cassandra, run, State.LOADING, reason)
-    lease.check()
+    note(work.cassandra, run, State.LOADING, reason)
+    work.lease.check()
+    retire(work, run, retired)
     written = load(table.written(), settings, run)
     if compared.not_live is None:  # else what readers saw is not known
         days = [day for day in corrected(compared.days) if day.counter not in how.behind]
-        keep_corrections(spark, days, settings, run)
+        keep_corrections(work.spark, days, settings, run)
     left = {"left": len(how.behind)} if how.behind else {}
     figures = {**how.figures, **(facts or {}), **left, "rows_written": written}
-    lease.check()
+    work.lease.check()
     publish(
-        cassandra, run.done, [counter.name for counter in settings.counters if counter.name not in how.behind],
-        statement(run, State.PUBLISHED, reason, how.definitions, figures),
+        work.cassandra, run.done, [counter for counter in settings.counters if counter.name not in how.behind],
+        statement(run, State.PUBLISHED, reason, how.counters, figures), retired,
     )  # fmt: skip
     keep(table, run.done)
     return written

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from cassandra.cluster import Session
-
 from jobs.completeness import check_aligned, check_ingest_window, other_window
 from jobs.errors import BadOption, JobError, Unreachable
 from jobs.exclusions import Exclusions
@@ -16,8 +14,10 @@ from jobs.options import checked_edge, passed_edge
 from jobs.sinks.cassandra import NoLayer
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published
+from jobs.work import Work
 from stitch.buckets import micros
 from stitch.cutoff import Published
+from stitch.definitions import name_of, replacing
 from stitch.runs import (
     Held,
     How,
@@ -66,12 +66,12 @@ def check_ask(settings: Settings, ask: Ask) -> None:
             )
 
 
-def plan_run(
-    settings: Settings, cassandra: Session, table: TotalsTable, exclusions: Exclusions, ask: Ask, now: datetime
-) -> Run | None:
+def plan_run(work: Work, ask: Ask) -> Run | None:
     """Which totals to start from, and to which cutoff; None where that is published already."""
-    names = [counter.name for counter in settings.counters]
-    known = published(cassandra)
+    settings, cassandra, table, now = work.settings, work.cassandra, work.table, work.now
+    names, stored_as = work.names, published(cassandra)
+    redefined = replacing(settings, stored_as)
+    known = stored_as | {name: stored_as[before] for name, before in redefined.items()}
     base = newest(names, known)
     table.settle(base)
     for at in {known[name] for name in names if name in known} if settings.log.kafka else ():
@@ -90,15 +90,14 @@ def plan_run(
     stored = latest_write(cassandra, runs)
     if ask.full:
         stored = no_earlier_than(now, stored)
-    then = before.definitions if before else {}
-    redefined = frozenset(name for name, said in settings.definitions.items() if then.get(name, said) != said)
-    planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, redefined, behind)
-    for name in sorted(redefined):
-        print(f"stitch: counter {name}: its definition changed, so it is counted again from the whole log", flush=True)
+    planned = plan(names, known, cutoff, held, ask.full, ask.counter, died, stored, frozenset(redefined), behind)
+    for name, other in sorted(redefined.items()):
+        print(f"stitch: counter {name_of(name)}: its definition changed: it is counted from the whole log as {name}, "
+              f"and readers get {other} until that is published", flush=True)  # fmt: skip
     check_window(settings, before)
     if planned is None or before is None:
         return planned
-    check_exclusions(exclusions, before)
+    check_exclusions(Exclusions(work.spark, settings), before)
     return replace(planned, held=what_it_holds(before), refused=refused_since(runs, base))
 
 
@@ -147,4 +146,4 @@ def how_counted(settings: Settings, exclusions: Exclusions, run: Run) -> How:
     """How the run counts, for those after it."""
     figures = dict(zip(EXCLUSIONS, exclusions.mark(), strict=True))
     figures["ingest_window"] = int(settings.streaming.ingest_window.total_seconds())
-    return How(settings.definitions, run.upto, figures)
+    return How(frozenset(counter.name for counter in settings.counters), run.upto, figures)

@@ -27,6 +27,7 @@ from pyspark.sql import functions as F
 
 from jobs.completeness import check_complete, check_ingest_window, needed_since
 from jobs.counting import compared_increments
+from jobs.definitions import counted_live
 from jobs.errors import BadOption, run
 from jobs.frames.differences import differing
 from jobs.options import checked_edge, parse_instant, passed_edge
@@ -61,6 +62,7 @@ def restore_counts(
 ) -> dict[str, Any]:
     """Compare, and repair where asked; the report (see --json). Raises JobError where it cannot be told."""
     since, until = checked_range(settings, since, until, now)
+    settings = counted_live(settings)
     with session(JOB, settings) as spark:
         check_complete(spark, settings, until)
         found = differences(spark, settings, since, until).persist()

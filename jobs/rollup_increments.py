@@ -33,7 +33,9 @@ from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published, read_increments, read_totals
 from jobs.spark import session
+from jobs.work import Work
 from stitch.cutoff import Published
+from stitch.definitions import by_definition, name_of, names_of, replacing, served
 from stitch.runs import SUBJECT, How, Run, State, half_loaded, newest, plan, tag
 from stitch.settings import Settings, load_settings
 
@@ -65,6 +67,11 @@ def plan_rollup(
             "that died since; there is no log to count again: restore the table from a backup, or go back to a run "
             f"that is kept ({', '.join(map(tag, table.kept())) or 'there is none'}) by batch_totals --restore"
         )
+    if changed := replacing(settings, known):
+        raise JobError(
+            f"the definitions of the counters {', '.join(names_of(changed))} changed: without a log their history "
+            "cannot be counted by the new ones. Set them back, or give the new counters other names"
+        )
     run = plan(names, known, cutoff, True, died=half_loaded(runs, base), stored=latest_write(cassandra, runs))
     if run and (again := sorted(run.recount & known.keys())):
         raise JobError(
@@ -78,7 +85,7 @@ def take_over(spark: SparkSession, settings: Settings, base: Published, table: T
     """Bring the published totals from Cassandra, which has them whole where no run has died since, into the table."""
     print(f"stitch: {table.name} does not have {tag(base)}: taken from Cassandra", flush=True)
     counters = [counter.name for counter in settings.counters]
-    table.begin(Run(None, base, frozenset(counters), "rollup"), How())
+    table.begin(Run(None, base, frozenset(counters), "rollup"), How(frozenset(counters)))
     rows = read_totals(spark, settings).where(F.col("counter").isin(counters))
     table.recount(rows.where("count is not null"), counters)
     table.keep(base)
@@ -105,6 +112,9 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
         leased(cassandra, SUBJECT) as lease,
         session(JOB, settings) as spark,
     ):
+        # What an earlier version published goes on under the name that it had.
+        plain = [name for name in served(published(cassandra)).values() if name_of(name) == name]
+        settings = by_definition(settings, dict(zip(plain, plain, strict=True)))
         table = TotalsTable(spark, settings)
         planned = plan_rollup(settings, cassandra, table, cutoff, now)
         if planned is None:
@@ -118,11 +128,13 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
         stored, planned = stored_totals(spark, settings, planned)
         note(cassandra, planned, State.COUNTING)
         lease.check()
-        table.begin(planned, How())
+        how = How(frozenset(counter.name for counter in settings.counters))
+        table.begin(planned, how)
         fold(spark, settings, planned, table, stored)
         stored.unpersist()
         nothing = Compared([], "there is no log to compare with")
-        written = load_and_publish(spark, cassandra, lease, settings, planned, table, nothing, How())
+        work = Work(spark, settings, cassandra, lease, table, now, started)
+        written = load_and_publish(work, planned, nothing, how)
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)
 

@@ -23,6 +23,7 @@ from pyspark.sql.streaming import StreamingQuery
 from jobs.completeness import STREAMING_JOB as JOB
 from jobs.completeness import check_ingest_window
 from jobs.continuity import begin_at_cutoff, catching_up, check_continuity, is_outdated, without_effect
+from jobs.definitions import counted_live
 from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, streamed
@@ -30,7 +31,7 @@ from jobs.queries import Stop, counted_through, end_offsets, keep_running, print
 from jobs.schemes import tell_of_one_disk
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
-from jobs.sinks.progress import claim_window, publish_progress
+from jobs.sinks.progress import claim, publish_progress
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.topic import check_topics, read_topics
 from jobs.spark import session
@@ -65,18 +66,18 @@ def count_topic(
         session(JOB, settings) as spark,
         LagReport(settings.kafka, JOB) as lag,
     ):
-        check_ingest_window(settings)
-        claim_window(cassandra, JOB, settings.streaming.ingest_window)
+        before = check_ingest_window(settings)
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint)
         tell_of_one_disk(spark, "streaming.checkpoint", checkpoint.path)
-        again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)
-        starting = (
-            begin_at_cutoff(cassandra, checkpoint, settings) if again else None
-        )  # topic → partition → first offset
-        following = checkpoint.next_offsets() or starting or {}
+        counting = counted_live(settings, checkpoint.counters())
+        again = from_cutoff or is_outdated(checkpoint, counting, accept_data_loss)
+        starting = begin_at_cutoff(cassandra, checkpoint, counting) if again else None  # topic → partition → offset
+        names = {counter.name for counter in counting.counters}
+        new = before is None or not names <= before.counters
+        claim(cassandra, settings, JOB, names, starting or {} if new else None)
         for notice in [
             *without_effect(checkpoint.path, checkpoint.kept_settings()),
-            *catching_up(settings, following, datetime.now(UTC)),
+            *catching_up(settings, checkpoint.next_offsets() or starting or {}, datetime.now(UTC)),
         ]:
             print(f"stitch: {notice}", flush=True)
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
@@ -85,10 +86,10 @@ def count_topic(
         def start() -> StreamingQuery:
             forget_connections(spark)
             check_topics(settings)
-            check_continuity(checkpoint, settings, starting, accept_data_loss)
+            check_continuity(checkpoint, counting, starting, accept_data_loss)
             records = read_topics(spark, settings.topics_read, starting, accept_data_loss)
             return (
-                rows_of(records, settings)
+                rows_of(records, counting)
                 .writeStream.queryName(JOB)
                 .outputMode("update")
                 .option("checkpointLocation", settings.streaming.checkpoint)

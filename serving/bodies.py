@@ -36,7 +36,8 @@ def points(points: Sequence[Point], query: SeriesQuery, names: list[str]) -> lis
 def _point(point: Point, counts: dict[str, answers.Count | None], calendar: Calendar) -> answers.Point:
     return {
         "start": iso(calendar.wall(point.bucket.start)) or "", "end": iso(calendar.wall(point.bucket.end)) or "",
-        "counts": counts, "source": point.source, "status": point.status, "complete": point.complete, "final": point.final,
+        "counts": counts, "source": point.source, "status": point.status, "complete": point.complete,
+        "final": point.final,
     }  # fmt: skip
 
 

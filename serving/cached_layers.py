@@ -24,7 +24,7 @@ from cachetools import TLRUCache
 
 from serving.layers import IncrementsSince, Layers, MembersOf, Pending, Through, TotalsRange
 from serving.metrics import CACHE_READS
-from stitch.cutoff import Published
+from stitch.definitions import Publication
 from stitch.merge import Increment, Total
 from stitch.settings import Settings
 
@@ -138,7 +138,7 @@ class CachedLayers(Through):
         def of_run(read: TotalsRange | MembersOf) -> float:
             return long if read.at else brief  # before the first run has published, its rows come one by one
 
-        self._cutoffs: RowCache[str, dict[str, Published]] = RowCache("cutoffs", most, lambda _: brief, join)
+        self._cutoffs: RowCache[str, dict[str, Publication]] = RowCache("cutoffs", most, lambda _: brief, join)
         self._through: RowCache[str, Any] = RowCache("progress", most, lambda _: brief, join)
         self._totals: RowCache[TotalsRange, dict[datetime, Total]] = RowCache("totals", most, of_run, join)
         self._members: RowCache[MembersOf, dict[str, Total]] = RowCache("member_totals", most, of_run, join)
@@ -147,7 +147,7 @@ class CachedLayers(Through):
             "member_increments", most, lambda _: brief, join
         )
 
-    def cutoffs(self) -> Pending[dict[str, Published]]:
+    def cutoffs(self) -> Pending[dict[str, Publication]]:
         return _only(self._cutoffs.many(["all"], lambda _: _listed(self._layers.cutoffs())))
 
     def realtime_through(self) -> Pending[datetime | None]:

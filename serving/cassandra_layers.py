@@ -34,6 +34,7 @@ from serving.layers import (
 )
 from stitch.clusters import CassandraSettings
 from stitch.cutoff import Published
+from stitch.definitions import Publication, from_text
 from stitch.errors import StitchError
 from stitch.merge import Increment, Total
 from stitch.runs import SUBJECT
@@ -44,7 +45,7 @@ STREAMING_JOB = "streaming_counts"
 IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
 
 _BATCH = {
-    "cutoffs": "SELECT counter, cutoff, revision FROM cutoffs",
+    "cutoffs": "SELECT counter, cutoff, revision, definition FROM cutoffs",
     "totals": "SELECT bucket, count, cutoff FROM totals"
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket >= ? AND bucket < ?",
     "member_totals": "SELECT member, count, cutoff FROM member_totals"
@@ -153,10 +154,12 @@ class CassandraLayers(Layers):
         self._batch = Connection("batch", settings.batch, timeout, _BATCH)
         self._realtime = Connection("realtime", settings.realtime, timeout, _REALTIME)
 
-    def cutoffs(self) -> Pending[dict[str, Published]]:
+    def cutoffs(self) -> Pending[dict[str, Publication]]:
         sent = self._batch.send("cutoffs", [()])
         return lambda: {
-            counter: Published(_utc(cutoff), revision or 0) for counter, cutoff, revision in sent()[0] if cutoff
+            stored: Publication(Published(_utc(cutoff), revision or 0), from_text(definition))
+            for stored, cutoff, revision, definition in sent()[0]
+            if cutoff
         }
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:

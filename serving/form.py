@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from serving.parameters import FILLS, FORMATS, LAYERS, MAX_CURSOR_BYTES, MAX_LIMIT, series_granularities
 from stitch.buckets import GRANULARITIES, Range, ceil, finest_of, floor
 from stitch.counters import Counter
 from stitch.merge import Layer
-from stitch.periods import COMPARES, GRANULARITY_OF, PERIODS
+from stitch.periods import COMPARES, GRANULARITY_OF, PERIODS, Compare
 from stitch.settings import Settings
 from stitch.zones import UTC_CALENDAR, Calendar, calendar
 
@@ -227,7 +227,7 @@ class Form:
         """The range, on the edges of the layers' own buckets."""
         return self.range(granularity, lambda at: floor(at, granularity), lambda at: ceil(at, granularity))
 
-    def compare(self, has_range: bool) -> tuple[str | None, bool]:
+    def compare(self, has_range: bool) -> tuple[Compare | None, bool]:
         compare, match_weekday = self.choice("compare", COMPARES, None), self.flag("match_weekday")
         if match_weekday and not compare:
             self.wrong("match_weekday", "belongs to `compare`")
@@ -235,7 +235,7 @@ class Form:
             self.wrong("compare", "needs a range: `start` and `end`, or a `period` other than `all`")
         if compare and self.format == "csv":
             self.wrong("compare", "CSV has no comparison: ask for JSON")
-        return compare, match_weekday
+        return cast("Compare | None", compare), match_weekday
 
     def limit_points(self, parameter: str, points: int) -> None:
         most = self.settings.serving.max_points

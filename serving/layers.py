@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 
 from stitch.buckets import Bucket
 from stitch.cutoff import Published
+from stitch.definitions import Publication
 from stitch.merge import Increment, Total
 
 LayerName = Literal["batch", "realtime"]
@@ -38,6 +39,7 @@ class Unavailable(Exception):
 class TotalsRange:
     """The totals of one key with `first <= bucket start < last`: a slice of one partition.
 
+    counter: here and in all other reads, as its rows are stored (stitch.definitions)
     at: what was published when this is asked, so that a cache tells the rows of one run from those of the next
     """
 
@@ -107,8 +109,8 @@ class Layers(ABC):
     """Both layers. Every method, or what it returns, raises LayerDown where its layer does not answer in time."""
 
     @abstractmethod
-    def cutoffs(self) -> Pending[dict[str, Published]]:
-        """counter → what is published of it. To be read before the totals: see stitch.merge."""
+    def cutoffs(self) -> Pending[dict[str, Publication]]:
+        """stored name → what is published under it. To be read before the totals: see stitch.merge."""
 
     @abstractmethod
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
@@ -153,7 +155,7 @@ class Through(Layers):
     def __init__(self, layers: Layers) -> None:
         self._layers = layers
 
-    def cutoffs(self) -> Pending[dict[str, Published]]:
+    def cutoffs(self) -> Pending[dict[str, Publication]]:
         return self._layers.cutoffs()
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:

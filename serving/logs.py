@@ -75,6 +75,7 @@ def finished(
         line = {
             "request_id": identity, "method": environ["REQUEST_METHOD"], "path": environ["PATH_INFO"],
             "query": environ["QUERY_STRING"][:1000], "endpoint": endpoint, "status": status,
-            "milliseconds": round(1000 * seconds, 2), "bytes": size, "address": environ.get("REMOTE_ADDR"), "token": token,
+            "milliseconds": round(1000 * seconds, 2), "bytes": size, "address": environ.get("REMOTE_ADDR"),
+            "token": token,
         }  # fmt: skip
         ACCESS.info("request", extra=line)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from flask import Flask
 from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from serving.answers import Problem
 from serving.parameters import MAX_LIMIT, PARAMETERS, TOTALS_BODY, Parameter
@@ -76,8 +77,10 @@ def operations(app: Flask) -> dict[tuple[str, str], tuple[Operation, str, str]]:
 def document(app: Flask, settings: Settings) -> Schema:
     """The whole document; its enumerations are those of the settings."""
     kinds = {Problem, *(operation.answer for operation, _, _ in operations(app).values())}
-    adapters = [(kind.__name__, "serialization", TypeAdapter(kind)) for kind in sorted(kinds, key=lambda k: k.__name__)]
-    schemas, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+    adapters: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+        (kind.__name__, "serialization", TypeAdapter(kind)) for kind in sorted(kinds, key=lambda k: k.__name__)
+    ]
+    schemas, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
     paths: dict[str, Schema] = {}
     for (path, method), (operation, name, said) in sorted(operations(app).items()):
         paths.setdefault(path, {})[method] = _operation(
@@ -100,8 +103,9 @@ def _limits(settings: Settings) -> str:
     serving = settings.serving
     rate = f", {serving.rate_limit.replace('/', ' requests a ')}" if serving.rate_limit else ""
     return (
-        f"\n\nLimits: {serving.max_keys:,} keys in a request, {serving.max_points:,} counts in an answer (points × counters, keys × "
-        f"counters), {MAX_LIMIT:,} rows of a list, keys of {settings.events.max_text:,} bytes{rate}."
+        f"\n\nLimits: {serving.max_keys:,} keys in a request, {serving.max_points:,} counts in an answer "
+        f"(points × counters, keys × counters), {MAX_LIMIT:,} rows of a list, "
+        f"keys of {settings.events.max_text:,} bytes{rate}."
     )
 
 
@@ -158,10 +162,10 @@ def _body(settings: Settings) -> Schema:
 
 DESCRIPTION = """Exact counts of events, live.
 
-Every count merges two layers: totals, exact up to `meta.cutoff`, and increments, seconds old, since then. With one layer away the
-answer comes from the other and says `"partial": true`.
+Every count merges two layers: totals, exact up to `meta.cutoff`, and increments, seconds old, since then. With one
+layer away the answer comes from the other and says `"partial": true`.
 
-Ranges are half-open, `[start, end)`; instants are ISO-8601. Counts beyond ±(2^53 − 1), which JavaScript would round, are decimal
-strings: `BigInt(count)` takes both. An unknown parameter is refused, and an error lists everything that was wrong
-(`application/problem+json`, RFC 9457). Every answer has a strong ETag and a Cache-Control that follows its data; the Date header
-is the reader's clock."""
+Ranges are half-open, `[start, end)`; instants are ISO-8601. Counts beyond ±(2^53 − 1), which JavaScript would round,
+are decimal strings: `BigInt(count)` takes both. An unknown parameter is refused, and an error lists everything that
+was wrong (`application/problem+json`, RFC 9457). Every answer has a strong ETag and a Cache-Control that follows its
+data; the Date header is the reader's clock."""

@@ -88,13 +88,13 @@ PARAMETERS: dict[str, Parameter] = {
     "start": Parameter(f"from when: {_INSTANT}", _text(examples=["2026-11-01", "2026-11-01T09:00:00Z"])),
     "end": Parameter(f"until when: {_INSTANT}", _text(examples=["2026-12-01", "2026-11-02T09:00:00Z"])),
     "period": Parameter(
-        "a named range in place of `start` and `end`: it ends with the present hour (`24h`), day (`7d`, `28d`, `30d`) or "
-        "month (`12mo`) of `tz`, the present one included; `month` and `year` are the calendar's; `all` is all time",
+        "a named range in place of `start` and `end`: it ends with the present hour (`24h`), day (`7d`, `28d`, `30d`) "
+        "or month (`12mo`) of `tz`, the present one included; `month` and `year` are the calendar's; `all` is all time",
         _one_of(*PERIODS),
     ),
     "tz": Parameter(
-        "the IANA time zone whose hours, days, weeks and months are counted; refused where its edges lie within the finest "
-        "bucket that the counter keeps",
+        "the IANA time zone whose hours, days, weeks and months are counted; refused where its edges lie within the "
+        "finest bucket that the counter keeps",
         _text(default="UTC", examples=["Europe/Berlin"]),
     ),
     "compare": Parameter(
@@ -108,8 +108,8 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "cumulative": Parameter("each point is the sum of all since the start of the range", _flag()),
     "fill": Parameter(
-        "points without a count: `zero` shows 0; `null` shows null where the count is not known (beyond what the layers "
-        "cover) or lies in the future; `none` leaves points of 0 out, and those",
+        "points without a count: `zero` shows 0; `null` shows null where the count is not known (beyond what the "
+        "layers cover) or lies in the future; `none` leaves points of 0 out, and those",
         _one_of(*FILLS, default="zero"),
     ),
     "limit": Parameter(
@@ -118,7 +118,10 @@ PARAMETERS: dict[str, Parameter] = {
     "after": Parameter("`next` of the page before", _text(minLength=1)),
     "prefix": Parameter("only keys that begin with this", _text()),
     "layer": Parameter(
-        "`merged` is the whole count; `batch` and `realtime` are what one layer holds", _one_of(*LAYERS, default="merged")
+        "`merged` is the whole count; `batch` and `realtime` are what one layer holds",
+        _one_of(*LAYERS, default="merged"),
     ),
-    "format": Parameter("`csv` is also had by `Accept: text/csv`; it has no comparison", _one_of(*FORMATS, default="json")),
+    "format": Parameter(
+        "`csv` is also had by `Accept: text/csv`; it has no comparison", _one_of(*FORMATS, default="json")
+    ),
 }  # fmt: skip

@@ -238,7 +238,7 @@ def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Sp
     found = None
     if asked and compare:
         try:
-            found = comparison(asked, form.period, compare, match_weekday, now, form.calendar, finest)  # type: ignore[arg-type]
+            found = comparison(asked, form.period, compare, match_weekday, now, form.calendar, finest)
         except (ValueError, OverflowError):
             form.wrong("compare", "there is no such earlier range")
     return Span(asked, form.calendar, form.period, found, compare, match_weekday)

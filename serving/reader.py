@@ -32,6 +32,7 @@ from stitch import merge
 from stitch.buckets import ALL, Bucket, covering, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import ingest_dates
+from stitch.definitions import served, stored_names
 from stitch.settings import Settings
 
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class Series:
 class Reader:
     def __init__(self, settings: Settings, layers: Layers, now: Callable[[], datetime]) -> None:
         self._settings, self._layers, self._now = settings, layers, now
+        self._own = stored_names(settings)
 
     def totals(self, query: TotalsQuery) -> tuple[Totals, View]:
         """Counts of all time or a range, in the order asked."""
@@ -119,9 +121,10 @@ class Reader:
         buckets = covering(span.start, span.end, granularities_of(counter)) if span else [ALL]
 
         def ask(view: View) -> Top:
-            at, since = view.published.get(counter.name), self._increments_of(view, counter.name, key)
-            ranges = [TotalsRange(counter.name, key, *run, at) for run in runs(buckets)]
-            reads = [MembersOf(counter.name, key, bucket, at) for bucket in buckets]
+            view.check(counter, buckets, members=True)
+            at, stored, since = view.at(counter), view.stored[counter.name], self._increments_of(view, counter, key)
+            ranges = [TotalsRange(stored, key, *run, at) for run in runs(buckets)]
+            reads = [MembersOf(stored, key, bucket, at) for bucket in buckets]
             slices, rows, held, live = together(
                 self._of_batch(view, self._layers.totals, ranges),
                 self._of_batch(view, self._layers.member_totals, reads),
@@ -140,21 +143,22 @@ class Reader:
 
     def keys(self, query: KeysQuery) -> tuple[list[str], str | None]:
         """Keys of the counter, and where to go on; raises Unavailable."""
-        read = KeysFrom(query.counter.name, query.prefix, query.after, query.limit + 1)
+        read = KeysFrom(self._stored(query.counter), query.prefix, query.after, query.limit + 1)
         found = self._of_batch_alone(lambda: self._layers.keys(read))
         return found[: query.limit], found[query.limit - 1] if len(found) > query.limit else None
 
     def corrections(self, query: CorrectionsQuery) -> list[Corrected]:
         """What runs changed of the days in the range; raises Unavailable."""
         first, last = query.range.start.date(), query.range.end.date()
-        return self._of_batch_alone(lambda: self._layers.corrections(query.counter.name, first, last))
+        stored = self._stored(query.counter)
+        return self._of_batch_alone(lambda: self._layers.corrections(stored, first, last))
 
     def status(self) -> tuple[View, dict[LayerName, str]]:
         """What is published, and why a layer does not answer. Never Unavailable."""
         failures: dict[LayerName, str] = {}
         while True:
             try:
-                return look(self._layers, "merged", tuple(sorted(failures)), self._now()), failures
+                return look(self._layers, self._own, "merged", tuple(sorted(failures)), self._now()), failures
             except Down as down:
                 failures |= {failure.layer: failure.reason for failure in down.failures}
 
@@ -166,7 +170,12 @@ class Reader:
             return []
 
     def _answer(self, query: Any, ask: Callable[[View], T]) -> tuple[T, View]:
-        return answer(self._layers, query.layer, self._now(), ask)
+        return answer(self._layers, self._own, query.layer, self._now(), ask)
+
+    def _stored(self, counter: Counter) -> str:
+        """Under which name its rows are found in the batch layer; raises Unavailable."""
+        published = self._of_batch_alone(self._layers.cutoffs)
+        return (self._own | served({name: one.at for name, one in published.items()}))[counter.name]
 
     def _of_batch_alone(self, send: Callable[[], Pending[T]]) -> T:
         try:
@@ -177,13 +186,15 @@ class Reader:
 
     def _count(self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]]) -> list[list[list[merge.Count]]]:
         """pair → group → the count of each point, everything read at once. Points of one group do not overlap."""
+        for counter in {counter.name: counter for counter, _ in pairs}.values():
+            view.check(counter, flat(groups))
         plans = {kept: [parts_of(group, kept) for group in groups] for kept in {granularities_of(c) for c, _ in pairs}}
         cuts = {kept: list(dict.fromkeys(run for plan in plans[kept] for run in runs(flat(plan)))) for kept in plans}
         ranges = [
-            [TotalsRange(c.name, key, *run, view.published.get(c.name)) for run in cuts[granularities_of(c)]]
+            [TotalsRange(view.stored[c.name], key, *run, view.at(c)) for run in cuts[granularities_of(c)]]
             for c, key in pairs
         ]
-        since = [self._increments_of(view, counter.name, key) for counter, key in pairs]
+        since = [self._increments_of(view, counter, key) for counter, key in pairs]
         slices, live = together(
             self._of_batch(view, self._layers.totals, flat(ranges)),
             self._of_realtime(view, self._layers.increments, flat(since)),
@@ -193,7 +204,7 @@ class Reader:
         for (counter, _), mine, my_since in zip(pairs, ranges, since, strict=True):
             totals = by_bucket(mine, [next(slices_left) for _ in mine]) if slices else {}
             increments = flat([next(live_left) for _ in my_since]) if live else []
-            published = view.published.get(counter.name)
+            published = view.at(counter)
             cutoff = published.cutoff if published else None
             counted.append(
                 [summed(parts, totals, increments, cutoff, view.layer) for parts in plans[granularities_of(counter)]]
@@ -214,20 +225,20 @@ class Reader:
 
     def _first(self, view: View, pairs: Sequence[Pair]) -> datetime | None:
         """The start of the first bucket in which any of the pairs has a row, by the month in the batch layer."""
-        months = [TotalsRange(c.name, key, "month", FIRST, LAST, view.published.get(c.name)) for c, key in pairs]
-        since = flat([self._increments_of(view, counter.name, key) for counter, key in pairs])
+        months = [TotalsRange(view.stored[c.name], key, "month", FIRST, LAST, view.at(c)) for c, key in pairs]
+        since = flat([self._increments_of(view, counter, key) for counter, key in pairs])
         totals, live = together(
             self._of_batch(view, self._layers.totals, months), self._of_realtime(view, self._layers.increments, since)
         )
         starts = [start for rows in totals or () for start, total in rows.items() if total.count]
         return min([*starts, *(row.bucket for row in flat(live))], default=None)
 
-    def _increments_of(self, view: View, counter: str, key: str) -> list[IncrementsSince]:
+    def _increments_of(self, view: View, counter: Counter, key: str) -> list[IncrementsSince]:
         """The partitions that may hold increments to add: from the published cutoff, else all that is retained."""
-        published = view.published.get(counter) if view.layer == "merged" else None
+        published = view.at(counter) if view.layer == "merged" else None
         since = published.cutoff if published else None
         days = ingest_dates(since or view.now - self._settings.realtime.retention, view.now)
-        return [IncrementsSince(counter, key, day, since) for day in days]
+        return [IncrementsSince(view.stored[counter.name], key, day, since) for day in days]
 
     def _of_batch(self, view: View, read: Callable[[Any], Pending[T]], reads: list[Any]) -> Pending[T] | None:
         return deferred(lambda: read(reads)) if view.layer != "realtime" and reads else None

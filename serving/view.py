@@ -6,16 +6,17 @@ When a layer does not answer, the question is asked again of the other one alone
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from serving.layers import LayerDown, LayerName, Layers, Pending, Unavailable
 from serving.metrics import LAYER_ERRORS
-from stitch.buckets import Bucket
+from stitch.buckets import ALL, Bucket, finest_of, floor
 from stitch.counters import Counter
 from stitch.cutoff import Published
+from stitch.definitions import Publication, served
 from stitch.merge import Layer
 
 T = TypeVar("T")
@@ -32,23 +33,55 @@ class Down(Exception):
 
 @dataclass(frozen=True)
 class View:
-    """`layer` is what answers: as asked, or the one that is left where one is `missing`."""
+    """`layer` is what answers: as asked, or the one that is left where one is `missing`.
+
+    published: a counter's name → what is published of it, under the stored name of `stored`
+    stored:    a counter's name → under which its rows are found
+    """
 
     layer: Layer
-    published: dict[str, Published]
+    published: dict[str, Publication]
+    stored: dict[str, str]
     realtime_through: datetime | None
     now: datetime
     missing: tuple[LayerName, ...] = ()
 
+    def at(self, counter: Counter) -> Published | None:
+        """What is published of the counter."""
+        found = self.published.get(counter.name)
+        return found.at if found else None
+
+    def check(self, counter: Counter, buckets: Iterable[Bucket], members: bool = False) -> None:
+        """Raises Unavailable where the published definition of the counter has no such buckets, or no members: the
+        settings ask for what the next run of the batch counts."""
+        found = self.published.get(counter.name)
+        then = found.counter if found else None
+        if then is None:
+            return
+        finest = finest_of(then)
+        edges = (edge for bucket in buckets if bucket is not ALL for edge in (bucket.start, bucket.end))
+        if finest != finest_of(counter) and any(floor(edge, finest) != edge for edge in edges):
+            lacks = f"by the {finest}, and no finer"
+        elif members and then.member != counter.member:
+            lacks = f"by {then.member}" if then.member else "without a breakdown"
+        else:
+            return
+        raise Unavailable(
+            f"the definition of the counter {counter.name} changed, and until batch_totals has counted by the new one "
+            f"its counts are {lacks}"
+        )
+
     def cutoff(self, counters: Sequence[Counter]) -> datetime | None:
         """The oldest published cutoff over the counters; None where one has none."""
-        found = [self.published.get(counter.name) for counter in counters]
+        found = [self.at(counter) for counter in counters]
         return min((at.cutoff for at in found if at), default=None) if all(found) else None
 
     def closed(self, counters: Sequence[Counter], end: datetime | None) -> bool:
         """Whether what ends there changes only by late events and corrections."""
         cutoff = self.cutoff(counters)
-        return not self.missing and self.layer != "realtime" and None not in (cutoff, end) and end <= cutoff  # type: ignore[operator]
+        if self.missing or self.layer == "realtime" or cutoff is None or end is None:
+            return False
+        return end <= cutoff
 
     def status(self, counters: Sequence[Counter], retention: timedelta) -> Callable[[Bucket], PointStatus]:
         """Which buckets the answering layers know the counts of."""
@@ -68,23 +101,29 @@ class View:
         return of
 
 
-def look(layers: Layers, layer: Layer, missing: tuple[LayerName, ...], now: datetime) -> View:
-    """The published cutoffs, before anything else is read; from `layer` alone, or from what is not missing."""
+def look(layers: Layers, own: Mapping[str, str], layer: Layer, missing: tuple[LayerName, ...], now: datetime) -> View:
+    """The published cutoffs, before anything else is read; from `layer` alone, or from what is not missing.
+
+    own: a counter's name → the stored name of the settings' definition, for counters of which nothing is published
+    """
     if layer == "merged" and missing:
         layer = "realtime" if "batch" in missing else "batch"
     published, through = together(
         None if "batch" in missing else deferred(layers.cutoffs),
         None if "realtime" in missing else deferred(layers.realtime_through),
     )
-    return View(layer, published or {}, through, now, missing)
+    stored = served({name: one.at for name, one in (published or {}).items()})
+    return View(layer, {name: published[of] for name, of in stored.items()}, {**own, **stored}, through, now, missing)
 
 
-def answer(layers: Layers, layer: Layer, now: datetime, ask: Callable[[View], T]) -> tuple[T, View]:
+def answer(
+    layers: Layers, own: Mapping[str, str], layer: Layer, now: datetime, ask: Callable[[View], T]
+) -> tuple[T, View]:
     """Ask both layers, or the one left: each failure takes one away, so this ends. Raises Unavailable."""
     down: dict[LayerName, LayerDown] = {}
     while True:
         try:
-            view = look(layers, layer, tuple(sorted(down)), now)
+            view = look(layers, own, layer, tuple(sorted(down)), now)
             return ask(view), view if layer == "merged" else _as_asked(view)
         except Down as failure:
             for one in failure.failures:
@@ -96,7 +135,7 @@ def answer(layers: Layers, layer: Layer, now: datetime, ask: Callable[[View], T]
 
 def _as_asked(view: View) -> View:
     """One layer alone was asked for: the other is not missed."""
-    return View(view.layer, view.published, view.realtime_through, view.now)
+    return replace(view, missing=())
 
 
 def deferred(send: Callable[[], Pending[T]]) -> Pending[T]:

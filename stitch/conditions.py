@@ -31,8 +31,8 @@ _TYPES = {
 # What answers otherwise at another time or place: clocks, chance, who asks, where a record lies.
 _CHANGING = {
     "rand", "random", "randn", "randstr", "uniform", "uuid", "shuffle", "now", "current_timestamp", "current_date",
-    "curdate",    "localtimestamp", "current_time", "current_timezone", "current_user", "user", "session_user", "current_catalog",
-    "current_database", "current_schema", "version", "input_file_name", "input_file_block_start",
+    "curdate", "localtimestamp", "current_time", "current_timezone", "current_user", "user", "session_user",
+    "current_catalog", "current_database", "current_schema", "version", "input_file_name", "input_file_block_start",
     "input_file_block_length", "monotonically_increasing_id", "spark_partition_id", "java_method", "reflect",
     "try_reflect", "raise_error", "assert_true",
 }  # fmt: skip

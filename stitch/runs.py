@@ -63,7 +63,7 @@ class State(StrEnum):
 class Noted:
     """A run as the table `runs` has it.
 
-    definitions: counter → the id of the definition that its totals have (Settings.definitions)
+    counters: those whose totals it has, by definition; empty: nobody noted them
     position: up to which offsets it has read (Position); empty: nobody noted it
     reason:   why it was refused, what somebody accepted, why nothing was compared, or the tag that it restored
     figures:  what it read and wrote: {"events": 336776, …}
@@ -74,7 +74,7 @@ class Noted:
     kind: str
     state: State
     recount: frozenset[str] = frozenset()
-    definitions: Mapping[str, str] = field(default_factory=dict)
+    counters: frozenset[str] = frozenset()
     position: Position = field(default_factory=dict)
     reason: str | None = None
     figures: Mapping[str, int] = field(default_factory=dict)
@@ -104,20 +104,20 @@ class Held:
 class How:
     """How totals were counted, for who goes on from them.
 
-    definitions: counter → the id of its definition; a counter that is not here has no totals. Empty: not known
+    counters:    those that have totals, by definition. Empty: not known
     position:    up to which offsets the log was read; empty: not known
     behind:      the counters that the guard left as an earlier run published them
     figures:     {"exclusions": how many there were, "exclusions_snapshot": of their table, "ingest_window": seconds}
     """
 
-    definitions: Mapping[str, str] = field(default_factory=dict)
+    counters: frozenset[str] = frozenset()
     position: Position = field(default_factory=dict)
     figures: Mapping[str, int] = field(default_factory=dict)
     behind: Mapping[str, Held] = field(default_factory=dict)
 
     def text(self) -> str:
         """As JSON."""
-        said = {"definitions": dict(self.definitions), "position": position_as_said(self.position),
+        said = {"counters": sorted(self.counters), "position": position_as_said(self.position),
                 "figures": dict(self.figures),
                 "behind": {name: _held_as_said(held) for name, held in self.behind.items()}}  # fmt: skip
         return json.dumps(said)
@@ -127,7 +127,7 @@ class How:
         """From JSON."""
         said: dict[str, Any] = json.loads(text)
         behind = {name: _held(held) for name, held in said.get("behind", {}).items()}
-        return cls(said["definitions"], position_of(said["position"]), said["figures"], behind)
+        return cls(frozenset(said.get("counters", ())), position_of(said["position"]), said["figures"], behind)
 
 
 def _held_as_said(held: Held) -> dict[str, Any]:
@@ -159,6 +159,7 @@ class Run:
                of them
     refused:   counter because of which a whole run was refused since the base → how many events it was compared with
     cutoffs:   of counters that were published by another run than the base, what they were published at
+    redefined: the counters that replace another definition of themselves, which readers get so far
     upto:      the position of this run: what stands at or behind it is for the next; empty: all is read
     """
 
@@ -170,6 +171,7 @@ class Run:
     held: Held | None = None
     behind: Mapping[str, Held] = field(default_factory=dict)
     cutoffs: Mapping[str, datetime] = field(default_factory=dict)
+    redefined: frozenset[str] = frozenset()
     upto: Position = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
 
@@ -249,8 +251,7 @@ def half_loaded(runs: Iterable[Noted], base: Published | None) -> HalfLoaded | N
 
 
 def publication(runs: Iterable[Noted], at: Published | None) -> Noted | None:
-    """The run that published those totals, by which definitions (none: not known) and figures; None where the ledger
-    does not say."""
+    """The run that published those totals; None where the ledger does not say."""
     return next((run for run in runs if run.at == at and run.state == State.PUBLISHED), None)
 
 
@@ -303,7 +304,7 @@ def plan(
            their rows would stay, and what they wrote must be overwritten
     stored: the latest write timestamp in the tables of cutoffs and runs, whoever wrote it: a publication must overwrite
            it, and no two runs have the same
-    redefined: the counters whose definition is another than that of the published totals; they are recounted
+    redefined: the counters of which another definition is published, in `known`; they are recounted
     behind: the counters that the newest run left as an earlier one published them: what its totals hold of them
     """
     behind = behind or {}
@@ -323,9 +324,10 @@ def plan(
     if base and base.cutoff == cutoff and not fresh and not behind:
         return None
     kind = "full" if fresh == frozenset(counters) else "incremental"
-    cutoffs = {name: known[name].cutoff for name in counters if name in known and known[name] != base}
+    cutoffs = {name: known[name].cutoff for name in counters
+               if name in known and known[name] != base and name not in redefined}  # fmt: skip
     target = next_run(cutoff, _to_overwrite(base, died))
-    run = Run(base, target, fresh, kind, died is not None, behind=behind, cutoffs=cutoffs)
+    run = Run(base, target, fresh, kind, died is not None, behind=behind, cutoffs=cutoffs, redefined=redefined)
     return overwriting(run, stored, "cutoffs")
 
 
@@ -351,9 +353,9 @@ def overwriting(run: Run, stored: int | None, table: str) -> Run:
         return run
     if stored > LATEST - ROOM:
         raise PlanError(
-            f"a row of the table {table} has the write timestamp {stored} (µs), and no later one can be written: nothing that "
-            f"Stitch writes does that. Find it (SELECT …, WRITETIME(…) FROM {table}), TRUNCATE {table}, and run "
-            "`batch_totals --full`, which writes all of it from the log"
+            f"a row of the table {table} has the write timestamp {stored} (µs), and no later one can be written: "
+            f"nothing that Stitch writes does that. Find it (SELECT …, WRITETIME(…) FROM {table}), TRUNCATE {table}, "
+            "and run `batch_totals --full`, which writes all of it from the log"
         )
     return replace(run, target=next_run(run.target.cutoff, stored))
 

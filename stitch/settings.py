@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         wrong = [
             f"counters.{counter.name}.weights: no topic has events of these types"
             for counter in self.counters
-            if not any(_may_weigh(counter, view) for view in views)
+            if not any(view.may_have_events_of(counter) for view in views)
         ]
         if wrong:
             raise ValueError("; ".join(wrong))
@@ -133,9 +133,10 @@ class Settings(BaseSettings):
         for name, view in self.by_topic.items():
             rules = view.rules
             paths = {rules.event_id, rules.type, rules.occurred_at, *(field.path for field in rules.fields)} - {""}
+            section = f"topics.{name}" if self.topics else "events"
             wrong += [
-                f"{f'topics.{name}' if self.topics else 'events'}.paths: {inner!r} lies within {outer!r}, which is another "
-                "field's value; a path must end in a value"
+                f"{section}.paths: {inner!r} lies within {outer!r}, which is another field's value; a path must end "
+                "in a value"
                 for outer in sorted(paths)
                 for inner in sorted(paths)
                 if inner.startswith(f"{outer}.")
@@ -211,6 +212,10 @@ class Settings(BaseSettings):
         left = {topic.name for topic in self.topics if not topic.read}
         return {name: view for name, view in self.by_topic.items() if name not in left}
 
+    def may_have_events_of(self, counter: Counter) -> bool:
+        """Whether the topic (of `by_topic`) may have events of types that the counter weighs."""
+        return self.events.constant_type is None or self.events.constant_type in counter.weights
+
     def of_source(self, source: SourceSettings) -> Settings:
         """The settings of the topic whose events the source has."""
         return self if source.topic is None else self.by_topic[source.topic]
@@ -254,32 +259,6 @@ class Settings(BaseSettings):
     def decoder(self) -> str:
         """A name for how records are decoded: the rules, and the version of the code that follows them."""
         return _digest([VERSION, self.rules.said])
-
-    @property
-    def definitions(self) -> dict[str, str]:
-        """counter → the id of its definition: what it weighs, the fields it reads, and what makes a record an event.
-        With another id the same log gives other counts."""
-        return {
-            counter.name: _digest([*self._read_as(counter), counter.model_dump(mode="json", exclude={"name"})])
-            for counter in self.counters
-        }
-
-    def _read_as(self, counter: Counter) -> list[Any]:
-        """How the counter's events are read: what makes a record one, and the fields that the counter reads; where
-        topics differ in it, all of these, but for topics that have no event of the counter's types."""
-        found: dict[str, list[Any]] = {}
-        for view in self.by_topic.values():
-            if _may_weigh(counter, view):
-                rules = view.rules
-                names = {*counter.fields, *rules.identity}
-                read = [rules._replace(fields=()).said, [field for field in rules.fields if field.name in names]]
-                found[json.dumps(read)] = read
-        return next(iter(found.values())) if len(found) == 1 else [[found[said] for said in sorted(found)]]
-
-
-def _may_weigh(counter: Counter, topic: Settings) -> bool:
-    """Whether the topic may have events of types that the counter weighs."""
-    return topic.events.constant_type is None or topic.events.constant_type in counter.weights
 
 
 def _digest(said: Any) -> str:

@@ -70,7 +70,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             "the whole contribution of one ingest window, never a delta; a bucket is the sum of its windows",
             _OF_INCREMENTS,
             (
-                Column("counter", "text", "its name in the settings"),
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
                 Column("key", "text", "what is counted"),
                 Column("ingest_date", "date", "of the ingest window (UTC): expiry follows the order of writing"),
                 Column("ingest_window", "timestamp", "its start"),
@@ -87,7 +87,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             "as in increments, for one member of the key",
             _OF_INCREMENTS,
             (
-                Column("counter", "text", "its name in the settings"),
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
                 Column("key", "text", "what is counted"),
                 Column("ingest_date", "date", "of the ingest window (UTC)"),
                 Column("ingest_window", "timestamp", "its start"),
@@ -109,6 +109,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
                 Column("realtime_through", "timestamp", "freshness, for people"),
                 Column("offsets", "map<int, bigint>", "partition → the first offset not counted yet: proof, for jobs"),
                 Column("ingest_window", "int", "seconds: the length of all windows here; jobs with another refuse"),
+                Column("counters", "set<text>", "those that it counts, as their rows name them"),
             ),
             partition_key=("job",),
         ),
@@ -120,7 +121,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             "a count with its own cutoff: every event appended before the cutoff, and none after",
             _OF_TOTALS,
             (
-                Column("counter", "text", "its name in the settings"),
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
                 Column("key", "text", "what is counted"),
                 Column("granularity", "text", "minute, quarter_hour, hour, day, month or all"),
                 Column("bucket", "timestamp", "its start (UTC); that of 'all' is 1970-01-01"),
@@ -136,7 +137,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             "as in totals, for one member of the key",
             _OF_TOTALS,
             (
-                Column("counter", "text", "its name in the settings"),
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
                 Column("key", "text", "what is counted"),
                 Column("granularity", "text", "as in totals"),
                 Column("bucket", "timestamp", "its start (UTC)"),
@@ -150,12 +151,13 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
         Table(
             "cutoffs",
             "Up to where has the batch published this counter?",
-            "a counter, so that a new one can be backfilled alone",
+            "a definition of a counter; of several that a counter had, readers get the one published last",
             _OF_TOTALS,
             (
-                Column("counter", "text", "its name in the settings"),
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
                 Column("cutoff", "timestamp", "totals hold what was appended before"),
                 Column("revision", "bigint", "of runs with one cutoff, the later has the larger"),
+                Column("definition", "text", "what it was counted by (JSON), for readers with other settings"),
             ),
             partition_key=("counter",),
         ),
@@ -172,7 +174,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
                 Column("kind", "text", "incremental, full, restore or rollup"),
                 Column("state", "text", "counting, refused, loading or published"),
                 Column("recount", "set<text>", "the counters that it counts from the whole log"),
-                Column("definitions", "map<text, text>", "counter → the id of the definition that its totals have"),
+                Column("counters", "set<text>", "those that its totals have, with the ids of their definitions"),
                 Column(
                     "position", "map<text, bigint>", "topic id:partition → the offset up to which it has read the log"
                 ),
@@ -203,7 +205,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             "a run that changed the day",
             _OF_TOTALS,
             (
-                Column("counter", "text", "its name in the settings"),
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
                 Column("day", "date", "of the events (UTC)"),
                 Column("cutoff", "timestamp", "of the run"),
                 Column("revision", "bigint", "of the run"),
@@ -221,7 +223,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             "a key, in shards, so that no partition holds all; a shard is in order, so a prefix is a slice",
             _OF_TOTALS,
             (
-                Column("counter", "text", "its name in the settings"),
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
                 Column("shard", "int", f"a hash of the key, 0 to {KEY_SHARDS - 1}"),
                 Column("key", "text", "what is counted"),
             ),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What some tests need from Debian: a browser, a memcached; the bench of the reader, a load tool. Run by make before the tests.
-# Installs what is missing where it may (root on a machine with apt-get); else says what is missing, and how to get it.
+# What some tests need from Debian: a browser, a memcached; the bench of the reader, a load tool. Run by make before the
+# tests. Installs what is missing where it may (root on a machine with apt-get); else says what is missing, and how to
+# get it.
 set -euo pipefail
 declare -A package=([chromium]=chromium [memcached]=memcached [wrk]=wrk)
 missing=()
@@ -19,5 +20,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   fi
   tail -5 "$log" >&2
 fi
-echo "stitch: missing for some tests: ${missing[*]}. They are skipped here (and fail where CI is set). To have them:" >&2
+printf 'stitch: missing for some tests: %s. They are skipped here (and fail where CI is set). To have them:\n' \
+  "${missing[*]}" >&2
 echo "stitch:   sudo apt-get install --no-install-recommends ${wanted[*]}" >&2

@@ -27,10 +27,12 @@ KEEP = 2  # snapshots
 BUCKETS = 2
 START = EPOCH + 400_000 * HOUR
 AMOUNTS = {  # counter → what an event may weigh: a plain one, one of both signs, one whose sums saturate
-    "plays": st.integers(0, 3),
-    "likes": st.integers(-2, 3),
-    "seconds": st.sampled_from([0, 40, 10**15, 2**61, MOST_SUM - 1, MOST_SUM]),
+    "plays@1": st.integers(0, 3),
+    "likes@1": st.integers(-2, 3),
+    "plays@2": st.integers(0, 5),
+    "seconds@1": st.sampled_from([0, 40, 10**15, 2**61, MOST_SUM - 1, MOST_SUM]),
 }
+BEGUN_WITH, OTHER_PLAYS, ADDED = ["plays@1", "likes@1"], "plays@2", "seconds@1"
 AT = {
     bucket.start: bucket
     for bucket in (Bucket("hour", START + n * HOUR, START + (n + 1) * HOUR) for n in range(BUCKETS))

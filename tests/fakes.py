@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 
 from serving.layers import (
@@ -17,15 +18,19 @@ from serving.layers import (
     Ran,
     TotalsRange,
 )
+from stitch.counters import Counter
 from stitch.cutoff import Published
+from stitch.definitions import Publication, name_of
 from stitch.merge import Increment, Total
 
 
 class FakeLayers(Layers):
-    """Rows as tuples; `down` names layers that do not answer; `after_cutoffs` happens between the two reads."""
+    """Rows as tuples; `down` names layers that do not answer; `after_cutoffs` happens between the two reads. Rows
+    under the name of a counter alone are of any definition of it."""
 
     def __init__(self) -> None:
         self.published: dict[str, datetime] = {}
+        self.definitions: dict[str, Counter] = {}  # of what is published
         self.total_rows: dict[tuple[str, str, str, datetime], Total] = {}
         self.member_total_rows: dict[tuple[str, str, str, datetime, str], Total] = {}
         self.increment_rows: list[tuple[str, str, Increment]] = []
@@ -38,9 +43,12 @@ class FakeLayers(Layers):
         self.totals_fail = False
         self.after_cutoffs: Callable[[], None] = lambda: None
 
-    def cutoffs(self) -> Pending[dict[str, Published]]:
+    def cutoffs(self) -> Pending[dict[str, Publication]]:
         self._check("batch")
-        found = {counter: Published(cutoff, 0) for counter, cutoff in self.published.items()}
+        found = {
+            counter: Publication(Published(cutoff, 0), self.definitions.get(counter))
+            for counter, cutoff in self.published.items()
+        }
         self.after_cutoffs()
         return lambda: found
 
@@ -49,6 +57,7 @@ class FakeLayers(Layers):
         self.reads += len(reads)
         if self.totals_fail:
             raise LayerDown("batch", "timed out")
+        reads = [replace(read, counter=self._of(read.counter)) for read in reads]
         asked = {(read.counter, read.key, read.granularity) for read in reads}
         rows: dict[tuple[str, str, str], list[tuple[datetime, Total]]] = {}
         for row, total in self.total_rows.items():
@@ -67,6 +76,7 @@ class FakeLayers(Layers):
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         self._check("batch")
         self.reads += len(reads)
+        reads = [replace(read, counter=self._of(read.counter)) for read in reads]
         rows: dict[tuple[str, str, str, datetime], dict[str, Total]] = {}
         for (*bucket, member), total in self.member_total_rows.items():
             rows.setdefault(tuple(bucket), {})[member] = total  # type: ignore[arg-type]
@@ -85,12 +95,13 @@ class FakeLayers(Layers):
 
     def keys(self, read: KeysFrom) -> Pending[list[str]]:
         self._check("batch")
-        found = sorted({row[1] for row in self.total_rows if row[0] == read.counter and row[1].startswith(read.prefix)})
+        of = self._of(read.counter)
+        found = sorted({row[1] for row in self.total_rows if row[0] == of and row[1].startswith(read.prefix)})
         return lambda: [key for key in found if read.after is None or key > read.after][: read.limit]
 
     def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
         self._check("batch")
-        return lambda: [row for of, row in self.correction_rows if of == counter and first <= row.day < last]
+        return lambda: [row for of, row in self.correction_rows if of == self._of(counter) and first <= row.day < last]
 
     def runs(self, last: int) -> Pending[list[Ran]]:
         self._check("batch")
@@ -101,6 +112,7 @@ class FakeLayers(Layers):
     ) -> Pending[list[list[Increment]]]:
         self._check("realtime")
         self.reads += len(reads)
+        reads = [replace(read, counter=self._of(read.counter)) for read in reads]
         found = [
             [
                 row
@@ -111,6 +123,11 @@ class FakeLayers(Layers):
             for r in reads
         ]
         return lambda: found
+
+    def _of(self, stored: str) -> str:
+        """The name that the rows have here."""
+        rows = {row[0] for row in (*self.total_rows, *self.increment_rows)}
+        return stored if stored in rows else name_of(stored)
 
     def _check(self, layer: LayerName) -> None:
         if layer in self.down:

@@ -40,8 +40,8 @@ _numbers = itertools.count()  # no id is sent twice, or the batch would remove o
 
 def event_id(kind: str) -> Any:
     number = next(_numbers)
-    return {"plain": f"e{number}", "number": number, "float": number + 0.5, "nul": f"\0{number}", "long": "i" * 2000 + f"{number}",
-            "empty": "", "blank": " ", "list": [], "null": None}[kind]  # fmt: skip
+    return {"plain": f"e{number}", "number": number, "float": number + 0.5, "nul": f"\0{number}",
+            "long": "i" * 2000 + f"{number}", "empty": "", "blank": " ", "list": [], "null": None}[kind]  # fmt: skip
 
 
 def nested(depth: int) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from stitch.cutoff import window_start
+from stitch.definitions import stored_names
+from stitch.settings import Settings
 from tests.conftest import Stack
 
 HOUR = "2024-02-29T23:10:00Z"
@@ -34,12 +36,13 @@ def wait_for_the_window_to_end(stack: Stack) -> datetime:
     return end
 
 
-def damage_increments(cassandra: Any, keyspace: str) -> dict[str, tuple[int | None, int | None]]:
+def damage_increments(cassandra: Any, settings: Settings) -> dict[str, tuple[int | None, int | None]]:
     """Damage one row each of four keys' plays in the oldest ingest window: too high, too low, missing, extra.
 
     Returns what a comparison must find: key → (stored, expected).
     """
-    plays = list(cassandra.execute(f"SELECT * FROM {keyspace}.increments WHERE counter = 'plays' ALLOW FILTERING"))
+    keyspace, of = settings.realtime.keyspace, stored_names(settings)["plays"]
+    plays = list(cassandra.execute(f"SELECT * FROM {keyspace}.increments WHERE counter = '{of}' ALLOW FILTERING"))
     oldest = min(row.ingest_window for row in plays)
     by_key = {row.key: row for row in plays if row.ingest_window == oldest}
     high, low, missing, *_ = (by_key[key] for key in sorted(by_key))

@@ -34,8 +34,9 @@ def decode(records: DataFrame, settings: Settings, keep: Sequence[str]) -> DataF
     of_topic = [TOPIC] if settings.topics else []
     keep = list(dict.fromkeys([*keep, *of_topic]))
     kept = [f"`{name}` {records.schema[name].dataType.simpleString()}" for name in keep]
-    schema = ", ".join([*kept, "event_id string, type string, occurred_at timestamp", f"fields {fields_type(settings.rules)}",
-                        "notes array<string>, reject_reason string"])  # fmt: skip
+    schema = ", ".join([*kept, "event_id string, type string, occurred_at timestamp",
+                        f"fields {fields_type(settings.rules)}", "notes array<string>",
+                        "reject_reason string"])  # fmt: skip
     needed = records.select(*dict.fromkeys([*NEEDED, *of_topic, *keep]))
     return needed.mapInArrow(partial(decoded_batches, rules=rules, keep=tuple(keep)), schema)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 
 from cassandra.cluster import Session
 from pyspark.sql import DataFrame, SparkSession
@@ -18,21 +19,23 @@ from stitch.tables import LayerName, lacking
 WRITE_TIME = "write_time"
 
 
-def upsert(rows: DataFrame, layer: CassandraSettings, table: str) -> None:
-    """Write the rows (the table's columns and `write_time`, µs). Idempotent: the same rows again change nothing."""
+def upsert(rows: DataFrame, layer: CassandraSettings, table: str, expire: timedelta | None = None) -> None:
+    """Write the rows (the table's columns and `write_time`, µs), which expire after so long (None: as the table says).
+    Idempotent: the same rows again change nothing."""
     cluster = "realtime" if isinstance(layer, RealtimeSettings) else "batch"
     (
         rows.write.format("org.apache.spark.sql.cassandra")
         .options(cluster=cluster, keyspace=layer.keyspace, table=table, writetime=WRITE_TIME)
+        .options(**{"ttl": int(expire.total_seconds())} if expire else {})
         .mode("append")
         .save()
     )
 
 
-def upsert_by_member(rows: DataFrame, layer: CassandraSettings, table: str) -> None:
+def upsert_by_member(rows: DataFrame, layer: CassandraSettings, table: str, expire: timedelta | None = None) -> None:
     """Write rows of keys (a null member) into the table, and rows of members into its twin `member_…`."""
-    upsert(rows.where(F.col("member").isNull()).drop("member"), layer, table)
-    upsert(rows.where(F.col("member").isNotNull()), layer, f"member_{table}")
+    upsert(rows.where(F.col("member").isNull()).drop("member"), layer, table, expire)
+    upsert(rows.where(F.col("member").isNotNull()), layer, f"member_{table}", expire)
 
 
 def forget_connections(spark: SparkSession) -> None:

@@ -1,4 +1,4 @@
-"""The table `cutoffs`: what is published of each counter."""
+"""The table `cutoffs`: what is published of each definition of a counter."""
 
 from __future__ import annotations
 
@@ -9,19 +9,30 @@ from cassandra.query import BatchStatement
 
 from connections.cassandra import WRITE
 from jobs.sinks.statements import Statement, upserting
+from stitch.counters import Counter
 from stitch.cutoff import Published
+from stitch.definitions import as_text
 
 
-def publish(cassandra: Session, at: Published, counters: Iterable[str], noted: Statement | None = None) -> None:
-    """Publish the cutoff of the counters, all or none: from now on readers need no increment of an earlier window.
+def publish(
+    cassandra: Session,
+    at: Published,
+    counters: Iterable[Counter],
+    noted: Statement | None = None,
+    retired: Iterable[str] = (),
+) -> None:
+    """Publish the cutoff of the counters (by definition), all or none: from now on readers need no increment of an
+    earlier window, and none of another definition.
 
     noted: the statement of the ledger that goes with it
+    retired: stored names that were replaced before, and of which nothing is left now
     """
     batch = BatchStatement()
     for counter in counters:
-        batch.add(
-            *upserting("cutoffs", {"counter": counter, "cutoff": at.cutoff, "revision": at.revision}, at.write_time)
-        )
+        row = {"counter": counter.name, "cutoff": at.cutoff, "revision": at.revision, "definition": as_text(counter)}
+        batch.add(*upserting("cutoffs", row, at.write_time))
+    for stored in retired:
+        batch.add("DELETE FROM cutoffs USING TIMESTAMP %s WHERE counter = %s", (at.write_time, stored))
     if noted:
         batch.add(*noted)
     cassandra.execute(batch, timeout=60, execution_profile=WRITE)

@@ -28,7 +28,7 @@ def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int
     return len(rows)
 
 
-def forget_key(cassandra: Session, counters: list[str], key: str, stamp: int) -> None:
+def forget_key(cassandra: Session, counters: Iterable[str], key: str, stamp: int) -> None:
     """Take the key out of the keys that readers list, whichever shard it is in; the write timestamp is later than any
     run's so far, and none writes the key again: it is excluded."""
     statement = cassandra.prepare(f"DELETE FROM keys USING TIMESTAMP ? WHERE {_each(table('keys').key)}")

@@ -82,6 +82,6 @@ class LagReport:
         self._said = True
         group = f"{self._kafka.group_prefix}-{self._job}"
         print(
-            f"stitch: lag not reported to the consumer group {group}, which changes no count (kafka.report_lag = false ends "
-            f"this): {why}", flush=True
+            f"stitch: lag not reported to the consumer group {group}, which changes no count "
+            f"(kafka.report_lag = false ends this): {why}", flush=True
         )  # fmt: skip

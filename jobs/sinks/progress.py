@@ -6,8 +6,8 @@ its own beside it for its offsets (stitch.tables.progress_row): each proves what
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from cassandra import DriverException, RequestExecutionException
@@ -42,9 +42,23 @@ def go_back(cassandra: Session, settings: Settings, job: str, offsets: Mapping[s
     _write_offsets(cassandra, settings, job, {name: offsets.get(name, {}) for name in settings.topics_read})
 
 
-def claim_window(cassandra: Session, job: str, ingest_window: timedelta) -> None:
-    """Note, before the first increment is written, of which ingest windows all are. Raises the driver's errors."""
-    _write(cassandra, job, ingest_window=int(ingest_window.total_seconds()))
+def claim(
+    cassandra: Session,
+    settings: Settings,
+    job: str,
+    counters: Iterable[str],
+    offsets: Mapping[str, Mapping[int, int]] | None,
+) -> None:
+    """Note, before the first increment is written, of which ingest windows and counters all are. Raises the driver's
+    errors.
+
+    offsets: as of go_back, behind which nothing is counted yet as it is to be counted now; None: those that are noted
+             hold
+    """
+    if offsets is not None:
+        go_back(cassandra, settings, job, offsets)
+    seconds = int(settings.streaming.ingest_window.total_seconds())
+    _write(cassandra, job, ingest_window=seconds, counters=set(counters))
 
 
 def _write_offsets(cassandra: Session, settings: Settings, job: str, offsets: Mapping[str, Mapping[int, int]]) -> None:

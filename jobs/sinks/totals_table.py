@@ -140,6 +140,13 @@ class TotalsTable:
         self._note(transaction, {_HOW + self._branch: how.text()}, map(tag, self.kept()))
         transaction.commitTransaction()
 
+    def forget(self, counters: Collection[str]) -> None:
+        """Remove the counters from the run's branch; in kept runs they stay as long as those."""
+        if counters:
+            named = ", ".join(f"'{name}'" for name in sorted(counters))
+            branch = f"{self.name}.branch_{self._branch}"
+            self._commit(lambda: self._spark.sql(f"DELETE FROM {branch} WHERE counter IN ({named})"))
+
     def drop(self) -> None:
         """Remove the branch of this process's run, which is part of one that is published later."""
         self._table().manageSnapshots().removeBranch(self._branch).commit()

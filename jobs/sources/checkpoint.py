@@ -72,6 +72,11 @@ class Checkpoint:
         keys = ("ingest_window_seconds", "deduplicate", "counters")
         return parse_note(self._read(NOTE), keys, f"{self.path}/{NOTE}", _UNKNOWN_COUNTERS)
 
+    def counters(self) -> dict[str, Any]:
+        """stored name → its definition, of the counters that were counted when the query began."""
+        note = self.note() if self.exists() else None
+        return dict(note["counters"]) if note else {}
+
     def write_note(self, note: dict[str, Any]) -> None:
         """Note what the query counts, for its next start: whole or not at all."""
         half = self._at(f".{NOTE}.half")

@@ -66,8 +66,8 @@ def first_stamped(kafka: KafkaSettings, positions: Mapping[int, int], isolation:
     found |= {p: Reached(offset + 1, None) for p, offset in skipped.items() if p not in found}
     if silent := sorted(set(positions) - set(found)):
         raise Unreachable(
-            f"Kafka at {kafka.bootstrap_servers} did not say within {PROOF_S:.0f} s what partitions {silent} of the topic "
-            f"{kafka.topic!r} hold ({cause}): look at their leaders, then run again"
+            f"Kafka at {kafka.bootstrap_servers} did not say within {PROOF_S:.0f} s what partitions {silent} of the "
+            f"topic {kafka.topic!r} hold ({cause}): look at their leaders, then run again"
         )
     return found
 

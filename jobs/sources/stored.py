@@ -11,23 +11,41 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from stitch.cutoff import Published
+from stitch.definitions import Publication, from_text, served
 from stitch.runs import Noted
 from stitch.settings import Settings
 from stitch.tables import progress_row
 
 
 class Progress(NamedTuple):
-    """How far the streaming job has come, for people; and of which length all ingest windows of the increments are
-    (None: an earlier version did not say)."""
+    """How far the streaming job has come, for people; of which length all ingest windows of the increments are (None:
+    an earlier version did not say); `counters`: what it counts."""
 
     realtime_through: datetime | None
     ingest_window: timedelta | None
+    counters: frozenset[str] = frozenset()
+
+
+def publications(cassandra: Session) -> dict[str, Publication]:
+    """stored name → what is published under it; also what another definition of the counter has replaced since."""
+    rows = cassandra.execute("SELECT counter, cutoff, revision, definition FROM cutoffs")
+    return {
+        row.counter: Publication(Published(row.cutoff.replace(tzinfo=UTC), row.revision), from_text(row.definition))
+        for row in rows
+    }
 
 
 def published(cassandra: Session) -> dict[str, Published]:
-    """counter → what is published of it."""
-    rows = cassandra.execute("SELECT counter, cutoff, revision FROM cutoffs")
-    return {row.counter: Published(row.cutoff.replace(tzinfo=UTC), row.revision) for row in rows}
+    """stored name → what is published under it, of the definitions that readers get."""
+    found = {name: one.at for name, one in publications(cassandra).items()}
+    return {name: found[name] for name in served(found).values()}
+
+
+def replaced(cassandra: Session, settings: Settings) -> list[str]:
+    """The stored names that were published, in place of which readers get another definition, and that the settings (by
+    definition) do not have again."""
+    own = {counter.name for counter in settings.counters}
+    return sorted(publications(cassandra).keys() - published(cassandra).keys() - own)
 
 
 def latest_write(cassandra: Session, runs: Sequence[Noted]) -> int | None:
@@ -46,13 +64,13 @@ def read_changes(cassandra: Session) -> dict[str, datetime]:
 
 def read_progress(cassandra: Session, job: str) -> Progress | None:
     """The streaming job's progress; None before its first micro-batch."""
-    columns = "realtime_through, ingest_window"
+    columns = "realtime_through, ingest_window, counters"
     row = cassandra.execute(f"SELECT {columns} FROM progress WHERE job = %s", (job,)).one()
     if row is None:
         return None
     through = row.realtime_through.replace(tzinfo=UTC) if row.realtime_through else None
     window = timedelta(seconds=row.ingest_window) if row.ingest_window else None
-    return Progress(through, window)
+    return Progress(through, window, frozenset(row.counters or ()))
 
 
 def read_offsets_counted(cassandra: Session, job: str, topic: str | None) -> dict[int, int]:
@@ -61,15 +79,17 @@ def read_offsets_counted(cassandra: Session, job: str, topic: str | None) -> dic
     return dict((row and row.offsets) or {})
 
 
-def read_increments(spark: SparkSession, settings: Settings, since: datetime | None, until: datetime) -> DataFrame:
-    """The increments of the settings' counters, of ingest windows in [since, until): (counter, key, member,
-    ingest_window, bucket, count, write_time)."""
+def read_increments(
+    spark: SparkSession, settings: Settings, since: datetime | None, until: datetime, of_all: bool = False
+) -> DataFrame:
+    """The increments of the settings' counters (of_all: of others too), of ingest windows in [since, until): (counter,
+    key, member, ingest_window, bucket, count, write_time)."""
     columns = ["counter", "key", "ingest_window", "bucket", "count", F.expr("writetime(count)").alias("write_time")]
     keys = _table(spark, "realtime", settings.realtime.keyspace, "increments").select(
         *columns, F.lit(None).cast("string").alias("member")
     )
     members = _table(spark, "realtime", settings.realtime.keyspace, "member_increments").select(*columns, "member")
-    known = F.col("counter").isin([counter.name for counter in settings.counters])
+    known = F.lit(of_all) | F.col("counter").isin([counter.name for counter in settings.counters])
     within = known & (F.col("ingest_window") < F.lit(until))
     if since:
         within &= F.col("ingest_window") >= F.lit(since)

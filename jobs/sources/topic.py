@@ -73,9 +73,10 @@ def check_config(kafka: KafkaSettings, config: Mapping[str, str]) -> None:
     if kind != "LogAppendTime":
         raise JobError(
             f"the topic {kafka.topic!r} has message.timestamp.type={kind}: its timestamps are the producers' clocks, "
-            f"and counts by ingest window need the broker's. Change it with\n  {change}message.timestamp.type=LogAppendTime\n"
-            "Records that were produced before the change keep their producers' stamps: they are kept in the log with that "
-            "reason and not counted. Produce them again to count them"
+            "and counts by ingest window need the broker's. Change it with\n"
+            f"  {change}message.timestamp.type=LogAppendTime\n"
+            "Records that were produced before the change keep their producers' stamps: they are kept in the log with "
+            "that reason and not counted. Produce them again to count them"
         )
     if "compact" in config["cleanup.policy"].split(","):
         raise JobError(
@@ -91,9 +92,10 @@ def check_rights(kafka: KafkaSettings, operations: Collection[AclOperation] | No
     lacking = [operation.name for operation in needed if operations and operation not in operations]
     if lacking:
         raise JobError(
-            f"the topic {kafka.topic!r} may not be read by this user: the ACLs {', '.join(lacking)} are missing. Add with\n"
-            f"  kafka-acls.sh --bootstrap-server {kafka.bootstrap_servers} --add --allow-principal User:… --topic {kafka.topic} "
-            + " ".join(f"--operation {name.title().replace('_', '')}" for name in lacking)
+            f"the topic {kafka.topic!r} may not be read by this user: the ACLs {', '.join(lacking)} are missing. "
+            "Add with\n"
+            f"  kafka-acls.sh --bootstrap-server {kafka.bootstrap_servers} --add --allow-principal User:… "
+            f"--topic {kafka.topic} " + " ".join(f"--operation {name.title().replace('_', '')}" for name in lacking)
         )
 
 

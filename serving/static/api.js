@@ -4,7 +4,8 @@ const TOKEN = "stitch-token";
 
 export class ApiError extends Error {
   constructor(status, problem, retryAfter) {
-    super(problem.errors?.map((one) => `${one.parameter}: ${one.detail}`).join("; ") || problem.detail || `error ${status}`);
+    const wrong = problem.errors?.map((one) => `${one.parameter}: ${one.detail}`).join("; ");
+    super(wrong || problem.detail || `error ${status}`);
     this.status = status;
     this.errors = problem.errors ?? [];
     this.retryAfter = retryAfter;

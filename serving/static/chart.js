@@ -38,7 +38,10 @@ export class Chart {
 
   #make({ answer, counter, data }) {
     const { tz, granularity } = answer.query;
-    const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
+    const axis = {
+      stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false },
+      font: "12px system-ui",
+    };
     const series = [
       {},
       {
@@ -59,7 +62,16 @@ export class Chart {
           x: { range: (_, from, to) => [from - this.#half(data), to + this.#half(data)] },
           y: { range: (_, from, to) => [Math.min(0, from), to > 0 ? to * 1.08 : 1] },
         },
-        axes: [{ ...axis, size: 34, grid: { show: false }, values: (_, ticks, __, ___, step) => ticks.map((tick) => edge(tick, step, tz)) }, { ...axis, size: 62, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number(tick) : "")) }],
+        axes: [
+          {
+            ...axis, size: 34, grid: { show: false },
+            values: (_, ticks, __, ___, step) => ticks.map((tick) => edge(tick, step, tz)),
+          },
+          {
+            ...axis, size: 62,
+            values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? number(tick) : "")),
+          },
+        ],
         hooks: { setCursor: [(plot) => this.#say(plot.cursor.idx, granularity, tz)] },
       },
       data,
@@ -76,7 +88,8 @@ export class Chart {
     }
     const before = answer.comparison?.points[at]?.counts[counter];
     const words = { known: number(point.counts[counter]), unknown: "not known", future: "to come" }[point.status];
-    this.readout.textContent = `${moment(point.start, granularity, tz)}: ${words}` + (before === undefined ? "" : ` · before: ${number(before)}`);
+    const compared = before === undefined ? "" : ` · before: ${number(before)}`;
+    this.readout.textContent = `${moment(point.start, granularity, tz)}: ${words}${compared}`;
   }
 
   #half(data) {

@@ -34,8 +34,9 @@ async function look(after) {
     next = body.next;
     more.hidden = next === null;
     const count = list.children.length;
+    const keys = count === 1 ? "key" : "keys";
     found.textContent = count
-      ? `${count}${next === null ? "" : " or more"} ${count === 1 ? "key" : "keys"} ${prefix ? `beginning with “${prefix}”` : ""}`
+      ? `${count}${next === null ? "" : " or more"} ${keys} ${prefix ? `beginning with “${prefix}”` : ""}`
       : "no key that the nightly batch has counted begins so; a newer one is shown all the same";
     note.hidden = true;
   } catch (error) {

@@ -1,7 +1,9 @@
 // Numbers and times in the words of the reader of the page.
 
 const NUMBER = new Intl.NumberFormat();
-const PERCENT = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1, signDisplay: "exceptZero" });
+const PERCENT = new Intl.NumberFormat(undefined, {
+  style: "percent", maximumFractionDigits: 1, signDisplay: "exceptZero",
+});
 
 // Counts beyond 2^53 come as decimal strings: BigInt keeps every digit.
 export function number(count) {
@@ -36,9 +38,11 @@ export function moment(iso, granularity, timeZone) {
 
 // What stands below a tick of the chart: the hour, the day at midnight, the month, the year in January.
 export function edge(seconds, step, timeZone) {
-  const at = new Date((seconds + (step < 86400 ? 0 : 7200)) * 1000); // a day's tick may be an hour early where clocks were set
+  // A day's tick may be an hour early where clocks were set.
+  const at = new Date((seconds + (step < 86400 ? 0 : 7200)) * 1000);
   const say = (parts) => new Intl.DateTimeFormat(undefined, { ...parts, timeZone }).format(at);
-  const hour = new Intl.DateTimeFormat("en", { hour: "numeric", minute: "numeric", hourCycle: "h23", timeZone }).format(at);
+  const clock = { hour: "numeric", minute: "numeric", hourCycle: "h23", timeZone };
+  const hour = new Intl.DateTimeFormat("en", clock).format(at);
   if (step < 86400 && hour !== "00:00") return say({ hour: "2-digit", minute: "2-digit" });
   if (step < 28 * 86400) return say({ day: "numeric", month: "short" });
   const january = new Intl.DateTimeFormat("en", { month: "numeric", timeZone }).format(at) === "1";
@@ -50,7 +54,12 @@ export function range(bounds, timeZone) {
   const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric", timeZone });
   const time = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", timeZone });
   const [start, end] = [new Date(bounds.start), new Date(bounds.end)];
-  const midnight = (at) => time.formatToParts(at).filter((part) => part.type !== "literal" && part.type !== "dayPeriod").every((part) => Number(part.value) % 12 === 0) && new Intl.DateTimeFormat("en", { hour: "numeric", hourCycle: "h23", timeZone }).format(at) === "00";
+  const hour = new Intl.DateTimeFormat("en", { hour: "numeric", hourCycle: "h23", timeZone });
+  const midnight = (at) =>
+    time
+      .formatToParts(at)
+      .filter((part) => part.type !== "literal" && part.type !== "dayPeriod")
+      .every((part) => Number(part.value) % 12 === 0) && hour.format(at) === "00";
   if (midnight(start) && midnight(end)) return day.formatRange(start, new Date(end - 1));
   return `${day.format(start)} ${time.format(start)} – ${day.format(end)} ${time.format(end)}`;
 }

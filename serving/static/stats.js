@@ -10,7 +10,9 @@ const { counter, key, member } = root.dataset;
 const pickers = at("pickers");
 const chart = new Chart(at("chart"), at("readout"));
 const MINE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-const BY = { "24h": "hour", "7d": "day", "28d": "day", "30d": "day", month: "day", "12mo": "month", year: "month", all: "month" };
+const BY = {
+  "24h": "hour", "7d": "day", "28d": "day", "30d": "day", month: "day", "12mo": "month", year: "month", all: "month",
+};
 
 const wanted = new URLSearchParams(location.search).get("tz") || MINE;
 let zone = wanted; // or UTC, where the counter cannot be cut by that zone
@@ -46,8 +48,9 @@ function show() {
   at("dates").hidden = pickers.period.value !== "custom";
   at("weekdays").hidden = !pickers.compare.value;
   pickers.compare.disabled = pickers.period.value === "all";
-  const name = encodeURIComponent(key);
-  at("snippet").value = `<iframe src="${location.origin}/embed/${counter}?key=${name}" title="${counter}" width="180" height="40" frameborder="0"></iframe>`;
+  const source = `${location.origin}/embed/${counter}?key=${encodeURIComponent(key)}`;
+  const size = 'width="180" height="40"';
+  at("snippet").value = `<iframe src="${source}" title="${counter}" ${size} frameborder="0"></iframe>`;
 }
 
 function asked() {
@@ -55,7 +58,8 @@ function asked() {
   const custom = period.value === "custom";
   const ready = !custom || Boolean(start.value && end.value);
   const when = custom ? ready && edges(start.value, end.value, pickers.granularity.value) : { period: period.value };
-  const comparing = compare.value && period.value !== "all" ? { compare: compare.value, match_weekday: pickers.match_weekday.checked ? "true" : "" } : {};
+  const compared = { compare: compare.value, match_weekday: pickers.match_weekday.checked ? "true" : "" };
+  const comparing = compare.value && period.value !== "all" ? compared : {};
   return { when, comparing, ready };
 }
 
@@ -78,7 +82,8 @@ async function turn() {
   const { when, comparing, ready } = asked();
   asking = new AbortController();
   const { signal } = asking;
-  const series = { counters: counter, key, granularity: pickers.granularity.value, tz: zone, fill: "null", ...when, ...comparing };
+  const granularity = pickers.granularity.value;
+  const series = { counters: counter, key, granularity, tz: zone, fill: "null", ...when, ...comparing };
   // The count of all time is shown whatever the pickers ask for.
   const answers = await Promise.allSettled([
     ask("/v1/totals", { counters: counter, key }, signal),
@@ -148,11 +153,13 @@ function showSeries(answer) {
   at("range-total").textContent = number(answer.totals[counter]);
   const first = answer.query.start ? answer.query : { start: answer.points[0].start, end: answer.points.at(-1).end };
   at("bounds").textContent = `${range(first, tz)}, ${tz}`;
-  const found = answer.comparison?.changes[counter];
+  const { current, previous, changes } = answer.comparison ?? {};
+  const found = changes?.[counter];
   at("change").textContent = found ? `${change(found.change) || "new"}` : "";
   at("change").dataset.way = found ? Math.sign(found.change ?? 1) : "";
   if (found) {
-    at("bounds").textContent += ` · ${number(found.current)} in ${range(answer.comparison.current, tz)} against ${number(found.previous)} in ${range(answer.comparison.previous, tz)}`;
+    const [now, before] = [number(found.current), number(found.previous)];
+    at("bounds").textContent += ` · ${now} in ${range(current, tz)} against ${before} in ${range(previous, tz)}`;
   }
   showPoints(answer, tz, granularity);
 }
@@ -161,7 +168,8 @@ function showPoints(answer, tz, granularity) {
   const compared = answer.comparison?.points;
   document.querySelector("#points .before").hidden = !compared;
   const rows = answer.points.map((point, n) => {
-    const what = { unknown: "not known", future: "to come" }[point.status] ?? (point.final ? "exact" : point.complete ? "live" : "so far");
+    const known = point.final ? "exact" : point.complete ? "live" : "so far";
+    const what = { unknown: "not known", future: "to come" }[point.status] ?? known;
     const cells = [moment(point.start, granularity, tz), number(point.counts[counter])];
     if (compared) cells.push(number(compared[n]?.counts[counter]));
     return row([...cells, what], cells.length);
@@ -209,7 +217,10 @@ function freshness() {
   if (failed) parts.push(failed, `as of ${ago(performance.now() - heard)}`);
   else if (meta.partial) parts.push(`partial: the ${meta.missing.join(" and the ")} layer is missing`);
   else if (meta.realtime_through) parts.push(`live, ${ago(clock - Date.parse(meta.realtime_through))}`);
-  if (meta.cutoff) parts.push(`exact through ${new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone }).format(new Date(meta.cutoff))}`);
+  if (meta.cutoff) {
+    const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
+    parts.push(`exact through ${minute.format(new Date(meta.cutoff))}`);
+  }
   const text = parts.join(" · ");
   if (line.textContent !== text) line.textContent = text;
 }

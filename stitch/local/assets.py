@@ -55,8 +55,8 @@ def extract(jars: Path = WEB.folder, into: Path = VENDOR) -> None:
         content = found.read(inside)
         if _digest(content) != digest:
             raise StackError(
-                f"{path} is not the file that stitch/local/assets.py names (SHA-256 {_digest(content)}): do not serve it "
-                "before you know why; with a new version, change the digest there"
+                f"{path} is not the file that stitch/local/assets.py names (SHA-256 {_digest(content)}): do not serve "
+                "it before you know why; with a new version, change the digest there"
             )
         target.write_bytes(content)
 

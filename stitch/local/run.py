@@ -58,7 +58,8 @@ def flights(config: str, say: Say) -> None:
     say(table(expected, {"real-time": realtime, "batch": batch, "merged": merged}))
     counts = sum(len(keys) for keys in expected.values())
     say(
-        f"\nall {counts} counts equal the CSV's ({time.monotonic() - began:.0f} s). The reader and the jobs are running:"
+        f"\nall {counts} counts equal the CSV's ({time.monotonic() - began:.0f} s). "
+        "The reader and the jobs are running:"
     )
     say(f"  {address(settings)}/v1/totals?counters=departures,cancellations&keys=JFK,LGA,EWR")
     say(f"  {address(settings)}/v1/top?counter=departures&key=JFK&limit=5")
@@ -80,7 +81,8 @@ def music(config: str | None, rate: int, seconds: float | None, seed: int, say: 
     service = MusicService(seed)
     say(f"{rate} events/s; watch {address(settings)}/stats/plays/track-1?period=24h")
     say(
-        f"and {address(settings)}/v1/top?counter=creator_plays&key=creator-1 (Ctrl-C ends the feed, `make down` the rest)"
+        f"and {address(settings)}/v1/top?counter=creator_plays&key=creator-1 "
+        "(Ctrl-C ends the feed, `make down` the rest)"
     )
     for second in itertools.count():
         if seconds is not None and second >= seconds:

@@ -92,7 +92,7 @@ def with_a_task_that_fails(call: Function, _: Die) -> Function:
 
 
 POINTS = {
-    "before_load": Point("jobs.batch_totals.compare", instead),  # the run's branch is counted, nothing loaded
+    "before_load": Point("jobs.publishing.compare", instead),  # the run's branch is counted, nothing loaded
     "half_loaded": Point("jobs.loading.upsert_by_member", with_half),
     "before_publish": Point("jobs.loading.load", afterwards),
     "half_written": Point("jobs.streaming_counts.upsert_by_member", with_keys_alone),

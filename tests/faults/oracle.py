@@ -156,7 +156,8 @@ def _nonzero(counts: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:
 
 
 def _difference(expected: dict[Any, int], found: dict[Any, int]) -> str:
-    return f"true and found: { {pair: (expected.get(pair), found.get(pair)) for pair in {*expected, *found} if expected.get(pair) != found.get(pair)} }"
+    both = {pair: (expected.get(pair), found.get(pair)) for pair in {*expected, *found}}
+    return f"true and found: { {pair: counts for pair, counts in both.items() if counts[0] != counts[1]} }"
 
 
 @contextmanager

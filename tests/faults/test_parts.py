@@ -16,6 +16,7 @@ from confluent_kafka import Producer
 
 from jobs.errors import JobError
 from jobs.sources.topic import edges
+from stitch.definitions import stored_names
 from stitch.local.producer import produce
 from stitch.settings import load_settings
 from tests.conftest import Stack, run_in, write_config
@@ -85,7 +86,8 @@ def test_writes_that_were_applied_and_never_acknowledged_count_once_where_a_coun
     assert proxy.lost > 0, "no answer was lost"
     eyes.wait_for_the_truth(20)
     keyspace = stack.settings.realtime.keyspace
-    rows = cassandra.execute(f"SELECT key, count FROM {keyspace}.increments WHERE counter = 'plays' ALLOW FILTERING")
+    of = f"counter = '{stored_names(stack.settings)['plays']}'"
+    rows = cassandra.execute(f"SELECT key, count FROM {keyspace}.increments WHERE {of} ALLOW FILTERING")
     counts = [row.count for row in rows if row.key.startswith("m")]
     assert (len(counts), set(counts)) == (5000, {1})
 
@@ -120,7 +122,10 @@ def test_with_acks_1_and_a_broker_that_is_killed_the_count_lies_between_acknowle
         nonlocal attempted
         for n in range(events):
             attempted += 1
-            value = f'{{"event_id": "a{attempted}", "type": "play", "occurred_at": "2024-02-29T00:00:00Z", "track_id": "t1"}}'
+            value = (
+                f'{{"event_id": "a{attempted}", "type": "play", '
+                '"occurred_at": "2024-02-29T00:00:00Z", "track_id": "t1"}'
+            )
             producer.produce(
                 fresh.settings.kafka.topic, value, on_delivery=lambda error, _: error or acknowledged.append(1)
             )

@@ -58,7 +58,7 @@ def test_rows_damaged_while_the_streaming_job_runs_are_repaired_beside_it_and_st
     with flowing(feed):
         job.wait_for_line("streaming_counts batch=")
         edge = finished_window(fresh, run_job)
-        damaged = damage_increments(cassandra, fresh.settings.realtime.keyspace)
+        damaged = damage_increments(cassandra, fresh.settings)
         before = len(job.lines("streaming_counts batch="))
         repaired = run_job("restore_counts", until=edge, apply=True)
         found = {row["key"]: (row["stored"], row["expected"]) for row in repaired["differences"]}

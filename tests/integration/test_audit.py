@@ -16,6 +16,7 @@ from jobs.findings import NOT_KNOWN, printed
 from jobs.lake import LOSSES, NOTE, UNCOUNTED
 from jobs.spark import session as spark_session
 from stitch.cutoff import Published
+from stitch.definitions import stored_names
 from stitch.runs import tag
 from tests.conftest import Stack, apart, run_in
 from tests.steps import event, wait_for_the_window_to_end
@@ -54,19 +55,19 @@ def total(name: str, what: str, where: str) -> str:
     return f"UPDATE {{batch}}.{name} SET {what} WHERE {where}"
 
 
-T0_DAY = f"counter = 'plays' AND key = 't0' AND granularity = 'day' AND bucket = {DAY}"
+T0_DAY = f"counter = '{{plays}}' AND key = 't0' AND granularity = 'day' AND bucket = {DAY}"
 T0 = [
-    f"counter = 'plays' AND key = 't0' AND granularity = '{name}' AND bucket = {at}"
+    f"counter = '{{plays}}' AND key = 't0' AND granularity = '{name}' AND bucket = {at}"
     for name, at in (("hour", HOURS), ("day", DAY), ("month", "'2024-02-01T00:00Z'"), ("all", "0"))
 ]
-T1_ALL = "counter = 'plays' AND key = 't1' AND granularity = 'all' AND bucket = 0"
-OF_C1 = "counter = 'creator_plays' AND key = 'c1' AND granularity = 'all' AND bucket = 0 AND member"
-GHOST = f"counter = 'plays' AND key = 'ghost' AND granularity = 'hour' AND bucket = {HOURS}"
+T1_ALL = "counter = '{plays}' AND key = 't1' AND granularity = 'all' AND bucket = 0"
+OF_C1 = "counter = '{creator_plays}' AND key = 'c1' AND granularity = 'all' AND bucket = 0 AND member"
+GHOST = f"counter = '{{plays}}' AND key = 'ghost' AND granularity = 'hour' AND bucket = {HOURS}"
 LIVE_T0 = (
-    "counter = 'plays' AND key = 't0' AND ingest_date = '{live:%F}' AND ingest_window = '{live:%FT%TZ}' "
+    "counter = '{plays}' AND key = 't0' AND ingest_date = '{live:%F}' AND ingest_window = '{live:%FT%TZ}' "
     f"AND bucket = {HOURS}"
 )
-TO_COME = "counter = 'plays' AND key = 't0' AND ingest_date = '2030-01-01' AND ingest_window = '2030-01-01T00:00Z' "
+TO_COME = "counter = '{plays}' AND key = 't0' AND ingest_date = '2030-01-01' AND ingest_window = '2030-01-01T00:00Z' "
 TO_COME += f"AND bucket = {HOURS}"
 OFFSET = "partition = 0 AND offset ="
 UNBALANCED = r"Z: \d+ appended = .* excluded  IS WRONG"
@@ -74,64 +75,65 @@ UNBALANCED = r"Z: \d+ appended = .* excluded  IS WRONG"
 FAULTS = {
     "a total of one granularity is changed": Fault(
         [total("totals", "count = 99", T0_DAY)],
-        {"totals: recount": [r"^plays t0 day 2024-02-29T00:00:00Z: stored 99, log 5$"],
-         "totals: zoom": [r"^plays t0: .*'day': 99"]},
+        {"totals: recount": [r"^plays@\w+ t0 day 2024-02-29T00:00:00Z: stored 99, log 5$"],
+         "totals: zoom": [r"^plays@\w+ t0: .*'day': 99"]},
         [total("totals", "count = 5", T0_DAY)],
     ),
     "a total is changed in all granularities alike": Fault(
         [total("totals", "count = 6", where) for where in T0],
-        {"totals: recount": [rf"^plays t0 {name} \S+: stored 6, log 5$" for name in ("hour", "day", "month", "all")]},
+        {"totals: recount": [
+            rf"^plays@\w+ t0 {name} \S+: stored 6, log 5$" for name in ("hour", "day", "month", "all")]},
         [total("totals", "count = 5", where) for where in T0],
     ),
     "a total is deleted": Fault(
         [f"DELETE FROM {{batch}}.totals WHERE {T1_ALL}"],
-        {"totals: recount": [r"^plays t1 all 1970-01-01T00:00:00Z: stored None, log 5$"],
-         "totals: zoom": [r"^plays t1: "]},
+        {"totals: recount": [r"^plays@\w+ t1 all 1970-01-01T00:00:00Z: stored None, log 5$"],
+         "totals: zoom": [r"^plays@\w+ t1: "]},
         [total("totals", "count = 5, cutoff = '{cutoff}'", T1_ALL)],
     ),
     "a total of a key that no event has is added": Fault(
         [total("totals", "count = 7, cutoff = '2024-03-01'", GHOST)],
-        {"totals: recount": [r"^plays ghost hour 2024-02-29T23:00:00Z: stored 7, log None$"],
-         "totals: zoom": [r"^plays ghost: "]},
+        {"totals: recount": [r"^plays@\w+ ghost hour 2024-02-29T23:00:00Z: stored 7, log None$"],
+         "totals: zoom": [r"^plays@\w+ ghost: "]},
         [f"DELETE FROM {{batch}}.totals WHERE {GHOST}"],
     ),
     "a total has a cutoff that is to come": Fault(
         [total("totals", "cutoff = '2030-01-01'", T0_DAY)],
         {"totals: recount": [
-            r"^plays t0 day .*: stored 5, log 5, under the later cutoff 2030-01-01T00:00:00Z$"]},
+            r"^plays@\w+ t0 day .*: stored 5, log 5, under the later cutoff 2030-01-01T00:00:00Z$"]},
         [total("totals", "cutoff = '{cutoff}'", T0_DAY)],
     ),
     "a total of a member is changed": Fault(
         [total("member_totals", "count = 1000", f"{OF_C1} = 't0'")],
-        {"totals: recount": [r"^creator_plays c1 t0 all 1970-01-01T00:00:00Z: stored 1000, log 5$"],
-         "totals: zoom": [r"^creator_plays c1 t0: .*'all': 1000"]},
+        {"totals: recount": [r"^creator_plays@\w+ c1 t0 all 1970-01-01T00:00:00Z: stored 1000, log 5$"],
+         "totals: zoom": [r"^creator_plays@\w+ c1 t0: .*'all': 1000"]},
         [total("member_totals", "count = 5", f"{OF_C1} = 't0'")],
     ),
     "a total of a member is added": Fault(
         [total("member_totals", "count = 3", f"{OF_C1} = 'nobody'")],
-        {"totals: recount": [r"^creator_plays c1 nobody all 1970-01-01T00:00:00Z: stored 3, log None$"],
-         "totals: zoom": [r"^creator_plays c1 nobody: "]},
+        {"totals: recount": [r"^creator_plays@\w+ c1 nobody all 1970-01-01T00:00:00Z: stored 3, log None$"],
+         "totals: zoom": [r"^creator_plays@\w+ c1 nobody: "]},
         [f"DELETE FROM {{batch}}.member_totals WHERE {OF_C1} = 'nobody'"],
     ),
     "an increment is changed": Fault(
         [f"UPDATE {{realtime}}.increments SET count = 1002 WHERE {LIVE_T0}"],
-        {"increments: log": [r"^plays t0 {live:%FT%TZ}: stored 1002, log 2$"]},
+        {"increments: log": [r"^plays@\w+ t0 {live:%FT%TZ}: stored 1002, log 2$"]},
         [f"UPDATE {{realtime}}.increments SET count = 2 WHERE {LIVE_T0}"],
     ),
     "an increment is deleted": Fault(
         [f"DELETE FROM {{realtime}}.increments WHERE {LIVE_T0}"],
-        {"increments: log": [r"^plays t0 {live:%FT%TZ}: stored None, log 2$"]},
+        {"increments: log": [r"^plays@\w+ t0 {live:%FT%TZ}: stored None, log 2$"]},
         [f"UPDATE {{realtime}}.increments SET count = 2 WHERE {LIVE_T0}"],
     ),
     "an increment is added": Fault(
         [f"UPDATE {{realtime}}.increments SET count = 7 WHERE {LIVE_T0.replace('t0', 'ghost')}"],
-        {"increments: log": [r"^plays ghost {live:%FT%TZ}: stored 7, log None$"]},
+        {"increments: log": [r"^plays@\w+ ghost {live:%FT%TZ}: stored 7, log None$"]},
         [f"DELETE FROM {{realtime}}.increments WHERE {LIVE_T0.replace('t0', 'ghost')}"],
     ),
     "an increment of a window to come is added": Fault(
         [f"UPDATE {{realtime}}.increments SET count = 7 WHERE {TO_COME}"],
         {"increments: log": [
-            r"^plays t0 2030-01-01T00:00:00Z: stored 7, log None, in a window that has not begun$"]},
+            r"^plays@\w+ t0 2030-01-01T00:00:00Z: stored 7, log None, in a window that has not begun$"]},
         [f"DELETE FROM {{realtime}}.increments WHERE {TO_COME}"],
     ),
     "a record is deleted from the middle of the log": Fault(
@@ -139,7 +141,7 @@ FAULTS = {
         {"log: contiguous": [r"^partition 0, topic \S+: 1 records missing that the topic holds, offsets 3 to 3$"],
          "conservation": [UNBALANCED],
          "totals: recount": [
-            r"^plays t1 all \S+: stored 5, log 4$", r"^creator_plays c1 t1 all \S+: stored 5, log 4$"]},
+            r"^plays@\w+ t1 all \S+: stored 5, log 4$", r"^creator_plays@\w+ c1 t1 all \S+: stored 5, log 4$"]},
     ),
     "records are deleted from the beginning and the end of the log": Fault(
         [f"DELETE FROM {{events}} WHERE {OFFSET} 0 OR {OFFSET} 15"],
@@ -147,14 +149,14 @@ FAULTS = {
         {"log: contiguous": [
             r"^partition 0, topic \S+: 2 records missing at an end of the log that the topic holds, offsets 0 to 15$"],
          "conservation": [UNBALANCED],
-         "increments: log": [r"^plays t1 \S+: stored 2, log 1$"]},
+         "increments: log": [r"^plays@\w+ t1 \S+: stored 2, log 1$"]},
     ),
     "all records of a partition are deleted": Fault(
         ["DELETE FROM {events} WHERE partition = 1"],
         {"log: contiguous": [
             r"^partition 1, topic \S+: 1 records missing at an end of the log that the topic holds, offsets 0 to 0$"],
          "conservation": [UNBALANCED],
-         "totals: recount": [r"^likes t1 all \S+: stored 1, log None$"]},
+         "totals: recount": [r"^likes@\w+ t1 all \S+: stored 1, log None$"]},
     ),
     "a record is in the log twice": Fault(
         [f"INSERT INTO {{events}} SELECT * FROM {{events}} WHERE {OFFSET} 3"],
@@ -162,40 +164,40 @@ FAULTS = {
          "conservation": [UNBALANCED]},
     ),
     "the cutoff of one counter is moved ahead of what was counted": Fault(
-        ["UPDATE {batch}.cutoffs SET cutoff = '{end:%FT%TZ}' WHERE counter = 'plays'"],
-        {"cutoffs: ledger": [r"^plays: published is cutoff=\S+, and by the ledger {tag} published it last$"],
-         "totals: recount": [r"^plays t0 all \S+: stored 5, log 7$"]},
-        ["UPDATE {batch}.cutoffs SET cutoff = '{cutoff}' WHERE counter = 'plays'"],
+        ["UPDATE {batch}.cutoffs SET cutoff = '{end:%FT%TZ}' WHERE counter = '{plays}'"],
+        {"cutoffs: ledger": [r"^plays@\w+: published is cutoff=\S+, and by the ledger {tag} published it last$"],
+         "totals: recount": [r"^plays@\w+ t0 all \S+: stored 5, log 7$"]},
+        ["UPDATE {batch}.cutoffs SET cutoff = '{cutoff}' WHERE counter = '{plays}'"],
     ),
     "the cutoff of one counter is moved back": Fault(
-        ["UPDATE {batch}.cutoffs SET cutoff = '{hour_before:%FT%TZ}' WHERE counter = 'likes'"],
-        {"cutoffs: ledger": [r"^likes: published is cutoff=\S+, and by the ledger {tag} published it last$"],
-         "totals: recount": [r"^likes t1 all \S+: stored 1, log None, under the later cutoff {cutoff}$"]},
-        ["UPDATE {batch}.cutoffs SET cutoff = '{cutoff}' WHERE counter = 'likes'"],
+        ["UPDATE {batch}.cutoffs SET cutoff = '{hour_before:%FT%TZ}' WHERE counter = '{likes}'"],
+        {"cutoffs: ledger": [r"^likes@\w+: published is cutoff=\S+, and by the ledger {tag} published it last$"],
+         "totals: recount": [r"^likes@\w+ t1 all \S+: stored 1, log None, under the later cutoff {cutoff}$"]},
+        ["UPDATE {batch}.cutoffs SET cutoff = '{cutoff}' WHERE counter = '{likes}'"],
     ),
     "the cutoff of one counter is deleted": Fault(
-        ["DELETE FROM {batch}.cutoffs WHERE counter = 'likes'"],
-        {"cutoffs: ledger": [r"^likes: no cutoff is published, and by the ledger {tag} published it last$"],
-         "totals: recount": [r"^likes t1 all 1970-01-01T00:00:00Z: stored 1$"]},
-        ["INSERT INTO {batch}.cutoffs (counter, cutoff, revision) VALUES ('likes', '{cutoff}', {revision})"],
+        ["DELETE FROM {batch}.cutoffs WHERE counter = '{likes}'"],
+        {"cutoffs: ledger": [r"^likes@\w+: no cutoff is published, and by the ledger {tag} published it last$"],
+         "totals: recount": [r"^likes@\w+ t1 all 1970-01-01T00:00:00Z: stored 1$"]},
+        ["INSERT INTO {batch}.cutoffs (counter, cutoff, revision) VALUES ('{likes}', '{cutoff}', {revision})"],
     ),
     "an event is rejected by hand": Fault(
         [f"UPDATE {{events}} SET reject_reason = 'by hand', verdict = 'rejected' WHERE {OFFSET} 3"],
         {"log: rejected": [
             r"^partition 0, topic \S+: 1 events not counted, rejected though .* by the settings, offsets 3 to 3$"],
-         "totals: recount": [r"^plays t1 all \S+: stored 5, log 4$"]},
+         "totals: recount": [r"^plays@\w+ t1 all \S+: stored 5, log 4$"]},
     ),
     "an event was stamped by its producer": Fault(
         [f"UPDATE {{events}} SET reject_reason = 'stamped', verdict = 'rejected', timestamp_type = 0 WHERE {OFFSET} 3"],
         {"log: rejected": [
             r"^partition 0, topic \S+: 1 events not counted, since their producer stamped them, offsets 3 to 3$"],
-         "totals: recount": [r"^plays t1 all \S+: stored 5, log 4$"]},
+         "totals: recount": [r"^plays@\w+ t1 all \S+: stored 5, log 4$"]},
     ),
     "one id is used for two events": Fault(
         [f"UPDATE {{events}} SET event_id = 'a0' WHERE {OFFSET} 3"],
         {"log: identity": [
             r"partition 0, topic \S+: 1 events not counted, whose event_id .* offsets 3 to 3, such as 'a0'$"],
-         "totals: recount": [r"^plays t1 all \S+: stored 5, log 4$"]},
+         "totals: recount": [r"^plays@\w+ t1 all \S+: stored 5, log 4$"]},
     ),
 }  # fmt: skip
 
@@ -233,7 +235,7 @@ def world(stack: Stack, spark: SparkSession, cassandra: Any, tmp_path_factory: p
         "batch": settings.batch.keyspace, "realtime": settings.realtime.keyspace, "events": settings.lake.events,
         "cutoff": f"{cutoff:%FT%TZ}", "revision": row.revision,
         "tag": tag(Published(cutoff, row.revision)),
-        "live": live, "end": end, "hour_before": cutoff - timedelta(hours=1),
+        **stored_names(settings), "live": live, "end": end, "hour_before": cutoff - timedelta(hours=1),
     }  # fmt: skip
     return World(mine, names)
 

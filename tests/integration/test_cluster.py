@@ -43,8 +43,10 @@ def master(tmp_path: Path) -> Iterator[str]:
     spark_class = str(BIN / "spark-class")
     env = {**environment(None), "SPARK_WORKER_DIR": str(tmp_path / "work"), "SPARK_LOCAL_IP": "127.0.0.1"}
     commands = [
-        ["org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", str(port), "--webui-port", str(master_ui)],
-        ["org.apache.spark.deploy.worker.Worker", "--cores", "2", "--memory", "2g", "--webui-port", str(worker_ui), url],
+        ["org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", str(port),
+         "--webui-port", str(master_ui)],
+        ["org.apache.spark.deploy.worker.Worker", "--cores", "2", "--memory", "2g",
+         "--webui-port", str(worker_ui), url],
     ]  # fmt: skip
     log = (tmp_path / "cluster.log").open("wb")
     processes = []

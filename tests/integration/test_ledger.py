@@ -68,37 +68,3 @@ def test_what_a_run_loaded_before_it_died_is_taken_back_when_it_is_excluded_befo
     lines = said.output.splitlines()
     assert said.exit_code == 0 and " full published " in lines[0] and " incremental published " in said.output
     assert "rows_written=" in lines[0] and "refused" not in said.output
-
-
-def test_a_counter_whose_weight_changed_is_counted_again_from_the_whole_log_by_the_next_run(
-    fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 2}", **PLAY) for n in range(20)])
-    run_job("streaming_counts")
-    run_job("archive_events")
-    wait_for_the_window_to_end(fresh)
-    run_job("batch_totals")
-
-    counters = [c.model_dump(exclude_none=True) for c in fresh.settings.counters]
-    counters[0]["weights"] = {"play": 2}
-    strict = {"min_difference": 0}
-    config = write_config(tmp_path / "double.toml", base=fresh.config_path, counters=counters, batch=strict)
-    double = load_settings(config)
-    assert double.counters[0].name == "plays"
-    produce(fresh.settings.kafka, [event("e20", "play", track_id="t0", **PLAY)])
-    run_job("streaming_counts")
-    run_job("archive_events")
-    wait_for_the_window_to_end(fresh)
-    capfd.readouterr()
-    with pytest.raises(JobError, match=r"plays: .* counted events differ"):  # a person looks at it once
-        run_in(double, "batch_totals")
-    run_in(double, "batch_totals", accept=True)
-    said = capfd.readouterr().out
-    assert "stitch: counter plays: its definition changed, so it is counted again from the whole log" in said
-    assert " recounted=plays records=21" in said
-    client = reader(double)
-    assert [count(client, "plays", key, "batch") for key in ("t0", "t1")] == [22, 20]
-    assert count(client, "creator_plays", "c1", "batch") == 21
-
-    run_in(double, "batch_totals")
-    assert "its definition changed" not in capfd.readouterr().out

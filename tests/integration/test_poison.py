@@ -72,7 +72,8 @@ def test_rows_of_any_size_are_written_and_a_batch_that_is_too_large_is_known_as_
     wide = F.when(F.col("id") % 3 == 0, F.lit("m" * 1024)).otherwise("m")
     rows = spark.range(0, 3000, 1, 2).select(
         F.lit("c").alias("counter"), F.concat(F.col("id").cast("string"), wide).alias("key"),
-        F.expr("date'2026-11-25'").alias("ingest_date"), F.expr("timestamp'2026-11-25 10:00:00'").alias("ingest_window"),
+        F.expr("date'2026-11-25'").alias("ingest_date"),
+        F.expr("timestamp'2026-11-25 10:00:00'").alias("ingest_window"),
         F.expr("timestamp'2026-11-25 09:00:00'").alias("bucket"), F.concat("id", wide).alias("member"),
         F.lit(1).cast("bigint").alias("count"), F.lit(2**62 + 1_764_000_000_000_000).alias("write_time"),
     )  # fmt: skip

@@ -30,7 +30,8 @@ def rows(fresh: Stack, cassandra: Any) -> Any:
 
     def write(total: int, live: int = 0, revision: int = 0) -> None:
         cassandra.execute(
-            f"INSERT INTO {batch}.totals (counter, key, granularity, bucket, count, cutoff) VALUES ('plays', 't1', 'all', %s, %s, %s)",
+            f"INSERT INTO {batch}.totals (counter, key, granularity, bucket, count, cutoff) "
+            "VALUES ('plays', 't1', 'all', %s, %s, %s)",
             (EPOCH, total, CUTOFF),
         )
         cassandra.execute(

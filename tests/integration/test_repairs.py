@@ -4,21 +4,25 @@ rollup."""
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.errors import PySparkException
 
 from jobs.errors import JobError
 from jobs.ledger import noted_runs
 from jobs.sinks.cassandra import connected, forget_connections
 from jobs.sinks.totals_table import TotalsTable
+from jobs.sources.stored import read_totals
 from jobs.spark import session as spark_session
+from stitch.definitions import name_of, stored_names
 from stitch.local.producer import produce
 from stitch.local.schema import apply_schema
 from stitch.runs import State, tag
-from stitch.settings import load_settings
+from stitch.settings import Settings, load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.faults.failpoints import armed
 from tests.logs import kept_totals
@@ -44,7 +48,7 @@ def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
     wait_for_the_window_to_end(fresh)
     assert run_job("restore_counts")["rows"] == 0
 
-    damaged = damage_increments(cassandra, fresh.settings.realtime.keyspace)
+    damaged = damage_increments(cassandra, fresh.settings)
     report = run_job("restore_counts")
     found = {row["key"]: (row["stored"], row["expected"]) for row in report["differences"]}
     assert found == damaged == {"t0": (1011, 11), "t1": (9, 10), "t2": (None, 10), "nobody": (7, None)}
@@ -63,8 +67,9 @@ def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
     assert all(right(report).values()), report
     conserved = next(one for one in report["findings"] if one["about"] == "conservation")
     assert conserved["said"].startswith("43 appended = 41 counted + 1 duplicates + 1 rejected + 0 excluded")
+    plays = stored_names(fresh.settings)["plays"]
     cassandra.execute(
-        f"UPDATE {fresh.settings.batch.keyspace}.totals SET count = 99 WHERE counter = 'plays' AND key = 't1' "
+        f"UPDATE {fresh.settings.batch.keyspace}.totals SET count = 99 WHERE counter = '{plays}' AND key = 't1' "
         "AND granularity = 'day' AND bucket = '2024-02-29'"
     )
     assert {about for about, fine in right(run_job("audit_counts")).items() if not fine} == {
@@ -89,7 +94,7 @@ def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and
     client = reader(settings)
     capture()
     run_in(settings, "streaming_counts")  # by itself from the published cutoff, or the beginning
-    assert "cutoff (what is read twice counts once): counters are new, and would lack " in capture().out
+    assert "cutoff (what is read twice counts once): counters or their definitions are new, " in capture().out
     assert [count(client, "german_plays", track) for track in ("t0", "t1")] == [10, 11]
     run_in(settings, "streaming_counts")
     assert "reads again" not in capture().out
@@ -183,7 +188,7 @@ def corrected(stack: Stack) -> list[tuple[str, int]]:
 
     with connected(stack.settings.batch) as session:
         rows = session.execute(f"SELECT counter, before, after FROM {stack.settings.batch.keyspace}.corrections")
-        return sorted((row.counter, row.after - row.before) for row in rows)
+        return sorted((name_of(row.counter), row.after - row.before) for row in rows)
 
 
 def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywhere(
@@ -225,9 +230,9 @@ def test_a_cassandra_that_lost_everything_or_some_rows_is_loaded_again_from_the_
     run_job("archive_events")
     wait_for_the_window_to_end(fresh)
     run_job("batch_totals")
-    whole = stored(cassandra, keyspace)
+    whole, plays = stored(cassandra, keyspace), stored_names(fresh.settings)["plays"]
 
-    cassandra.execute(f"DELETE FROM {keyspace}.totals WHERE counter = 'plays' AND key = 't1' AND granularity = 'all'")
+    cassandra.execute(f"DELETE FROM {keyspace}.totals WHERE counter = '{plays}' AND key = 't1' AND granularity = 'all'")
     assert count(client, "plays", "t1", "batch") == 0
     capfd.readouterr()
     run_job("batch_totals", reload=True)
@@ -236,7 +241,7 @@ def test_a_cassandra_that_lost_everything_or_some_rows_is_loaded_again_from_the_
 
     cassandra.execute(f"DROP KEYSPACE {keyspace}")
     apply_schema(fresh.settings)
-    forget_connections(spark)  # a job is a process of its own, which knows no keyspaces from before
+    wait_until_the_connector_finds_the_tables(spark, fresh.settings)
     run_job("batch_totals", reload=True)
     assert stored(cassandra, keyspace) == whole and keys_of(client, "plays") == ["t0", "t1"]
     produce(fresh.settings.kafka, [event("later", "play", track_id="t1", **PLAY)])
@@ -248,6 +253,21 @@ def test_a_cassandra_that_lost_everything_or_some_rows_is_loaded_again_from_the_
     run_job("batch_totals")
     assert "run=incremental records=1 " in capfd.readouterr().out  # it goes on from there
     assert count(client, "plays", "t1", "batch") == 11
+
+
+def wait_until_the_connector_finds_the_tables(spark: Any, settings: Settings) -> None:
+    """A job is a process of its own, which knows no keyspaces from before; this one has open connections that do, and
+    are told of new tables after a while."""
+    deadline = time.monotonic() + 60
+    with spark_session("test", settings):
+        while True:
+            forget_connections(spark)
+            try:
+                read_totals(spark, settings)
+                return
+            except PySparkException:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
 
 
 def stored(cassandra: Any, keyspace: str) -> set[tuple[Any, ...]]:

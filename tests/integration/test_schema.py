@@ -71,7 +71,8 @@ def test_tables_of_the_first_version_come_to_those_of_today_with_their_rows(unma
     cassandra.execute(f"INSERT INTO {batch}.cutoffs (counter, cutoff, revision) VALUES ('plays', 0, 7)")
     status, said = stitch_schema(unmade, "check")
     assert status == 1
-    for told in ("the table schema_changes is missing", "the change '2026-11-25 tables carry their question as comment'",
+    for told in ("the table schema_changes is missing",
+                 "the change '2026-11-25 tables carry their question as comment'",
                  "rows of increments expire after 1209600 s, and realtime.retention is 86400 s",
                  "member_increments is compacted by"):  # fmt: skip
         assert told in said

@@ -138,7 +138,9 @@ def test_by_every_other_way_of_showing_who_one_is_records_come_too(
 
 
 REFUSED: dict[str, tuple[str, Callable[[SecuredKafka, Path], dict[str, Any]], str]] = {
-    "a port of TLS asked without": ("SCRAM", lambda k, _: {"security_protocol": "SASL_PLAINTEXT", "tls": {}}, "speaks TLS: set"),
+    "a port of TLS asked without": (
+        "SCRAM", lambda k, _: {"security_protocol": "SASL_PLAINTEXT", "tls": {}}, "speaks TLS: set",
+    ),
     "an unknown authority": (
         "SCRAM", lambda _, folder: {"tls": {"ca_file": str(Authority(folder, "other").ca_file)}}, "kafka.tls.ca_file",
     ),
@@ -149,7 +151,9 @@ REFUSED: dict[str, tuple[str, Callable[[SecuredKafka, Path], dict[str, Any]], st
         "SCRAM", lambda *_: {"sasl_mechanism": "SCRAM-SHA-256"}, "authentication failed",
     ),
     "no client certificate": ("mTLS", lambda k, _: {"tls": {"ca_file": str(k.ca_file)}}, "wants a client certificate"),
-    "a file that is not there": ("SCRAM", lambda *_: {"tls": {"ca_file": "/no/ca.pem"}}, "kafka.tls.ca_file: /no/ca.pem"),
+    "a file that is not there": (
+        "SCRAM", lambda *_: {"tls": {"ca_file": "/no/ca.pem"}}, "kafka.tls.ca_file: /no/ca.pem",
+    ),
     "an option that there is not": ("SCRAM", lambda *_: {"librdkafka": {"no.such": 1}}, "no.such"),
 }  # fmt: skip
 

@@ -4,6 +4,7 @@ counts all of them, and every refusal says of which topic it speaks."""
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -100,8 +101,8 @@ def test_a_topic_of_another_shape_is_added_to_the_only_one_and_both_are_counted_
     batch(stack)
     said = capfd.readouterr().out
     # Counters of likes are counted again, for they are read otherwise now; those of plays go on.
-    again = "recounted=creator_likes,likes records=12 rejected=1 excluded=0 duplicates=1 events=10"
-    assert f"run=incremental {again}" in said, said
+    again = r"recounted=creator_likes\S*,likes\S* records=12 rejected=1 excluded=0 duplicates=1 events=10"
+    assert re.search(f"run=incremental {again}", said), said
     assert (count(client, "plays", "t1"), count(client, "likes", "t1"), count(client, "likes", "t2")) == (5, 3, 2)
     assert count(client, "likes", "elsewhere") == 0
 

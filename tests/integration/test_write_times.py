@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from stitch.cutoff import Published
+from stitch.definitions import stored_names
 from stitch.local.producer import produce
 from stitch.runs import tag
+from stitch.settings import Settings
 from tests.conftest import Reader, Stack
 from tests.logs import kept_totals
 from tests.steps import count, event, wait_for_the_window_to_end
@@ -29,20 +31,25 @@ def nightly(stack: Stack, run_job: Run, **asked: Any) -> None:
     run_job("batch_totals", **asked)
 
 
-def damage(cassandra: Any, keyspace: str) -> None:
+def damage(cassandra: Any, settings: Settings) -> None:
     """By hand, now; at a key that the log never had, with and without a cutoff; and by a client that counts in ns."""
+    keyspace = settings.batch.keyspace
     totals, members = f"{keyspace}.totals", f"{keyspace}.member_totals"
+    names = stored_names(settings)
+    plays, creators = names["plays"], names["creator_plays"]
     nanoseconds = time.time_ns()
     for statement in (
-        f"UPDATE {totals} SET count = 99 WHERE counter = 'plays' AND key = 't1' AND granularity = 'all' AND bucket = 0",
-        f"DELETE FROM {totals} WHERE counter = 'plays' AND key = 't3' AND granularity = 'all'",
-        f"UPDATE {totals} SET count = 7 WHERE counter = 'plays' AND key = 'ghost' AND granularity = 'all' AND bucket = 0",
+        f"UPDATE {totals} SET count = 99 "
+        f"WHERE counter = '{plays}' AND key = 't1' AND granularity = 'all' AND bucket = 0",
+        f"DELETE FROM {totals} WHERE counter = '{plays}' AND key = 't3' AND granularity = 'all'",
+        f"UPDATE {totals} SET count = 7 "
+        f"WHERE counter = '{plays}' AND key = 'ghost' AND granularity = 'all' AND bucket = 0",
         f"INSERT INTO {totals} (counter, key, granularity, bucket, count, cutoff) "
-        "VALUES ('plays', 'ghost', 'day', '2024-02-29', 7, '2024-03-01')",
+        f"VALUES ('{plays}', 'ghost', 'day', '2024-02-29', 7, '2024-03-01')",
         f"INSERT INTO {members} (counter, key, granularity, bucket, member, count, cutoff) "
-        f"VALUES ('creator_plays', 'c1', 'all', 0, 't2', 1000, '2024-03-01') USING TIMESTAMP {nanoseconds}",
+        f"VALUES ('{creators}', 'c1', 'all', 0, 't2', 1000, '2024-03-01') USING TIMESTAMP {nanoseconds}",
         f"INSERT INTO {members} (counter, key, granularity, bucket, member, count, cutoff) "
-        f"VALUES ('creator_plays', 'c1', 'all', 0, 'nobody', 1000, '2024-03-01') USING TIMESTAMP {nanoseconds}",
+        f"VALUES ('{creators}', 'c1', 'all', 0, 'nobody', 1000, '2024-03-01') USING TIMESTAMP {nanoseconds}",
     ):
         cassandra.execute(statement)
 
@@ -59,13 +66,13 @@ def counted(client: Any) -> tuple[dict[str, int], dict[str, int]]:
 def test_a_full_run_mends_damaged_and_foreign_rows_whenever_they_were_written_and_later_nights_overwrite_them(
     fresh: Stack, reader: Reader, run_job: Run, cassandra: Any
 ) -> None:
-    client, keyspace = reader(fresh.settings), fresh.settings.batch.keyspace
+    client = reader(fresh.settings)
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 4}", **PLAY) for n in range(40)])
     nightly(fresh, run_job)
     right = dict.fromkeys(KEYS, 10)
     assert counted(client) == (right | {"ghost": 0}, right)
 
-    damage(cassandra, keyspace)
+    damage(cassandra, fresh.settings)
     plays, members = counted(client)
     assert (plays["t1"], plays["t3"], members["t2"], members["nobody"]) == (99, 0, 1000, 1000)
     assert not run_job("audit_counts")["right"]

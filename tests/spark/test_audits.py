@@ -21,11 +21,11 @@ OFFSETS = [("a", 0, at) for at in (3, 4, 4, 7, 9)] + [("a", 1, 0), ("b", 0, 0), 
 
 
 @pytest.fixture
-def offsets(spark: SparkSession):  # type: ignore[no-untyped-def]
+def offsets(spark: SparkSession) -> DataFrame:
     return spark.createDataFrame(OFFSETS, SCHEMA)
 
 
-def test_a_stretch_says_how_many_records_a_partition_has_and_between_which_offsets(offsets) -> None:  # type: ignore[no-untyped-def]
+def test_a_stretch_says_how_many_records_a_partition_has_and_between_which_offsets(offsets: DataFrame) -> None:
     assert [tuple(row) for row in stretches(offsets).collect()] == [
         ("a", 0, 5, 4, 3, 9, 4),
         ("a", 1, 1, 1, 0, 0, None),
@@ -33,7 +33,7 @@ def test_a_stretch_says_how_many_records_a_partition_has_and_between_which_offse
     ]
 
 
-def test_a_gap_is_what_lies_between_two_offsets_and_not_before_the_first(offsets) -> None:  # type: ignore[no-untyped-def]
+def test_a_gap_is_what_lies_between_two_offsets_and_not_before_the_first(offsets: DataFrame) -> None:
     assert sorted(tuple(row) for row in gaps(offsets).collect()) == [("a", 0, 5, 6), ("a", 0, 8, 8)]
 
 

@@ -54,7 +54,7 @@ def run(base: Published | None, target: Published) -> Run:
 
 def night(spark: SparkSession, table: TotalsTable, base: Published | None, target: Published, rows: Rows) -> set[date]:
     """A run that adds the rows to the base, and is published."""
-    table.begin(run(base, target), How({"plays": target.cutoff.isoformat()}, {("t:1", 0): 3}, {"exclusions": 1}))
+    table.begin(run(base, target), How(frozenset({f"plays@{target.cutoff:%F}"}), {("t:1", 0): 3}, {"exclusions": 1}))
     days = add(table, run(base, target), delta(spark, rows), delta(spark, {}))
     table.keep(target)
     return days
@@ -97,11 +97,11 @@ def test_a_counter_that_is_left_is_as_it_was_and_the_others_are_not(
 ) -> None:
     both = ("plays", "likes")
     night(spark, table, None, FIRST, {(counter, "t1", day): day + 1 for counter in both for day in (0, 1, 2)})
-    table.begin(second := run(FIRST, SECOND), How({"plays": "a", "likes": "b"}))
+    table.begin(second := run(FIRST, SECOND), How(frozenset({"plays@a", "likes@b"})))
     new: Rows = {(counter, key, day): 10 for counter in both for key in ("t1", "t2") for day in (0, 2, 3)}
     add(table, second, delta(spark, new), delta(spark, {}))
     whole = rows_of(table.written())
-    table.leave(left, second, How({"likes": "b"}, behind={"plays": Held(FIRST.cutoff)}))
+    table.leave(left, second, How(frozenset({"likes@b"}), behind={"plays": Held(FIRST.cutoff)}))
     expected = {row: n for row, n in whole.items() if row[0] not in left}
     expected |= {row: n for row, n in rows_of(table.read(FIRST)).items() if row[0] in left}
     assert rows_of(table.written()) == expected
@@ -109,7 +109,21 @@ def test_a_counter_that_is_left_is_as_it_was_and_the_others_are_not(
     assert {row[0] for row in rows_of(changed)} == set(both) - set(left)
     table.keep(SECOND)
     assert rows_of(table.read(SECOND)) == expected and table.read(SECOND).count() == len(expected)
-    assert table.how(SECOND) == How({"likes": "b"}, behind={"plays": Held(FIRST.cutoff)})
+    assert table.how(SECOND) == How(frozenset({"likes@b"}), behind={"plays": Held(FIRST.cutoff)})
+
+
+def test_a_counter_that_is_forgotten_goes_with_the_next_run_and_stays_in_those_that_are_kept(
+    spark: SparkSession, table: TotalsTable
+) -> None:
+    night(spark, table, None, FIRST, {(counter, "t1", day): 1 for counter in ("plays@1", "plays@2") for day in (0, 2)})
+    before = rows_of(table.read(FIRST))
+    table.begin(second := run(FIRST, SECOND), How())
+    table.forget([])
+    assert rows_of(table.written()) == before
+    table.forget(["plays@1", "never"])
+    table.keep(SECOND)
+    assert rows_of(table.read(SECOND)) == {row: n for row, n in before.items() if row[0] == "plays@2"}
+    assert rows_of(table.read(FIRST)) == before and second.target == SECOND
 
 
 def test_nobody_sees_a_run_before_it_is_published_and_what_died_or_was_refused_goes(
@@ -189,8 +203,8 @@ def test_how_a_kept_run_was_counted_is_not_that_of_a_try_of_the_same_name(
 ) -> None:
     night(spark, table, None, FIRST, {("plays", "t1", 1): 1})
     kept = table.how(FIRST)
-    table.begin(run(None, FIRST), How({"plays": "another"}))  # by a cluster that was lost, and is refused
-    assert table.how(FIRST) == kept != How({"plays": "another"})
+    table.begin(run(None, FIRST), How(frozenset({"plays@another"})))  # by a cluster that was lost, and is refused
+    assert table.how(FIRST) == kept != How(frozenset({"plays@another"}))
 
 
 def test_a_run_that_died_between_its_publication_and_its_tag_is_kept_by_the_next(
@@ -198,14 +212,14 @@ def test_a_run_that_died_between_its_publication_and_its_tag_is_kept_by_the_next
 ) -> None:
     table.settle(FIRST)  # of a cluster whose totals were made by another version: there is no table
     night(spark, table, None, FIRST, {("plays", "t1", 1): 1})
-    table.begin(run(FIRST, SECOND), How({"plays": "second"}))
+    table.begin(run(FIRST, SECOND), How(frozenset({"plays@2"})))
     add(table, run(FIRST, SECOND), delta(spark, {("plays", "t1", 1): 1}), delta(spark, {}))
     table.settle(FIRST)  # died before: it is not published
     assert table.kept() == [FIRST]
     table.settle(SECOND)
     assert table.kept() == [FIRST, SECOND] and table.named(None) == SECOND
     assert rows_of(spark.table(table.name)) == {("plays", "t1", 1): 2}
-    assert table.how(SECOND).definitions == {"plays": "second"}
+    assert table.how(SECOND).counters == {"plays@2"}
     table.settle(SECOND)
     assert table.kept() == [FIRST, SECOND]
 
@@ -216,7 +230,7 @@ def test_so_many_published_runs_are_kept_and_the_files_of_older_ones_go(
     for base, target in ((None, FIRST), (FIRST, SECOND), (SECOND, THIRD), (THIRD, FOURTH)):
         night(spark, table, base, target, {("plays", "t1", 1): 1})
     assert table.kept() == [THIRD, FOURTH] and table.named(tag(THIRD)) == THIRD
-    assert table.how(FOURTH) == How({"plays": FOURTH.cutoff.isoformat()}, {("t:1", 0): 3}, {"exclusions": 1})
+    assert table.how(FOURTH) == How(frozenset({f"plays@{FOURTH.cutoff:%F}"}), {("t:1", 0): 3}, {"exclusions": 1})
     assert table.how(FIRST) == How()
     assert [rows_of(table.read(at)) for at in (THIRD, FOURTH)] == [{("plays", "t1", 1): 3}, {("plays", "t1", 1): 4}]
     assert len(list(tmp_path.glob("lake/stitch/totals/data/**/*.parquet"))) == 2

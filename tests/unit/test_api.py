@@ -97,8 +97,10 @@ POINTS = {
         ("2024-03-01T00:00:00Z", 72), ("2024-03-04T00:00:00Z", 168), ("2024-03-11T00:00:00Z", 85),
         ("2024-03-18T00:00:00Z", 0), ("2024-03-25T00:00:00Z", 0),
     ],
-    "granularity=month&period=year": [("2024-01-01T00:00:00Z", 744), ("2024-02-01T00:00:00Z", 696), ("2024-03-01T00:00:00Z", 325)]
-    + [(f"2024-{month:02}-01T00:00:00Z", 0) for month in range(4, 13)],
+    "granularity=month&period=year": [
+        ("2024-01-01T00:00:00Z", 744), ("2024-02-01T00:00:00Z", 696), ("2024-03-01T00:00:00Z", 325),
+        *((f"2024-{month:02}-01T00:00:00Z", 0) for month in range(4, 13)),
+    ],
 }  # fmt: skip
 
 
@@ -224,11 +226,15 @@ MISTAKES = {
     ),
     f"{S}&granularity=day&tz=Mars/Olympus": ("tz", "is no IANA time zone such as Europe/Berlin"),
     f"{S}&granularity=year": ("granularity", "'year' cannot be used; one of hour, day, week, month"),
-    f"{S}&granularity=week&start=2024-03-05&end=2024-03-11": ("start", "nearest are 2024-03-04T00:00:00Z or 2024-03-11"),
+    f"{S}&granularity=week&start=2024-03-05&end=2024-03-11": (
+        "start", "nearest are 2024-03-04T00:00:00Z or 2024-03-11"
+    ),
     f"{S}&granularity=day&tz=Europe/Berlin&start=2024-03-01T00:00Z&end=2024-03-05": (
         "start", "nearest are 2024-03-01T00:00:00+01:00 or 2024-03-02T00:00:00+01:00"
     ),
-    f"{S}&granularity=hour&start=2020-01-01&end=2024-01-01": ("start", "about 35064 counts in one answer; at most 10000"),
+    f"{S}&granularity=hour&start=2020-01-01&end=2024-01-01": (
+        "start", "about 35064 counts in one answer; at most 10000"
+    ),
     f"{T}&period=7d&start=2024-01-01&end=2024-01-02": ("period", "given beside `start` or `end`"),
     f"{T}&period=fortnight": ("period", "'fortnight' cannot be used; one of 24h, 7d"),
     f"{T}&compare=previous_period": ("compare", "needs a range"),

@@ -16,6 +16,7 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
+PLAYS = {"name": "plays", "key": "track_id", "weights": {"play": 1}}
 FLOORS = {
     "minute": "2024-02-29T23:59:00",
     "quarter_hour": "2024-02-29T23:45:00",
@@ -76,7 +77,7 @@ def test_a_range_is_covered_by_the_longest_buckets_that_the_counter_keeps(
     asked: tuple[str, str, str], found: list[str]
 ) -> None:
     start, end, resolution = asked
-    kept = granularities_of(Counter(name="plays", key="track_id", weights={"play": 1}, resolution=resolution))  # type: ignore[arg-type]
+    kept = granularities_of(Counter.model_validate({**PLAYS, "resolution": resolution}))
     assert [bucket.granularity for bucket in covering(at(start), at(end), kept)] == found
 
 
@@ -111,5 +112,5 @@ def test_a_cover_has_no_gap_and_no_overlap_and_is_minimal(one: datetime, other: 
     }.items(),
 )
 def test_a_counter_keeps_its_finest_buckets_and_the_coarse_ones(resolution: str, kept: tuple[str, ...]) -> None:
-    counter = Counter(name="plays", key="track_id", weights={"play": 1}, resolution=resolution)  # type: ignore[arg-type]
+    counter = Counter.model_validate({**PLAYS, "resolution": resolution})
     assert granularities_of(counter) == kept

@@ -8,16 +8,26 @@ from cassandra.cluster import NoHostAvailable
 
 from jobs.causes import cause_of, is_permanent
 
-AT = "\tat com.datastax.spark.connector.writer.AsyncStatementWriter.close(TableWriter.scala:314)\n\tat java.lang.Thread.run(Thread.java:840)\n"
-WRITE = "Failed to write statements to batch.keys. The\nlatest exception was\n  {said}\n\nPlease check the executor logs for more exceptions and information\n"
-ABORTED = "org.apache.spark.SparkException: Job aborted due to stage failure: Task 0 in stage 3.0 failed 4 times, most recent failure: "
+AT = (
+    "\tat com.datastax.spark.connector.writer.AsyncStatementWriter.close(TableWriter.scala:314)\n"
+    "\tat java.lang.Thread.run(Thread.java:840)\n"
+)
+WRITE = (
+    "Failed to write statements to batch.keys. The\nlatest exception was\n  {said}\n\n"
+    "Please check the executor logs for more exceptions and information\n"
+)
+ABORTED = (
+    "org.apache.spark.SparkException: Job aborted due to stage failure: "
+    "Task 0 in stage 3.0 failed 4 times, most recent failure: "
+)
 
 
 def in_a_batch(said: str) -> str:
     """A write of the connector that failed, as Py4J tells it."""
     written = WRITE.format(said=said)
     return (
-        f"An error occurred while calling o99.save.\n: {ABORTED}Lost task 0.3 in stage 3.0 (TID 9) (127.0.0.1 executor driver): "
+        f"An error occurred while calling o99.save.\n: {ABORTED}"
+        "Lost task 0.3 in stage 3.0 (TID 9) (127.0.0.1 executor driver): "
         f"java.io.IOException: {written}{AT}\nDriver stacktrace:\n{AT}Caused by: java.io.IOException: {written}{AT}"
     )
 
@@ -25,11 +35,13 @@ def in_a_batch(said: str) -> str:
 def in_foreach_batch(trace: str) -> str:
     """The same inside foreachBatch, as a streaming query tells it."""
     return (
-        "[STREAM_FAILED] Query [id = 1, runId = 2] terminated with exception: An exception was raised by the Python Proxy. "
-        f'Return Message: Traceback (most recent call last):\n  File "jobs/streaming_counts.py", line 51, in write_increments\n'
-        f"py4j.protocol.Py4JJavaError: {trace}\n\nJVM stacktrace:\norg.apache.spark.sql.streaming.StreamingQueryException: "
-        f"[STREAM_FAILED] Query terminated\n{AT}Caused by: py4j.Py4JException: An exception was raised by the Python Proxy. Return "
-        f"Message: Traceback (most recent call last):\npy4j.protocol.Py4JJavaError: {trace}\n{AT}"
+        "[STREAM_FAILED] Query [id = 1, runId = 2] terminated with exception: An exception was raised by the Python "
+        "Proxy. Return Message: Traceback (most recent call last):\n"
+        '  File "jobs/streaming_counts.py", line 51, in write_increments\n'
+        f"py4j.protocol.Py4JJavaError: {trace}\n\nJVM stacktrace:\n"
+        f"org.apache.spark.sql.streaming.StreamingQueryException: [STREAM_FAILED] Query terminated\n{AT}"
+        "Caused by: py4j.Py4JException: An exception was raised by the Python Proxy. "
+        f"Return Message: Traceback (most recent call last):\npy4j.protocol.Py4JJavaError: {trace}\n{AT}"
     )
 
 
@@ -43,8 +55,8 @@ FAILURES = {  # a trace, what it comes down to, and whether it is permanent
     "the same, in a streaming job": (
         in_foreach_batch(in_a_batch("Batch too large")), "Cassandra, table batch.keys: Batch too large", True),
     "a write that timed out": (
-        in_a_batch("Cassandra timeout during UNLOGGED_BATCH write query at consistency LOCAL_QUORUM (1 replica were required but "
-                   "only 0 acknowledged the write)"),
+        in_a_batch("Cassandra timeout during UNLOGGED_BATCH write query at consistency LOCAL_QUORUM "
+                   "(1 replica were required but only 0 acknowledged the write)"),
         "Cassandra, table batch.keys: Cassandra timeout during UNLOGGED_BATCH write query", False),
     "no replica": (
         in_a_batch("Not enough replicas available for query at consistency LOCAL_QUORUM (1 required but only 0 alive)"),
@@ -53,10 +65,11 @@ FAILURES = {  # a trace, what it comes down to, and whether it is permanent
         in_a_batch("User counts has no MODIFY permission on <table batch.keys> or any of its parents"),
         "Cassandra, table batch.keys: User counts has no MODIFY permission", True),
     "a wrong password": (
-        java("java.io.IOException: Failed to open native connection to Cassandra at {127.0.0.1:9042} :: Authentication error",
+        java("java.io.IOException: Failed to open native connection to Cassandra at {127.0.0.1:9042} :: "
+             "Authentication error",
              f"{DRIVER}AllNodesFailedException: Could not reach any contact point",
-             f"{DRIVER}auth.AuthenticationException: Authentication error on node /127.0.0.1:9042: Provided username counts and/or "
-             "password are incorrect"),
+             f"{DRIVER}auth.AuthenticationException: Authentication error on node /127.0.0.1:9042: "
+             "Provided username counts and/or password are incorrect"),
         "AuthenticationException: Authentication error on node", True),
     "nobody listens": (
         java("java.io.IOException: Failed to open native connection to Cassandra at {127.0.0.1:9042}",
@@ -68,7 +81,8 @@ FAILURES = {  # a trace, what it comes down to, and whether it is permanent
     "an authority that nobody knows": (
         java("org.apache.kafka.common.errors.SslAuthenticationException: SSL handshake failed",
              "javax.net.ssl.SSLHandshakeException: PKIX path building failed",
-             "sun.security.provider.certpath.SunCertPathBuilderException: unable to find valid certification path to requested target"),
+             "sun.security.provider.certpath.SunCertPathBuilderException: "
+             "unable to find valid certification path to requested target"),
         "SunCertPathBuilderException: unable to find valid certification path", True),
     "a server that restarts in the middle of a handshake": (
         java("org.apache.spark.SparkException: Job aborted",
@@ -76,15 +90,18 @@ FAILURES = {  # a trace, what it comes down to, and whether it is permanent
              "java.io.EOFException: SSL peer shut down incorrectly"),
         "EOFException: SSL peer shut down incorrectly", False),
     "a topic that is gone": (
-        java("java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.UnknownTopicOrPartitionException: This server",
-             "org.apache.kafka.common.errors.UnknownTopicOrPartitionException: This server does not host this topic-partition."),
+        java("java.util.concurrent.ExecutionException: "
+             "org.apache.kafka.common.errors.UnknownTopicOrPartitionException: This server",
+             "org.apache.kafka.common.errors.UnknownTopicOrPartitionException: "
+             "This server does not host this topic-partition."),
         "UnknownTopicOrPartitionException: This server does not host", True),
     "a broker that does not answer": (
-        java("org.apache.kafka.common.errors.TimeoutException: Timed out waiting for a node assignment. Call: describeTopics"),
+        java("org.apache.kafka.common.errors.TimeoutException: "
+             "Timed out waiting for a node assignment. Call: describeTopics"),
         "TimeoutException: Timed out waiting for a node assignment", False),
     "records that the broker removed": (
-        java("java.lang.IllegalStateException: Cannot fetch offset 12 (GroupId: g). Some data may have been lost because they are not "
-             "available in Kafka any more"),
+        java("java.lang.IllegalStateException: Cannot fetch offset 12 (GroupId: g). "
+             "Some data may have been lost because they are not available in Kafka any more"),
         "IllegalStateException: Cannot fetch offset 12", True),
     "a column that is not there": (
         java("org.apache.spark.sql.AnalysisException: [UNRESOLVED_COLUMN.WITH_SUGGESTION] A column cannot be resolved"),

@@ -161,12 +161,13 @@ def test_ids_keys_and_members_are_texts_as_they_were_sent(sent: str, text: str |
 
 TYPED = [
     ("duration_s", "25000000.0", 25_000_000), ("duration_s", "1e7", 10_000_000), ("duration_s", "-0", 0),
-    ("duration_s", "1.5e1", 15), ("duration_s", "150e-1", 15), ("duration_s", '"31"', 31), ("duration_s", '"3.1e1"', 31),
-    ("duration_s", "-0.0", 0), ("duration_s", "0e999999999999", 0), ("duration_s", "null", None),
-    ("duration_s", "1000000000000", 10**12),
+    ("duration_s", "1.5e1", 15), ("duration_s", "150e-1", 15), ("duration_s", '"31"', 31),
+    ("duration_s", '"3.1e1"', 31), ("duration_s", "-0.0", 0), ("duration_s", "0e999999999999", 0),
+    ("duration_s", "null", None), ("duration_s", "1000000000000", 10**12),
     ("timestamp", "9223372036854775807", 2**63 - 1), ("timestamp", "-9223372036854775808", -(2**63)),
     ("timestamp", "9007199254740993.0", 9_007_199_254_740_993),
-    ("volume", "0.75", 0.75), ("volume", "1", 1.0), ("volume", '"1e-3"', 0.001), ("volume", "5e-324", 5e-324), ("volume", "1e-400", 0.0),
+    ("volume", "0.75", 0.75), ("volume", "1", 1.0), ("volume", '"1e-3"', 0.001), ("volume", "5e-324", 5e-324),
+    ("volume", "1e-400", 0.0),
     ("premium", "true", True), ("premium", "false", False), ("premium", '"true"', True),
 ]  # fmt: skip
 

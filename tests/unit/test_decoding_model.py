@@ -29,7 +29,8 @@ def rules(**events: Any) -> Rules:
     settings = {
         "events": {"paths": {"country": "listener.country", "city": "listener.at.city"}, "max_text": 20,
                    "types": {"duration_s": "int", "premium": "boolean", "volume": "double", "count": "int"}, **events},
-        "counters": [{"name": "plays", "key": "track_id", "member": "country", "weights": {"play": "duration_s", "play ♥": 1}}],
+        "counters": [{"name": "plays", "key": "track_id", "member": "country",
+                      "weights": {"play": "duration_s", "play ♥": 1}}],
     }  # fmt: skip
     return Settings.model_validate(settings).rules
 
@@ -212,8 +213,9 @@ def test_a_record_of_any_fields_is_decoded_as_the_model_does(value: bytes) -> No
 
 
 PIECES = st.sampled_from(
-    [b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"0", b"-", b".", b"e", b"\x00", b"\x1f", b"\xff", b"\xed\xa0\x80", b"\\u",
-     b"\\ud83c", b"\\udfb5", b"'", b"NaN", b"null", b"//", b" ", b"\n", b"\x0b", b"\xc2\xa0", b"\xef\xbb\xbf", b"1e999"]
+    [b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b"0", b"-", b".", b"e", b"\x00", b"\x1f", b"\xff",
+     b"\xed\xa0\x80", b"\\u", b"\\ud83c", b"\\udfb5", b"'", b"NaN", b"null", b"//", b" ", b"\n", b"\x0b", b"\xc2\xa0",
+     b"\xef\xbb\xbf", b"1e999"]
 ) | st.binary(min_size=1, max_size=3)  # fmt: skip
 
 

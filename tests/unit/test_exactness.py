@@ -5,8 +5,9 @@ Events are appended, late ones and duplicates (with other payloads) among them, 
 under stamps from before what is published. One writer keeps up with the topic; others start at old window edges with
 nothing, read the partitions in any order, evict, die, or take over. Their writes arrive late and in any order, and tie
 as Cassandra ties. Increments expire. Batches load row by row, die half-way, run again, lose their totals; events are
-excluded; a counter is added; the guard leaves some behind; totals are restored, also to before that counter, damaged
-and repaired. After each step every count of every counter must be the one that the list of events gives.
+excluded; a counter is added, another gets a new definition and perhaps its old one again; the guard leaves some behind;
+totals are restored, also to before that counter, damaged and repaired. After each step every count of every counter
+must be the one that the list of events gives, by the definition that readers get.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from stitch import write_time
 from stitch.amounts import saturated
 from stitch.buckets import ALL, EPOCH, Bucket, micros
 from stitch.cutoff import Published, window_start
+from stitch.definitions import name_of, served
 from stitch.merge import Increment, Total, count
 from stitch.runs import (
     Held,
@@ -39,12 +41,15 @@ from stitch.runs import (
 )
 from tests.cells import Cell, expiring, lasting
 from tests.events_counted import (
+    ADDED,
     AMOUNTS,
     AT,
+    BEGUN_WITH,
     BEHIND,
     BUCKETS,
     HOUR,
     KEEP,
+    OTHER_PLAYS,
     RETENTION,
     SETTINGS,
     START,
@@ -76,8 +81,9 @@ class Stitch(RuleBasedStateMachine):
         self.in_flight: list[tuple[Increments, tuple[int, int]]] = []
         self.counts: dict[Totals, Cell] = {}
         self.cutoffs: dict[Totals, Cell] = {}
-        self.counters = [*AMOUNTS][:-1]  # of the settings; another comes
-        self.known: dict[str, Published] = {}  # what is published of each
+        self.counters = BEGUN_WITH  # of the settings; another comes
+        self.live_counters = {*BEGUN_WITH, ADDED}  # what the streaming jobs count
+        self.ever_known: dict[str, Published] = {}  # what is published of each, also of replaced definitions
         self.stamp: int | None = None  # the write timestamp of what is published
         self.snapshots: dict[Published, dict[Totals, int]] = {}
         self.kept: list[Published] = []
@@ -206,14 +212,17 @@ class Stitch(RuleBasedStateMachine):
     ) -> None:
         """Perhaps the guard leaves counters as they were."""
         cutoff, base = passed_edge(SETTINGS, self.now) - back * WINDOW, self.base
-        if cutoff < (latest_cutoff(self.counters, self.known) or EPOCH) or only not in (None, *self.counters):
+        if cutoff < (latest_cutoff(self.counters, self.known_so_far) or EPOCH) or only not in (None, *self.counters):
             return
         held, died = base in self.snapshots, half_loaded(self.runs, base)
         behind = {
             name: Held(at.cutoff) for name, at in self.left_in.get(base, {}).items() if self.known.get(name) == at
         } if base and held else {}  # fmt: skip
         only = only if full else None
-        run = plan(self.counters, self.known, cutoff, held, full, only, died, self.latest_write(), behind=behind)
+        run = plan(
+            self.counters, self.known_so_far, cutoff, held, full, only, died, self.latest_write(),
+            frozenset(self.redefined), behind,
+        )  # fmt: skip
         if run and refused:
             self.note(self.stored_totals(run)[0], refused)
             self.a_batch_counts(back, full, only)  # again, and accepted
@@ -231,10 +240,27 @@ class Stitch(RuleBasedStateMachine):
             self.left_in[run.target] = {name: self.known[name] for name in left}
             self.begin_load(run, others, (rows, {row for row in touched if row[0] not in left}), self.removed_by(run))
 
-    @precondition(lambda self: self.loading is None and len(self.counters) < len(AMOUNTS))
+    @precondition(lambda self: self.loading is None and ADDED not in self.counters)
     @rule()
     def a_counter_is_added(self) -> None:
-        self.counters = [*AMOUNTS]
+        self.counters = [*self.counters, ADDED]
+
+    @precondition(lambda self: self.loading is None)
+    @rule()
+    def a_counter_gets_another_definition_and_the_stream_counts_by_both(self) -> None:
+        """It reads again from the published cutoff what it did not count; what it counts no longer stays as it is."""
+        swapped = {BEGUN_WITH[0]: OTHER_PLAYS, OTHER_PLAYS: BEGUN_WITH[0]}
+        self.counters = [swapped.get(counter, counter) for counter in self.counters]
+        self.the_stream_is_started_again()
+
+    @rule()
+    def the_stream_is_started_again(self) -> None:
+        before = self.live_counters
+        self.live_counters = {*self.counters, *served(self.ever_known).values(), ADDED}
+        since = min((at.cutoff for at in self.known.values()), default=EPOCH)
+        for row, cell in rows_of(self.appended).items():
+            if row[0] not in before and row[1] >= since:
+                self.write(row, *cell)
 
     @rule(event_id=st.integers(0, 9))
     def events_are_excluded_from_the_windows_that_are_not_counted_yet(self, event_id: int) -> None:
@@ -429,8 +455,8 @@ class Stitch(RuleBasedStateMachine):
         self.stamp = max(self.stamp or 0, micros(self.now + ahead * HOUR))
 
     @precondition(lambda self: self.loading is None and self.known)
-    @rule(row=st.tuples(st.sampled_from([*AMOUNTS]), st.sampled_from([*AT.values(), ALL])), far=st.sampled_from([1, 1000]),
-          count=st.sampled_from([99, None]), cutoff=st.none() | st.integers(0, 600_000),
+    @rule(row=st.tuples(st.sampled_from([*AMOUNTS]), st.sampled_from([*AT.values(), ALL])),
+          far=st.sampled_from([1, 1000]), count=st.sampled_from([99, None]), cutoff=st.none() | st.integers(0, 600_000),
           only=st.booleans())  # fmt: skip
     def a_total_is_damaged_or_foreign_and_a_full_run_mends_it(
         self, row: Totals, far: int, count: int | None, cutoff: int | None, only: bool
@@ -442,7 +468,7 @@ class Stitch(RuleBasedStateMachine):
             self.counts[row] = lasting(self.counts.get(row), Cell(99, stamp))
         if cutoff is not None:
             self.cutoffs[row] = lasting(self.cutoffs.get(row), Cell(micros(EPOCH + cutoff * HOUR), stamp))
-        latest = latest_cutoff(self.counters, self.known)
+        latest = latest_cutoff(self.counters, self.known_so_far)
         if latest and passed_edge(SETTINGS, self.now) < latest:
             self.now = latest + 2 * WINDOW
         self.a_batch_counts(0, True, row[0] if only else None)
@@ -455,7 +481,7 @@ class Stitch(RuleBasedStateMachine):
         self, data: st.DataObject, damage: int, stamp: int | None, clock: int
     ) -> None:
         over = passed_edge(SETTINGS, self.now)
-        finished = sorted(row for row in self.increments if row[1] < over)
+        finished = sorted(row for row in self.increments if row[1] < over and row[0] in self.live_counters)
         if not finished:
             return
         row = data.draw(st.sampled_from(finished))
@@ -472,10 +498,11 @@ class Stitch(RuleBasedStateMachine):
     def every_count_is_the_truth(self) -> None:
         if not hasattr(self, "topic"):
             return
-        for counter in self.counters:
-            if self.base and counter not in self.known:  # new: nobody has counted what was before it
+        known = self.known
+        for counter in [self.redefined.get(counter, counter) for counter in self.counters]:
+            if self.base and counter not in known:  # new: nobody has counted what was before it
                 continue
-            published = self.known[counter].cutoff if self.known else None
+            published = known[counter].cutoff if known else None
             truths: dict[datetime, list[list[Event]]] = {}
             held = [
                 Increment(b, window, n.value) for (name, window, b), n in self.increments.items() if name == counter
@@ -519,14 +546,31 @@ class Stitch(RuleBasedStateMachine):
         return max([*stamps, *([self.stamp] if self.stamp else [])], default=None)
 
     @property
+    def known(self) -> dict[str, Published]:
+        """As jobs.sources.stored.published: what is published of each definition that readers get."""
+        return {stored: self.ever_known[stored] for stored in served(self.ever_known).values()}
+
+    @property
+    def redefined(self) -> dict[str, str]:
+        """As stitch.definitions.replacing: counter of the settings → the other definition that readers get so far."""
+        now = served(self.ever_known)
+        before = {counter: now.get(name_of(counter), counter) for counter in self.counters}
+        return {counter: other for counter, other in before.items() if other != counter}
+
+    @property
+    def known_so_far(self) -> dict[str, Published]:
+        """As jobs.planning: what is published of each counter of the settings, be it by another definition."""
+        return self.known | {counter: self.known[other] for counter, other in self.redefined.items()}
+
+    @property
     def base(self) -> Published | None:
         """The run that published last."""
-        return newest(self.counters, self.known)
+        return newest(self.counters, self.known_so_far)
 
     def publish(self, at: Published, counters: Iterable[str]) -> None:
         """With the run's write timestamp: it must take effect, whatever is stored."""
         assert self.stamp is None or at.write_time > self.stamp
-        self.known |= dict.fromkeys(counters, at)
+        self.ever_known |= dict.fromkeys(counters, at)
         self.stamp = at.write_time
         self.removed = self.removed | {counter: self.removed_in[at][counter] for counter in counters}
 
@@ -550,6 +594,8 @@ class Stitch(RuleBasedStateMachine):
                 self.in_flight.append((row, cell))
 
     def write(self, row: Increments, value: int, stamp: int) -> None:
+        if row[0] not in self.live_counters:
+            return
         self.writes += not self.one_second
         stored = self.increments.get(row)
         self.increments[row] = expiring(stored, Cell(value, stamp, self.writes))

@@ -19,8 +19,8 @@ from tests.certificates import Authority
 SECRET = SecretStr('p"a\\s\ns')
 SCRAM = {"security_protocol": "SASL_SSL", "sasl_mechanism": "SCRAM-SHA-512", "username": "u", "password": SECRET}
 OIDC = {
-    "security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "token_endpoint": "https://id/token", "client_id": "c",
-    "client_secret": SECRET, "scope": "s",
+    "security_protocol": "SASL_SSL", "sasl_mechanism": "OAUTHBEARER", "token_endpoint": "https://id/token",
+    "client_id": "c", "client_secret": SECRET, "scope": "s",
 }  # fmt: skip
 _LOGIN = "org.apache.kafka.common.security"
 
@@ -72,8 +72,8 @@ BOTH = {
         {**SCRAM, "password": SecretStr("p"), "librdkafka": {"sasl.username": "x", "debug": "security"},
          "jvm": {"sasl.jaas.config": "mine", "client.dns.lookup": "use_all_dns_ips"}},
         {
-            "security.protocol": "SASL_SSL", "sasl.mechanisms": "SCRAM-SHA-512", "sasl.username": "x", "sasl.password": "p",
-            "ssl.endpoint.identification.algorithm": "https", "debug": "security",
+            "security.protocol": "SASL_SSL", "sasl.mechanisms": "SCRAM-SHA-512", "sasl.username": "x",
+            "sasl.password": "p", "ssl.endpoint.identification.algorithm": "https", "debug": "security",
         },
         {
             "security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512", "sasl.jaas.config": "mine",

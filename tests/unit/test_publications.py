@@ -13,7 +13,7 @@ from stitch.runs import Held, How, Noted, State, tag
 
 NAMES = ["plays", "likes"]
 FIRST, SECOND, THIRD = (Published(datetime(2026, 11, day, tzinfo=UTC), 0) for day in (1, 2, 3))
-BOTH = dict.fromkeys(NAMES, "an id")
+BOTH = frozenset(NAMES)
 
 
 class Kept(NamedTuple):
@@ -28,8 +28,8 @@ class Kept(NamedTuple):
         return How(behind=self.runs[at])
 
 
-def run(at: Published, state: State = State.PUBLISHED, of: dict[str, str] = BOTH, kind: str = "incremental") -> Noted:
-    return Noted(at, kind, state, definitions=of)
+def run(at: Published, state: State = State.PUBLISHED, of: frozenset[str] = BOTH, kind: str = "incremental") -> Noted:
+    return Noted(at, kind, state, counters=of)
 
 
 def test_of_each_counter_the_last_run_counts_that_published_it() -> None:

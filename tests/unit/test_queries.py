@@ -33,7 +33,8 @@ def some_events(rng: random.Random) -> list[Happened]:
         at = rng.choice(centres) - timedelta(hours=rng.expovariate(1 / 30))
         for counter in COUNTERS:
             events.append(
-                Happened(counter.name, rng.choice("ab"), rng.choice(["x", "y", "z", "ü", None]) if counter.member else None,
+                Happened(counter.name, rng.choice("ab"),
+                         rng.choice(["x", "y", "z", "ü", None]) if counter.member else None,
                          rng.choice([1, 1, 1, 3, -1]), at)
             )  # fmt: skip
     return events

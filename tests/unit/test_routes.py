@@ -253,7 +253,8 @@ MISTAKES = {
     f"{T}&strat=2024-01-01": [
         (
             "strat",
-            "unknown parameter; known are compare, counters, end, format, key, keys, layer, match_weekday, period, start, tz",
+            "unknown parameter; known are "
+            "compare, counters, end, format, key, keys, layer, match_weekday, period, start, tz",
         )
     ],
     f"{T}&start=2024-01-01": [("end", "missing: `start` is given")],

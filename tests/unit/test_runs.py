@@ -142,19 +142,19 @@ def test_a_counter_whose_definition_changed_is_counted_again_in_the_next_run() -
 
 def test_the_ledger_says_which_definition_published_totals_have() -> None:
     runs = [
-        Noted(NEXT, "incremental", State.LOADING, definitions={"plays": "c"}),
-        Noted(FIRST, "full", State.PUBLISHED, definitions={"plays": "b"}),
+        Noted(NEXT, "incremental", State.LOADING, counters=frozenset({"plays@c"})),
+        Noted(FIRST, "full", State.PUBLISHED, counters=frozenset({"plays@b"})),
     ]
     found = publication(runs, FIRST)
-    assert found and found.definitions == {"plays": "b"}
+    assert found and found.counters == {"plays@b"}
     assert publication(runs, NEXT) is None and publication(runs, None) is None
 
 
 def test_a_run_is_described_in_a_line_and_why_it_was_refused_below() -> None:
     at = datetime(2024, 5, 2, 0, 3, 12, tzinfo=UTC)
     done = Noted(
-        NEXT, "incremental", State.PUBLISHED, frozenset({"likes"}), {}, {("topic", 0): 7}, "", {"events": 7, "b": 1},
-        at, "host, pid 1",
+        NEXT, "incremental", State.PUBLISHED, frozenset({"likes"}), frozenset(), {("topic", 0): 7}, "",
+        {"events": 7, "b": 1}, at, "host, pid 1",
     )  # fmt: skip
     assert described(done) == (
         "cutoff=2024-05-02T00:00:00Z revision=0 incremental published 2024-05-02 00:03:12 host, pid 1 recounted=likes "
@@ -254,7 +254,7 @@ def test_totals_are_kept_under_a_name_and_with_how_they_were_counted() -> None:
         f"x{tag(FIRST)}",
     ):
         assert of_tag(name) is None
-    how = How({"plays": "a1"}, {("of:colons", 3): 9}, {"exclusions": 2}, {"likes": OF_FIRST})
+    how = How(frozenset({"plays@a1"}), {("of:colons", 3): 9}, {"exclusions": 2}, {"likes": OF_FIRST})
     assert How.of(how.text()) == how and How.of(How().text()) == How()
     assert (
         How.of('{"definitions": {}, "position": {}, "figures": {}}') == How()

@@ -316,40 +316,6 @@ def test_the_decoder_has_another_name_as_soon_as_anything_is_decoded_otherwise(t
     assert len(names) == len(changes)
 
 
-TWO = PLAYS + '[[counters]]\nname = "seconds"\nkey = "creator_id"\nweights = { play = "duration_s" }\n'
-EVENTS = '[events]\ntypes = { duration_s = "int", other = "string" }\n'
-DEFINITIONS = {
-    "nothing": (EVENTS + TWO, ""),
-    "its name": (EVENTS + TWO.replace('"plays"', '"listens"'), ""),
-    "a third counter": (EVENTS + TWO + PLAYS.replace('"plays"', '"third"'), ""),
-    "a field that neither reads": (EVENTS.replace('other = "string"', 'other = "int"') + TWO, ""),
-    "a weight": (EVENTS + TWO.replace("play = 1", "play = 2"), "plays"),
-    "a condition": (EVENTS + TWO.replace("play = 1 }", "play = 1 }\nwhere = \"other = 'x'\""), "plays"),
-    "a resolution": (EVENTS + TWO.replace("play = 1 }", 'play = 1 }\nresolution = "15m"'), "plays"),
-    "the path of its key": (EVENTS + 'paths = { creator_id = "creator.id" }\n' + TWO, "seconds"),
-    "the bound of its amounts": (EVENTS + "max_amount = 9\n" + TWO, "seconds"),
-    "the identity": (EVENTS + 'identity = ["event_id", "type"]\n' + TWO, "plays seconds"),
-    "the bound of texts": (EVENTS + "max_text = 9\n" + TWO, "plays seconds"),
-    "the bound of time": (EVENTS + 'max_past = "1d"\n' + TWO, "plays seconds"),
-}
-
-
-@pytest.mark.parametrize(("text", "changed"), DEFINITIONS.values(), ids=DEFINITIONS.keys())
-def test_a_counter_has_another_definition_as_soon_as_it_counts_otherwise(
-    tmp_path: Path, text: str, changed: str
-) -> None:
-    before = load_settings(write(tmp_path, EVENTS + TWO)).definitions
-    now = load_settings(write(tmp_path, text)).definitions
-    now["plays"] = now.pop("listens", now.get("plays", ""))
-    assert [name for name in before if now[name] != before[name]] == changed.split()
-
-
-def test_a_field_of_the_identity_is_part_of_every_definition(tmp_path: Path) -> None:
-    identity = EVENTS + 'identity = ["event_id", "other"]\n'
-    found = [load_settings(write(tmp_path, text + TWO)) for text in (identity, identity + 'paths = { other = "o" }\n')]
-    assert [len({settings.definitions[name] for settings in found}) for name in ("plays", "seconds")] == [2, 2]
-
-
 def test_each_topic_has_settings_of_its_own_and_what_it_does_not_say_is_as_in_events(tmp_path: Path) -> None:
     text = (
         '[events]\noccurred_at = "at"\nconstant_type = "play"\npaths = { track_id = "track.id" }\n'
@@ -373,20 +339,3 @@ def test_each_topic_has_settings_of_its_own_and_what_it_does_not_say_is_as_in_ev
     }
     assert [view.kafka.topic for view in settings.topics_read.values()] == ["plays", "likes"]
     assert settings.identity == ["event_id", "_topic"]
-
-
-def test_a_definition_changes_with_the_rules_of_topics_that_have_events_for_the_counter_and_with_no_others(
-    tmp_path: Path,
-) -> None:
-    def definitions(topics: str) -> dict[str, str]:
-        likes = PLAYS.replace("plays", "likes").replace("play =", "like =")
-        return load_settings(write(tmp_path, topics + PLAYS + likes)).definitions
-
-    one, plays = definitions(""), '[[topics]]\nname = "events"\n'
-    assert definitions(plays) == one  # the same in another place
-    assert definitions(plays + '[[topics]]\nname = "more"\n') == one  # as the first is read
-    assert definitions(plays + '[[topics]]\nname = "old"\nconstant_type = "skip"\nevent_id = "id"\n') == one
-    added = definitions(plays + '[[topics]]\nname = "likes"\nconstant_type = "like"\nevent_id = "id"\n')
-    assert added["plays"] == one["plays"] and added["likes"] != one["likes"]
-    other = definitions(plays + '[[topics]]\nname = "more"\npaths = { track_id = "t" }\n')
-    assert other["plays"] != one["plays"] and other["likes"] != one["likes"]

@@ -60,9 +60,7 @@ def test_whoever_has_read_the_whole_window_is_not_overwritten_and_overwrites_all
     assert stored and stored.value == sum(whole)
 
 
-def test_what_is_not_promised_of_two_writers_that_tie_with_different_parts_the_later_written_stays_until_either_reads_on() -> (
-    None
-):
+def test_what_is_not_promised_of_two_that_tie_with_different_parts_the_later_stays_until_either_reads_on() -> None:
     one, other = written([3, -1], at=1), written([-3, 1], at=2)
     assert one.stamp == other.stamp and expiring(one, other) == other
     assert expiring(other, written([3, -1, -3], at=3)).value == -1
