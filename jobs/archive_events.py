@@ -1,41 +1,42 @@
-"""Topic and other sources → event log: every record, valid or not, exactly once, in a table of Apache Iceberg.
+"""Topics and other sources → event log: every record, valid or not, exactly once, in a table of Apache Iceberg.
 
     stitch submit archive_events [--config conf/stitch.toml] [--available-now] [--accept-data-loss]
-                                 [--accept-loss PARTITION:FIRST-LAST] [--import-log FOLDER]
-                                 [--accept-uncounted [TOPIC_ID/]PARTITION:FIRST-LAST]
+                                 [--accept-loss [TOPIC/]PARTITION:FIRST-LAST] [--import-log FOLDER]
+                                 [--accept-uncounted [TOPIC/]PARTITION:FIRST-LAST]
 
 --accept-data-loss  go on after records that the broker removed before they were archived, or with a topic that was
                     recreated; what is lost is noted in the log, and the batch names the hours
 --accept-loss       note that the log will never hold these offsets (inclusive), and go on
---accept-uncounted  note that it is right that these records of the log do not count: the audit asks for them no more
+--accept-uncounted  note that it is right that these records of the log do not count: the audit asks for them no more;
+                    TOPIC is a topic's name or the id that the audit prints, and both need it where there are several
 --import-log        first bring in the log that a release before 0.2 wrote into this folder
 
 The payload is kept untouched, so that any counter can be computed again over all history. Records that are no events
 are kept beside the others, as rejected, with the reason; nothing is thrown away.
 
-There is no checkpoint to lose: the log itself says up to where it holds the topic. The job reads from there to the end,
-waits for `log.trigger`, and looks again. So it does with the files of [[sources]], which bring history of other origin.
+There is no checkpoint to lose: the log itself says up to where it holds each topic. The job reads one after the other
+from there to its end, waits for `log.trigger`, and looks again. So it does with the files of [[sources]], which bring
+history of other origin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 import click
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.archiving import JOB, Rounds, rounds_of
-from jobs.errors import run
+from jobs.archiving import JOB, Turns, note_topics, rounds_of
+from jobs.errors import BadOption, run
 from jobs.frames.log_rows import topic_rows
 from jobs.importing import Sources, import_log
 from jobs.lake import Log
-from jobs.options import parse_ranges, parse_records
+from jobs.options import Records, parse_records
 from jobs.queries import Stop, end_offsets, keep_running, print_progress
 from jobs.sinks.lag import LagReport
-from jobs.sources.topic import check_topic, read_topic, topic_id
+from jobs.sources.topic import check_topics, read_topics, topic_id
 from jobs.spark import session
 from stitch.lake import field_types
 from stitch.settings import Settings, load_settings
@@ -46,46 +47,49 @@ def archive(
     available_now: bool,
     stop: Stop,
     accept_data_loss: bool = False,
-    accept_loss: Sequence[tuple[int, int, int]] = (),
-    accept_uncounted: Sequence[tuple[str | None, int, int, int]] = (),
+    accept_loss: Sequence[Records] = (),
+    accept_uncounted: Sequence[Records] = (),
     old_log: str | None = None,
 ) -> None:
     """Run the job until all that is there is in the log (`available_now`) or until asked to stop."""
+    losses, uncounted = of_topics(settings, accept_loss), of_topics(settings, accept_uncounted)
     if settings.log.kafka:
-        check_topic(settings.kafka)
+        check_topics(settings)
     with session(JOB, settings) as spark:
         log, again = Log(spark, settings), None if available_now else settings.log.trigger
         log.begin(field_types(settings.rules))
+        note_topics(log, settings)
         if old_log:
             import_log(spark, log, settings, old_log)
-        for partition, first, last in accept_loss:
-            log.note_loss(topic_id(settings.kafka), {partition: (first, last)}, None, None)
-        for topic, partition, first, last in accept_uncounted:
-            log.note_uncounted(topic or topic_id(settings.kafka), partition, first, last)
-        topics = [settings.kafka.topic] if settings.log.kafka else []
+        for topic, partition, first, last in losses:
+            log.note_loss(id_of(settings, log, topic), {partition: (first, last)}, None, None)
+        for topic, partition, first, last in uncounted:
+            log.note_uncounted(id_of(settings, log, topic), partition, first, last)
+        topics = settings.topics_read if settings.log.kafka else ()
         names = ", ".join([*topics, *(source.name for source in settings.sources)])
         print(f"{JOB} writes {names} into {log.name}", flush=True)
         sources = Sources(spark, log, settings)
         if settings.log.kafka:
             with rounds_of(spark, log, settings, accept_data_loss) as rounds:
-                archive_topic(spark, settings, rounds, sources, stop, again)
+                archive_topics(spark, settings, Turns(rounds, again), sources, stop)
         else:
             sources.bring_until(stop, again)
         sources.raise_last()
 
 
-def archive_topic(
-    spark: SparkSession, settings: Settings, rounds: Rounds, sources: Sources, stop: Stop, again: timedelta | None
-) -> None:
-    """The topic to its end, and the sources before it; again after so long (None: once), until asked to stop."""
+def archive_topics(spark: SparkSession, settings: Settings, turns: Turns, sources: Sources, stop: Stop) -> None:
+    """Each topic to its end, and the sources before them; until all had their turns, or until asked to stop."""
     with LagReport(settings.kafka, JOB) as lag:
 
         def start() -> StreamingQuery:
-            sources.bring()
+            if turns.begins:
+                sources.bring()
+            rounds = turns.current
             following = rounds.begin()  # partition → the first offset that the log lacks
-            records = read_topic(spark, settings.kafka, settings.streaming, following, rounds.accept_data_loss)
+            of_topic = {rounds.settings.kafka.topic: rounds.settings}
+            records = read_topics(spark, of_topic, dict.fromkeys(of_topic, following), rounds.accept_data_loss)
             return (
-                topic_rows(records, settings, rounds.topic)  # the log's columns: decoded, or with a reject_reason
+                topic_rows(records, rounds.settings, rounds.topic)  # the log's columns: decoded, or rejected
                 .writeStream.queryName(JOB)
                 .foreachBatch(rounds.append)
                 .option("checkpointLocation", rounds.checkpoint)
@@ -95,9 +99,31 @@ def archive_topic(
 
         def report(progress: dict[str, Any]) -> None:
             print_progress(JOB, progress)
-            lag.report(end_offsets(progress, settings.kafka.topic))
+            lag.report(end_offsets(progress))
 
-        keep_running(start, stop, report, settings.streaming.retry_for, again)
+        keep_running(start, stop, report, settings.streaming.retry_for, turns.next)
+
+
+def id_of(settings: Settings, log: Log, topic: str) -> str:
+    """The id of the topic of that name, or with that id. Raises BadOption where neither is known."""
+    if found := settings.topics_read.get(topic):
+        return topic_id(found.kafka)
+    if topic not in log.topic_ids():
+        raise BadOption(f"{topic!r} is neither a topic that is read nor the id of one that {log.name} has records of")
+    return topic
+
+
+def of_topics(settings: Settings, ranges: Sequence[Records]) -> list[tuple[str, int, int, int]]:
+    """The ranges of offsets with their topic: where none is said, the only one. Raises BadOption where there are
+    several."""
+    names = list(settings.topics_read)
+    for topic, partition, first, last in ranges:
+        if topic is None and len(names) > 1:
+            raise BadOption(
+                f"{partition}:{first}-{last}: there are several topics, {', '.join(names)}; say whose partition that "
+                f"is: {names[0]}/{partition}:{first}-{last}"
+            )
+    return [(topic or names[0], partition, first, last) for topic, partition, first, last in ranges]
 
 
 @click.command()
@@ -107,15 +133,15 @@ def archive_topic(
 @click.option(
     "--accept-loss",
     multiple=True,
-    callback=parse_ranges,
-    metavar="PARTITION:FIRST-LAST",
+    callback=parse_records,
+    metavar="[TOPIC/]PARTITION:FIRST-LAST",
     help="note that the log will never hold these offsets",
 )
 @click.option(
     "--accept-uncounted",
     multiple=True,
     callback=parse_records,
-    metavar="[TOPIC_ID/]PARTITION:FIRST-LAST",
+    metavar="[TOPIC/]PARTITION:FIRST-LAST",
     help="note that these records do not count",
 )
 @click.option("--import-log", "old_log", type=click.Path(), default=None, help="first bring in a log from before 0.2")

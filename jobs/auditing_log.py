@@ -16,7 +16,7 @@ from jobs.frames.audits import stretches
 from jobs.lake import Log
 from jobs.options import passed_edge
 from jobs.sources.event_log import read_offsets
-from jobs.sources.topic import check_topic, topic_id
+from jobs.sources.topic import check_topics, topic_ids
 from stitch.cutoff import missing_before
 from stitch.settings import Settings
 
@@ -31,13 +31,15 @@ def topic_fit(settings: Settings) -> Finding:
     if not settings.log.kafka:
         return Finding("topic", True, "log.kafka is false: there is none")
     try:
-        check_topic(settings.kafka)
+        check_topics(settings)
     except Unreachable:
         raise
     except JobError as error:
         said, *details = str(error).splitlines()
         return Finding("topic", False, said, details)
-    return Finding("topic", True, f"{settings.kafka.topic}: records stamped by the broker, none compacted away")
+    return Finding(
+        "topic", True, f"{', '.join(settings.topics_read)}: records stamped by the broker, none compacted away"
+    )
 
 
 def reached(spark: SparkSession, settings: Settings, now: datetime) -> tuple[datetime, Finding]:
@@ -69,14 +71,17 @@ def contiguity(spark: SparkSession, settings: Settings) -> Finding:
     is asked of the broker; what it no longer holds was asked by the batch, when it did."""
     if not settings.log.kafka:
         return Finding("log: contiguous", True, NO_OFFSETS)
-    log, topic = Log(spark, settings), topic_id(settings.kafka)
+    log = Log(spark, settings)
+    topics = {of: settings.by_topic[name] for name, of in topic_ids(settings).items()}
     offsets, checked = read_offsets(spark, settings).persist(), read_checked(log)
     try:
         rows = stretches(offsets).collect()  # one for each partition
         has_gaps = any(row.distinct != row.last + 1 - row.first for row in rows)
-        found = find_gaps(spark, settings, offsets, topic, checked) if has_gaps else []
-        held = {row.partition: row for row in rows if row.topic_id == topic}
-        cuts = find_cuts(spark, settings, offsets, topic, held, checked)
+        found = find_gaps(spark, topics, offsets, checked) if has_gaps else []
+        cuts: list[str] = []
+        for of, view in topics.items():
+            held = {row.partition: row for row in rows if row.topic_id == of}
+            cuts += _told_cuts(of, find_cuts(spark, view, offsets, of, held, checked))
     finally:
         offsets.unpersist()
     twice = [
@@ -90,7 +95,7 @@ def contiguity(spark: SparkSession, settings: Settings) -> Finding:
         said += f", {unreadable} offsets without a record (transactions, or what compaction removed)"
     if accepted := len(log.losses()):
         said += f", {accepted} losses accepted"
-    details = [*_told_gaps(found), *_told_cuts(topic, cuts), *twice]
+    details = [*_told_gaps(found), *cuts, *twice]
     return Finding("log: contiguous", not details, said, details)
 
 

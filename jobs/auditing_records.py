@@ -11,24 +11,25 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.contiguity import lost_among
+from jobs.contiguity import ended, lost_among
 from jobs.counting import judged, read_events
 from jobs.errors import Unreachable
 from jobs.findings import SHOWN, Finding
 from jobs.frames.audits import KINDS, by_window, conserved, unbalanced
 from jobs.frames.events import decode
 from jobs.lake import Log
+from jobs.sources.event_log import by_its_decoder, log_records
 from jobs.sources.readable import stamps
-from jobs.sources.topic import edges, topic_id
+from jobs.sources.topic import edges, topic_ids
 from stitch.cutoff import window_start
-from stitch.decoding import CREATE_TIME
+from stitch.decoding import CREATE_TIME, TOPIC
 from stitch.settings import Settings
 
 MOST_READ = 1_000_000  # records that the audit reads from the topic to count them
 BALANCE = (
     "{appended} appended = {counted} counted + {duplicates} duplicates + {rejected} rejected + {excluded} excluded"
 )
-ACCEPT = "archive_events --available-now --accept-uncounted TOPIC_ID/PARTITION:FIRST-LAST"
+ACCEPT = "archive_events --available-now --accept-uncounted TOPIC/PARTITION:FIRST-LAST"
 
 
 def rejected(spark: SparkSession, settings: Settings, now: datetime) -> Finding:
@@ -36,9 +37,10 @@ def rejected(spark: SparkSession, settings: Settings, now: datetime) -> Finding:
     Those that `archive_events --accept-uncounted` names are left out."""
     log, by_producer = Log(spark, settings), F.coalesce(F.col("timestamp_type") == CREATE_TIME, F.lit(False))
     # What another decoder rejected, the batch decodes again itself.
-    stands = F.coalesce(F.col("decoder") == settings.decoder, F.lit(False)) | by_producer
-    rows = log.rows().where(F.col("reject_reason").isNotNull() & stands & ~_among(log.uncounted()))
+    stands = by_its_decoder(settings) | by_producer
+    rows = log_records(spark, settings).where(F.col("reject_reason").isNotNull() & stands & ~_among(log.uncounted()))
     again = rows.select(
+        *([TOPIC] if settings.topics else []),
         "topic_id", "partition", "offset", "value", by_producer.alias("by_producer"),
         # A producer's clock may say anything, and an event be rejected for being far from it.
         F.when(by_producer, F.lit(now)).otherwise(F.col("timestamp")).alias("timestamp"),
@@ -72,21 +74,21 @@ def conservation(spark: SparkSession, settings: Settings, edge: datetime) -> lis
     """Appended = counted + duplicates + rejected + excluded, per ingest window; and duplicates that say the same as the
     event that counts."""
     events = read_events(spark, settings, None, edge, of_topic=settings.log.kafka, also=["topic_id"])
-    window, identity = settings.streaming.ingest_window, settings.events.identity
+    window = settings.streaming.ingest_window
     records, log = judged(spark, events, settings), Log(spark, settings)
-    parts = conserved(records, window, identity, _among(_ended(log.losses())), _among(log.uncounted())).persist()
-    losses = _ended(log.losses(topic_id(settings.kafka))) if settings.log.kafka else []
+    losses = ended(log.losses())
+    parts = conserved(records, window, settings.identity, _among(losses), _among(log.uncounted())).persist()
     try:
-        return [balance(settings, by_window(parts), edge, losses), identities(parts, identity)]
+        return [balance(settings, by_window(parts), edge, losses), identities(parts, settings.events.identity)]
     finally:
         parts.unpersist()
 
 
-def balance(settings: Settings, windows: DataFrame, edge: datetime, losses: Sequence[Mapping[str, int]]) -> Finding:
+def balance(settings: Settings, windows: DataFrame, edge: datetime, losses: Sequence[Mapping[str, Any]]) -> Finding:
     """What was appended is asked of the broker, for the last windows (frames.audits.by_window), and of the log's
     offsets; the rest is told by content. The driver gets the sums, the last windows and the first wrong ones.
 
-    losses: what was accepted as lost of the topic (Log.losses)
+    losses: what was accepted as lost (Log.losses)
     """
     sums = windows.agg(
         *[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in KINDS],
@@ -122,21 +124,21 @@ def balance(settings: Settings, windows: DataFrame, edge: datetime, losses: Sequ
 
 
 def appended_by_window(
-    settings: Settings, rows: Sequence[Row], edge: datetime, losses: Sequence[Mapping[str, int]]
+    settings: Settings, rows: Sequence[Row], edge: datetime, losses: Sequence[Mapping[str, Any]]
 ) -> dict[datetime, int]:
-    """Ingest window → how many records the topic has of it, those left out whose loss was accepted: by reading them,
+    """Ingest window → how many records the topics have of it, those left out whose loss was accepted: by reading them,
     for offsets count markers too.
 
     rows: the log's last windows (frames.audits.by_window), the newest first. Those are asked that the broker holds
     whole, and windows behind the first of them of which the log has nothing; at most MOST_READ records.
     """
-    topic = topic_id(settings.kafka)
-    earliest = {partition: low for partition, (low, _) in edges(settings.kafka).items()}
+    topics = {of: settings.by_topic[name] for name, of in topic_ids(settings).items()}
+    earliest = {(of, p): low for of, view in topics.items() for p, (low, _) in edges(view.kafka).items()}
     since: datetime | None = None
     to_read = 0
     for row in rows:
         to_read += row.appended
-        whole = all(p.topic_id == topic and p.first >= earliest.get(p.partition, p.first + 1) for p in row.parts)
+        whole = all(p.first >= earliest.get((p.topic_id, p.partition), p.first + 1) for p in row.parts)
         if to_read > MOST_READ or not whole:
             break
         since = _start(row)
@@ -145,8 +147,12 @@ def appended_by_window(
     window = settings.streaming.ingest_window
     found = Counter(
         window_start(at, window)
-        for partition, offset, at in stamps(settings.kafka, since, edge)
-        if not any(loss["partition"] == partition and loss["first"] <= offset <= loss["last"] for loss in losses)
+        for of, view in topics.items()
+        for partition, offset, at in stamps(view.kafka, since, edge)
+        if not any(
+            (loss["topic_id"], loss["partition"]) == (of, partition) and loss["first"] <= offset <= loss["last"]
+            for loss in losses
+        )
     )
     return {_start(row): 0 for row in rows if _start(row) >= since} | found
 
@@ -170,16 +176,7 @@ def identities(parts: DataFrame, identity: Sequence[str]) -> Finding:
 
 def _among(noted: Sequence[Mapping[str, Any]]) -> Column:
     """The condition on records (topic_id, partition, offset) that they are among those that were noted."""
-    among = F.lit(False)
-    for topic in sorted({one["topic_id"] for one in noted}):
-        of_it = [dict(one) for one in noted if one["topic_id"] == topic]
-        among |= (F.col("topic_id") == topic) & (lost_among(of_it, F.col("offset"), F.col("offset")) > 0)
-    return among
-
-
-def _ended(losses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The losses of which it is known where they end."""
-    return [loss for loss in losses if loss["last"] is not None]
+    return lost_among(noted, F.col("offset"), F.col("offset")) > 0
 
 
 def _start(row: Row) -> datetime:

@@ -15,10 +15,10 @@ from jobs.lake import Log
 from jobs.sinks.cassandra import connected
 from jobs.sources.event_log import read_offsets
 from jobs.sources.readable import behind
-from jobs.sources.stored import Progress, published, read_changes, read_progress
+from jobs.sources.stored import Progress, published, read_changes, read_offsets_counted, read_progress
 from jobs.sources.topic import topic_id
 from stitch import retention
-from stitch.cutoff import Behind, Missing, aligned, missing_before
+from stitch.cutoff import Behind, Missing, Place, aligned, missing_before
 from stitch.definitions import name_of, names_of
 from stitch.runs import earliest_cutoff
 from stitch.settings import Settings
@@ -40,7 +40,14 @@ def check_complete(spark: SparkSession, settings: Settings, cutoff: datetime) ->
 
 
 def check_contiguous(spark: SparkSession, settings: Settings) -> None:
-    """Raises JobError where the log lacks records between those that were checked before and its last ones."""
+    """Raises JobError where the log lacks records between those that were checked before and its last ones, of any
+    topic."""
+    for view in settings.topics_read.values():
+        check_contiguous_topic(spark, view)
+
+
+def check_contiguous_topic(spark: SparkSession, settings: Settings) -> None:
+    """check_contiguous of the topic of the settings (Settings.by_topic)."""
     log, topic = Log(spark, settings), topic_id(settings.kafka)
     _, at = log.position(topic)
     checked = {  # of a log that was rolled back, what is read again is to be checked again
@@ -52,7 +59,7 @@ def check_contiguous(spark: SparkSession, settings: Settings) -> None:
     ends = {partition: last + 1 for partition, _, last, _ in rows}
     found = {}
     if any(records != last + 1 - first for _, first, last, records in rows):  # a look into each gap costs a sort
-        found = {one.partition: one for one in find_gaps(spark, settings, offsets, topic, checked)}
+        found = {one.partition: one for one in find_gaps(spark, {topic: settings}, offsets, checked)}
     for one in found.values():
         if one.unknown:
             print(f"stitch: {untold(one)}", flush=True)
@@ -61,7 +68,10 @@ def check_contiguous(spark: SparkSession, settings: Settings) -> None:
             f"  partition {partition}: {records} records, offsets {first} to {last}"
             for partition, (records, first, last) in lacking.items()
         )
-        accepting = [f"--accept-loss {partition}:{first}-{last}" for partition, (_, first, last) in lacking.items()]
+        accepting = [
+            f"--accept-loss {settings.kafka.topic}/{partition}:{first}-{last}"
+            for partition, (_, first, last) in lacking.items()
+        ]
         raise JobError(
             f"the event log {log.name} lacks records that the topic {settings.kafka.topic!r} holds:\n{facts}\n"
             f"Roll the table back to a snapshot that has them, and archive_events reads on from there; or accept the "
@@ -84,28 +94,39 @@ def check_counted(settings: Settings, cutoff: datetime) -> None:
         )
 
 
-def missing_offsets(spark: SparkSession, settings: Settings, cutoff: datetime) -> dict[int, Missing]:
+def missing_offsets(spark: SparkSession, settings: Settings, cutoff: datetime) -> dict[Place, Missing]:
     """The partitions of which the log may lack records appended before the cutoff."""
     return missing_before(behind_log(spark, settings), cutoff + settings.log.grace)
 
 
-def uncounted_offsets(settings: Settings, cutoff: datetime) -> dict[int, Missing]:
+def uncounted_offsets(settings: Settings, cutoff: datetime) -> dict[Place, Missing]:
     """The partitions of which the increments may lack records appended before the cutoff."""
     return missing_before(behind_increments(settings), cutoff + settings.log.grace)
 
 
-def behind_log(spark: SparkSession, settings: Settings) -> dict[int, Behind]:
-    """partition → what the topic holds behind the position of the log."""
-    log, topic = Log(spark, settings), topic_id(settings.kafka)
-    _, at = log.position(topic)
-    return behind(settings.kafka, log.behind_losses(topic, at))
+def behind_log(spark: SparkSession, settings: Settings) -> dict[Place, Behind]:
+    """(topic, partition) → what the topic holds behind the position of the log."""
+    log = Log(spark, settings)
+    found: dict[Place, Behind] = {}
+    for name, view in settings.topics_read.items():
+        topic = topic_id(view.kafka)
+        _, at = log.position(topic)
+        found |= {(name, p): one for p, one in behind(view.kafka, log.behind_losses(topic, at)).items()}
+    return found
 
 
-def behind_increments(settings: Settings) -> dict[int, Behind]:
-    """partition → what the topic holds behind the increments."""
+def behind_increments(settings: Settings) -> dict[Place, Behind]:
+    """(topic, partition) → what the topic holds behind the increments."""
     with connected(settings.realtime, "realtime") as cassandra:
-        progress = read_progress(cassandra, STREAMING_JOB)
-    return behind(settings.kafka, progress.offsets if progress else {})
+        offsets = {
+            name: read_offsets_counted(cassandra, STREAMING_JOB, name if settings.topics else None)
+            for name in settings.topics_read
+        }
+    return {
+        (name, p): one
+        for name, view in settings.topics_read.items()
+        for p, one in behind(view.kafka, offsets[name]).items()
+    }
 
 
 def needed_since(settings: Settings) -> datetime | None:
@@ -159,7 +180,7 @@ def held_since(settings: Settings, now: datetime) -> datetime:
 def lost_hours(log: Log, since: datetime | None, until: datetime) -> list[str]:
     """One sentence for each loss whose records may have been appended in [since, until): totals lack them
     permanently."""
-    found = []
+    found, names = [], log.topics()
     for loss in log.losses():
         after, before = loss["appended_after"], loss["appended_before"]
         if (after and datetime.fromisoformat(after) >= until) or (
@@ -168,15 +189,16 @@ def lost_hours(log: Log, since: datetime | None, until: datetime) -> list[str]:
             continue
         last = "an unknown one" if loss["last"] is None else loss["last"]
         found.append(
-            f"the log lacks records of partition {loss['partition']}, offsets {loss['first']} to {last}: ingest "
-            f"windows from {after or 'the beginning'} to {before or 'an unknown instant'} may count too little"
+            f"the log lacks records of the topic {names.get(loss['topic_id'], loss['topic_id'])}, partition "
+            f"{loss['partition']}, offsets {loss['first']} to {last}: ingest windows from {after or 'the beginning'} "
+            f"to {before or 'an unknown instant'} may count too little"
         )
     return found
 
 
-def told(missing: Mapping[int, Missing]) -> str:
+def told(missing: Mapping[Place, Missing]) -> str:
     """A line for each partition: what is missing, from where."""
-    return "\n".join(f"  partition {partition}: {_told(one)}" for partition, one in missing.items())
+    return "\n".join(f"  {topic}, partition {p}: {_told(one)}" for (topic, p), one in missing.items())
 
 
 def _told(missing: Missing) -> str:
@@ -189,12 +211,12 @@ def _told(missing: Missing) -> str:
     }[missing.why]
 
 
-def not_yet(missing: Mapping[int, Missing]) -> type[JobError]:
+def not_yet(missing: Mapping[Place, Missing]) -> type[JobError]:
     """The error: whether waiting is enough, or a person must look."""
     return NotYet if {one.why for one in missing.values()} <= {"unread", "open"} else JobError
 
 
-def way_out(missing: Mapping[int, Missing], job: str) -> str:
+def way_out(missing: Mapping[Place, Missing], job: str) -> str:
     """What to do about it."""
     why = {one.why for one in missing.values()}
     if why == {"open"}:

@@ -9,8 +9,8 @@ every audit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
@@ -60,27 +60,31 @@ class Gaps(NamedTuple):
 
 def find_gaps(
     spark: SparkSession,
-    settings: Settings,
+    topics: Mapping[str, Settings],
     offsets: DataFrame,
-    topic: str,
     checked: Mapping[tuple[str, int], Checked],
 ) -> list[Gaps]:
     """The partitions of the log that have gaps, and what is in them.
 
-    offsets:  (topic_id, partition, offset) of the log; of the topic with the id `topic`, the broker can be asked
+    topics:   id → the settings of the topic, of those whose brokers can be asked
+    offsets:  (topic_id, partition, offset) of the log
     """
-    low = {(topic, partition): first for partition, (first, _) in edges(settings.kafka).items()}
-    known = [loss for loss in Log(spark, settings).losses(topic) if loss["last"] is not None]
+    low = {(of, p): first for of, view in topics.items() for p, (first, _) in edges(view.kafka).items()}
+    known = ended(Log(spark, next(iter(topics.values()))).losses())
     rows = _by_kind(gaps(offsets), low, {at: one.upto for at, one in checked.items()}, known)
-    ranges = {row.partition: (row.asked_from, row.asked_to + 1) for row in rows if row.asked_from is not None}
-    lacking = records_lacking(spark, settings, offsets.where(F.col("topic_id") == topic), ranges, known)
+    lacking: dict[tuple[str, int], tuple[int, int, int]] = {}
+    for of, view in topics.items():
+        asked = [row for row in rows if row.topic_id == of and row.asked_from is not None]
+        ranges = {row.partition: (row.asked_from, row.asked_to + 1) for row in asked}
+        there = records_lacking(spark, view, offsets, of, ranges, known)
+        lacking |= {(of, partition): one for partition, one in there.items()}
     return [
         Gaps(
             row.topic_id,
             row.partition,
             row.missing,
             row.accepted,
-            lacking.get(row.partition) if row.topic_id == topic else None,
+            lacking.get((row.topic_id, row.partition)),
             row.unknown,
             row.unknown_from,
             max(0, row.told - checked.get((row.topic_id, row.partition), Checked()).unreadable),
@@ -93,7 +97,7 @@ def _by_kind(
     found: DataFrame,
     low: Mapping[tuple[str, int], int],
     checked: Mapping[tuple[str, int], int],
-    known: list[dict[str, int]],
+    known: list[dict[str, Any]],
 ) -> list[Row]:
     """The gaps summed by partition: how much of them the broker can be asked about, was asked about, or no longer
     can."""
@@ -133,18 +137,20 @@ def untold(one: Gaps) -> str:
 def records_lacking(
     spark: SparkSession,
     settings: Settings,
-    held: DataFrame,
+    offsets: DataFrame,
+    topic: str,
     ranges: Mapping[int, tuple[int, int]],
-    accepted: list[dict[str, int]],
+    accepted: Sequence[Mapping[str, Any]],
 ) -> dict[int, tuple[int, int, int]]:
-    """partition → how many records that the broker stamped the log lacks in the range, the first and the last of
-    them."""
+    """partition → how many records of the topic (the one of the settings, and its id) that the broker stamped the log
+    (offsets: as for find_gaps) lacks in the range, the first and the last of them."""
     if not ranges:
         return {}
     there = read_range(spark, settings.kafka, ranges).where(F.col("timestamp_type") == BROKER)
+    there = there.withColumn("topic_id", F.lit(topic))
     there = there.where(lost_among(accepted, F.col("offset"), F.col("offset")) == 0)
     rows = (
-        there.join(held, ["partition", "offset"], "left_anti")
+        there.join(offsets, ["topic_id", "partition", "offset"], "left_anti")
         .groupBy("partition")
         .agg(F.count(F.lit(1)).alias("records"), F.min("offset").alias("first"), F.max("offset").alias("last"))
     )
@@ -177,10 +183,16 @@ def _by_partition(values: Mapping[tuple[str, int], int], otherwise: int) -> Colu
     return column
 
 
-def lost_among(accepted: list[dict[str, int]], first: Column, last: Column) -> Column:
-    """How many offsets from first to last were noted as lost."""
+def lost_among(accepted: Sequence[Mapping[str, Any]], first: Column, last: Column) -> Column:
+    """(topic_id, partition): how many offsets from first to last were noted as lost (Log.losses)."""
     total = F.lit(0)
     for loss in accepted:
         within = F.least(last, F.lit(loss["last"])) - F.greatest(first, F.lit(loss["first"])) + 1
-        total = total + F.when(F.col("partition") == loss["partition"], F.greatest(within, F.lit(0))).otherwise(0)
+        of_it = (F.col("topic_id") == loss["topic_id"]) & (F.col("partition") == loss["partition"])
+        total = total + F.when(of_it, F.greatest(within, F.lit(0))).otherwise(0)
     return total
+
+
+def ended(losses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The losses of which it is known where they end."""
+    return [loss for loss in losses if loss["last"] is not None]

@@ -16,8 +16,9 @@ from cassandra.cluster import Session
 from jobs.completeness import STREAMING_JOB, check_aligned, needed_since, other_window
 from jobs.errors import JobError
 from jobs.sinks.progress import go_back
-from jobs.sources.checkpoint import Checkpoint
-from jobs.sources.topic import edges, offsets_at, topic_id
+from jobs.sources.checkpoint import Checkpoint, Offsets
+from jobs.sources.readable import first_stamped
+from jobs.sources.topic import edges, offsets_at, topic_ids
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings
 
@@ -26,7 +27,8 @@ STATE = 2  # raise it with every change of what the aggregation keeps: Spark can
 
 
 def check_offsets(job: str, settings: Settings, following: Mapping[int, int], edges: Edges, accept_loss: bool) -> None:
-    """Raises JobError where the broker no longer holds what the job would read next, unless that is accepted."""
+    """Raises JobError where the broker no longer holds what the job would read next of the topic (settings:
+    Settings.by_topic), unless that is accepted."""
     earliest = {partition: low for partition, (low, _) in edges.items()}
     lost = removed_offsets(following, earliest)
     if lost and not accept_loss:
@@ -55,13 +57,20 @@ def recreated(job: str, settings: Settings, way_out: str) -> JobError:
     )
 
 
-def noted(settings: Settings, topic_id: str) -> dict[str, Any]:
-    """What the streaming job counts, as its checkpoint notes it."""
+def check_all_offsets(job: str, settings: Settings, following: Offsets, accept_loss: bool) -> None:
+    """check_offsets of every topic that is read."""
+    for name, view in settings.topics_read.items():
+        check_offsets(job, view, following.get(name, {}), edges(view.kafka), accept_loss)
+
+
+def noted(settings: Settings, topic_ids: Mapping[str, str]) -> dict[str, Any]:
+    """What the streaming job counts, as its checkpoint notes it. topic_ids: topic → its id"""
     return {
-        "topic_id": topic_id,
+        "topics": dict(topic_ids),
         "state": STATE,
         "ingest_window_seconds": int(settings.streaming.ingest_window.total_seconds()),
-        "deduplicate": settings.streaming.deduplicate,
+        # Of several topics the state has a column more, so it is another.
+        "deduplicate": settings.streaming.deduplicate and ("by topic" if settings.topics else True),
         "counters": {counter.name: counter.model_dump(mode="json") for counter in settings.counters},
     }
 
@@ -69,8 +78,8 @@ def noted(settings: Settings, topic_id: str) -> dict[str, Any]:
 def check_note(settings: Settings, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises JobError where the increments would not be right from here on."""
     name = f"streaming_counts ({settings.streaming.checkpoint})"
-    if before["topic_id"] != now["topic_id"]:
-        raise recreated(name, settings, "Start once with --from-cutoff")
+    if others := recreated_topics(before, now):
+        raise recreated(name, settings.by_topic[others[0]], "Start once with --from-cutoff")
     if before["ingest_window_seconds"] != now["ingest_window_seconds"]:
         raise other_window(settings, timedelta(seconds=before["ingest_window_seconds"]))
 
@@ -86,11 +95,33 @@ def without_effect(checkpoint: str, settings: Mapping[str, tuple[str, str]]) -> 
     ]
 
 
+def topics_then(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Topic → the id that the checkpoint was reading; an earlier version noted the id of the only one, not its name."""
+    if "topics" in before:
+        return dict(before["topics"])
+    names = {of: name for name, of in now["topics"].items()}
+    return {names.get(before["topic_id"], min(now["topics"])): before["topic_id"]}
+
+
+def recreated_topics(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The topics that have another id than the one the checkpoint was reading."""
+    then = topics_then(before, now)
+    return sorted(name for name, of in now["topics"].items() if then.get(name, of) != of)
+
+
 def outdated(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """Why the checkpoint cannot be gone on from, so that the job reads again from the published cutoff: what is read
     twice counts once. None where it can, or where check_note refuses."""
-    if any(before[said] != now[said] for said in ("topic_id", "ingest_window_seconds")):
+    if before["ingest_window_seconds"] != now["ingest_window_seconds"] or recreated_topics(before, now):
         return None
+    then = topics_then(before, now)
+    if new := sorted(now["topics"].keys() - then.keys()):
+        return f"topics are new, and would lack the events since the published cutoff: {', '.join(new)}"
+    if gone := sorted(then.keys() - now["topics"].keys()):
+        return (
+            f"topics are read no more: {', '.join(gone)}. Of the ingest windows since the published cutoff, what was "
+            "counted of them stays until `restore_counts --apply` or the batch"
+        )
     if new := sorted(set(now["counters"]) - set(before["counters"])):
         return f"counters or their definitions are new, and would lack the events since it: {', '.join(new)}"
     if before["deduplicate"] != now["deduplicate"]:
@@ -103,37 +134,58 @@ def outdated(before: dict[str, Any], now: dict[str, Any]) -> str | None:
 def is_outdated(checkpoint: Checkpoint, settings: Settings, accept_data_loss: bool) -> bool:
     """Whether the job must read again from the published cutoff, for what it counts now the checkpoint did not; says
     why. Raises JobError as check_continuity, which sees no gap behind a checkpoint that was moved away."""
-    now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note() if checkpoint.exists() else None
+    now, before = noted(settings, topic_ids(settings)), checkpoint.note() if checkpoint.exists() else None
     why = outdated(before, now) if before else None
     if before is None or why is None:
         return False
     check_note(settings, before, now)
-    check_offsets(STREAMING_JOB, settings, checkpoint.next_offsets(), edges(settings.kafka), accept_data_loss)
+    check_all_offsets(STREAMING_JOB, settings, checkpoint.next_offsets(), accept_data_loss)
     print(f"{STREAMING_JOB} reads again from the published cutoff (what is read twice counts once): {why}", flush=True)
     return True
 
 
-def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> dict[int, int] | None:
-    """Move the checkpoint away, so that the job reads again from the published cutoff; returns partition → the first
-    offset behind that, None where nothing is published (read from the earliest). Raises JobError where the cutoff cuts
-    an ingest window in two."""
+def catching_up(settings: Settings, following: Offsets, now: datetime) -> list[str]:
+    """A line where several topics are to be read that begin longer ago than the watermark lets their records be apart:
+    topics, other than partitions of one, may have their records at quite different times."""
+    if len(settings.topics_read) < 2:
+        return []
+    stamps = []
+    for name, view in settings.topics_read.items():
+        held = edges(view.kafka)
+        at = {p: max(following.get(name, {}).get(p, low), low) for p, (low, _) in held.items()}
+        inside = {p: offset for p, offset in at.items() if offset <= held[p][1]}
+        stamps += [one.appended for one in first_stamped(view.kafka, inside, "read_committed").values() if one.appended]
+    oldest = min(stamps, default=now)
+    if now - oldest <= settings.streaming.watermark:
+        return []
+    return [
+        f"there are records to be read from {oldest:%FT%TZ} on, longer ago than streaming.watermark "
+        f"({settings.streaming.watermark}): where topics have theirs at different times, some come too late for real "
+        "time (dropped=) and count with the next batch. A longer streaming.watermark at this start counts them now"
+    ]
+
+
+def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> Offsets | None:
+    """Move the checkpoint away, so that the job reads again from the published cutoff; returns topic → partition → the
+    first offset behind that, None where nothing is published (read from the earliest). Raises JobError where the cutoff
+    cuts an ingest window in two."""
     starting = None
     if cutoff := needed_since(settings):
         check_aligned(settings, cutoff)
-        starting = offsets_at(settings.kafka, cutoff)
-    go_back(cassandra, STREAMING_JOB, starting or {})
+        starting = {name: offsets_at(view.kafka, cutoff) for name, view in settings.topics_read.items()}
+    go_back(cassandra, settings, STREAMING_JOB, starting or {})
     if checkpoint.exists():
         print(f"{STREAMING_JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
     return starting
 
 
 def check_continuity(
-    checkpoint: Checkpoint, settings: Settings, starting: dict[int, int] | None, accept_data_loss: bool
+    checkpoint: Checkpoint, settings: Settings, starting: Offsets | None, accept_data_loss: bool
 ) -> None:
     """Raises JobError where counting on would not be exact; notes for the next start what is counted now."""
-    now, before = noted(settings, topic_id(settings.kafka)), checkpoint.note()
+    now, before = noted(settings, topic_ids(settings)), checkpoint.note()
     following = checkpoint.next_offsets() or starting or {}
     if checkpoint.exists() and before:
         check_note(settings, before, now)
-    check_offsets(STREAMING_JOB, settings, following, edges(settings.kafka), accept_data_loss)
+    check_all_offsets(STREAMING_JOB, settings, following, accept_data_loss)
     checkpoint.write_note(now)

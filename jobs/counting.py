@@ -21,6 +21,7 @@ from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.sources.stored import read_increments
 from stitch.counters import Counter
+from stitch.decoding import TOPIC
 from stitch.runs import Held, Position, Run
 from stitch.settings import Settings
 
@@ -129,7 +130,7 @@ def count_windows(
     )
     wanted = not_excluded(spark, decoded, settings).observe(valid, F.count(F.when(F.col(IS_NEW), 1)).alias("wanted"))
     # Of each event_id one: where an earlier run has counted it, that one; else the first that was appended.
-    first = deduplicated(wanted, settings.events.identity, [IS_NEW]).where(IS_NEW)
+    first = deduplicated(wanted, settings.identity, [IS_NEW]).where(IS_NEW)
     first = first.observe(kept, F.count(F.lit(1)).alias("events"))
 
     def facts() -> Facts:
@@ -158,8 +159,10 @@ def read_events(
 
 
 def decode_log(records: DataFrame, settings: Settings, also: Sequence[str] = ()) -> DataFrame:
-    """Records of the log decoded: as the archive did where the decoder is the same, else again from the payloads."""
-    known, others = as_decoded(records, settings).select(*DECODED, *also), undecoded(records, settings)
+    """Records of the log decoded (DECODED, the columns `also`, and TOPIC where there are several): as the archive did
+    where the decoder is the same, else again from the payloads."""
+    kept = [*also, *([TOPIC] if settings.topics else [])]
+    known, others = as_decoded(records, settings).select(*DECODED, *kept), undecoded(records, settings)
     if others is None:
         return known
     return known.unionByName(decode(others, settings, ["partition", "offset", "timestamp", *also]))
@@ -188,7 +191,7 @@ def first_events(spark: SparkSession, settings: Settings, until: datetime, upto:
     records = read_log(spark, settings, None, until)
     if upto:
         records = records.where(~at_or_behind(upto))
-    return deduplicated(not_excluded(spark, decode_log(records, settings), settings), settings.events.identity)
+    return deduplicated(not_excluded(spark, decode_log(records, settings), settings), settings.identity)
 
 
 def expected_increments(spark: SparkSession, settings: Settings, since: datetime, until: datetime) -> DataFrame:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.contiguity import Checked, records_lacking
+from jobs.contiguity import Checked, ended, records_lacking
 from jobs.lake import Log
 from jobs.sources.topic import edges, read_range
 from stitch.settings import Settings
@@ -40,16 +40,15 @@ def find_cuts(
     held: Mapping[int, Row],
     checked: Mapping[tuple[str, int], Checked],
 ) -> list[Cut]:
-    """The partitions of the topic of which the log lacks records at either end, up to the position that it has come to,
-    or which compaction must have been at.
+    """The partitions of the topic (the one of the settings, and its id) of which the log lacks records at either end,
+    up to the position that it has come to, or which compaction must have been at.
 
     offsets: as for find_gaps; held: partition → its row of frames.audits.stretches; none where it has no record
     """
     log, broker = Log(spark, settings), edges(settings.kafka)
     _, position = log.position(topic)
     aged = settings.log.retention is not None  # then days are missing at the beginning, and that is as it should be
-    known = [loss for loss in log.losses(topic) if loss["last"] is not None]
-    of_topic = offsets.where(F.col("topic_id") == topic)
+    known = ended(log.losses(topic))
     heads, tails, sparse, gone = {}, {}, {}, {}
     for partition, (low, high) in broker.items():
         row = held.get(partition)
@@ -63,7 +62,7 @@ def find_cuts(
             sparse[partition] = (low, end)
         upto = min(checked.get((topic, partition), Checked()).upto, position.get(partition, 0), low)
         gone[partition] = 0 if aged else max(0, upto - last - 1 - _accepted(known, partition, last + 1, upto - 1))
-    found = [records_lacking(spark, settings, of_topic, ranges, known) for ranges in (heads, tails)]
+    found = [records_lacking(spark, settings, offsets, topic, ranges, known) for ranges in (heads, tails)]
     compacted = compacted_away(spark, settings, sparse, known)
     cuts = [
         Cut(p, _together([one[p] for one in found if p in one]), gone[p], compacted.get(p, 0)) for p in sorted(broker)

@@ -40,7 +40,8 @@ class Sources:
         self._failures = []
         for source in self._settings.sources:
             try:
-                bring(self._spark, self._log, self._settings, source, self._known[source.name])
+                note_topic(self._log, self._settings, source)
+                bring(self._spark, self._log, self._settings.of_source(source), source, self._known[source.name])
             except JobError as error:
                 self._failures.append(str(error))
             except (PySparkException, Py4JJavaError) as error:
@@ -61,6 +62,18 @@ class Sources:
         """Raises JobError where the last look at a source failed."""
         if self._failures:
             raise JobError("\n".join(self._failures))
+
+
+def note_topic(log: Log, settings: Settings, source: SourceSettings) -> None:
+    """Note whose events the source has. Raises JobError where others were brought in from it."""
+    topic = source.topic or next(iter(settings.by_topic))
+    before = log.topics().get(source.name, topic)
+    if settings.topics and before != topic:
+        raise JobError(
+            f"sources.{source.name}: topic: its events in {log.name} are those of {before}, and the settings say "
+            f"{topic}: set it back, or give the source another name"
+        )
+    log.note_topics({source.name: topic})
 
 
 def bring(spark: SparkSession, log: Log, settings: Settings, source: SourceSettings, known: set[str]) -> None:
@@ -106,6 +119,10 @@ def import_log(spark: SparkSession, log: Log, settings: Settings, folder: str) -
     extent = (F.min("offset"), F.max("offset"), F.count(F.lit(1)))
     found = [(topic, records, records.groupBy("partition").agg(*extent).collect())
              for topic, records in segments(spark, folder)]  # fmt: skip
+    if settings.topics:
+        raise BadOption(
+            f"--import-log {folder}: is of a time of one topic: bring it in with kafka.topic, and name [[topics]] then"
+        )
     for topic, _, bounds in found:  # all are looked at before the first is added
         _, held = log.position(topic)
         late = sorted(partition for partition, first, *_ in bounds if held.get(partition, first) > first)

@@ -31,6 +31,7 @@ NOTE = "stitch."  # how the names of the table's properties begin in which notes
 REACHED = "reached."  # the note of a position of a topic (id) that the log has reached at least, by which snapshot
 LOSSES = "losses"
 UNCOUNTED = "uncounted"
+TOPICS = "topics"
 
 
 class Log:
@@ -53,11 +54,27 @@ class Log:
         """name → type of what the column `fields` holds."""
         return fields_of(self.spark.table(self.name))
 
-    def decoders(self) -> set[str | None]:
-        """By which decoders records were decoded, by the files' statistics; None: a file says nothing."""
+    def decoders(self) -> set[tuple[str, str | None]]:
+        """(topic id, by which decoder records of it were decoded), by the files' statistics; None: a file says
+        nothing."""
         columns = ("readable_metrics.decoder.lower_bound", "readable_metrics.decoder.upper_bound")
-        rows = self.spark.sql(f"SELECT DISTINCT {', '.join(columns)} FROM {self.name}.files").collect()
-        return {decoder for row in rows for decoder in row}
+        found = f"SELECT DISTINCT partition.topic_id, {', '.join(columns)} FROM {self.name}.files"
+        return {(topic, decoder) for topic, *both in self.spark.sql(found).collect() for decoder in both}
+
+    def topic_ids(self) -> set[str]:
+        """The topics (ids), and other sources, of which the log has records."""
+        rows = self.spark.sql(f"SELECT DISTINCT partition.topic_id FROM {self.name}.files").collect()
+        return {row.topic_id for row in rows}
+
+    def topics(self) -> dict[str, str]:
+        """Topic id (or source) → the name of the topic whose records these are, as it was noted."""
+        return (self.note(TOPICS) if self.exists() else None) or {}
+
+    def note_topics(self, names: Mapping[str, str]) -> None:
+        """Note the topics of these ids (or sources); what was noted before stands."""
+        known = self.topics()
+        if names.keys() - known.keys():
+            self.write_note(TOPICS, {**names, **known})
 
     def begin(self, fields: Mapping[str, str]) -> None:
         """Create the table where there is none, and give it these fields (name → type)."""
@@ -83,8 +100,7 @@ class Log:
         topics = {topic for _, positions in self._ancestors() for topic in positions}
         begin = NOTE + REACHED
         topics |= {name.removeprefix(begin) for name in self._table().properties() if name.startswith(begin)}
-        rows = self.spark.sql(f"SELECT DISTINCT partition.topic_id FROM {self.name}.files").collect()
-        topics |= {row.topic_id for row in rows}
+        topics |= self.topic_ids()
         return {(topic, at): offset for topic in sorted(topics) for at, offset in self.position(topic)[1].items()}
 
     def note_positions(self) -> None:

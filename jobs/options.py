@@ -11,6 +11,7 @@ from jobs.errors import BadOption
 from stitch.cutoff import window_start
 from stitch.settings import Settings
 
+Records = tuple[str | None, int, int, int]  # topic, partition, first and last offset
 _RANGE = re.compile(r"^(?:([^/]+)/)?(\d+):(\d+)-(\d+)$")
 
 
@@ -41,21 +42,13 @@ def checked_edge(settings: Settings, edge: datetime, now: datetime, option: str 
     return edge
 
 
-def parse_ranges(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[tuple[int, int, int]]:
-    """`PARTITION:FIRST-LAST` → (partition, first, last)."""
-    return [_range(value, topics=False)[1:] for value in values]
+def parse_records(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[Records]:
+    """`[TOPIC/]PARTITION:FIRST-LAST` → (topic, or None, partition, first, last)."""
+    return [_records(value) for value in values]
 
 
-def parse_records(
-    _: click.Context, __: click.Parameter, values: tuple[str, ...]
-) -> list[tuple[str | None, int, int, int]]:
-    """`[TOPIC_ID/]PARTITION:FIRST-LAST` → (topic id, or None, partition, first, last)."""
-    return [_range(value, topics=True) for value in values]
-
-
-def _range(value: str, topics: bool) -> tuple[str | None, int, int, int]:
+def _records(value: str) -> Records:
     match = _RANGE.match(value)
-    if not match or int(match[3]) > int(match[4]) or (match[1] and not topics):
-        form = "[TOPIC_ID/]PARTITION:FIRST-LAST" if topics else "PARTITION:FIRST-LAST"
-        raise click.BadParameter(f"{value!r}: write {form}, both offsets included")
+    if not match or int(match[3]) > int(match[4]):
+        raise click.BadParameter(f"{value!r}: write [TOPIC/]PARTITION:FIRST-LAST, both offsets included")
     return match[1], int(match[2]), int(match[3]), int(match[4])

@@ -73,12 +73,12 @@ def keep_running(
     stop: Stop,
     report: Report,
     retry_for: timedelta,
-    again: timedelta | None = None,
+    again: Callable[[], timedelta | None] = lambda: None,
 ) -> None:
     """Start the query and start it again when it fails. Raises QueryFailed where that does not help, NotYet where it
     has not helped for `retry_for`.
 
-    again: how long after it has ended by itself it is started again (None: never)
+    again: asked when it has ended by itself: after how long it is started again (None: never)
 
     `start` may raise NotYet or an error of Spark's: the first time that ends it, later it is one more failure.
     """
@@ -97,9 +97,10 @@ def keep_running(
             query = start()
             started = True
             watch(query, stop, note)
-            if again is None:
+            pause_after = again()
+            if pause_after is None:
                 return
-            stop.wait(again.total_seconds())
+            stop.wait(pause_after.total_seconds())
             progressed, failures = time.monotonic(), 0
         except (NotYet, PySparkException, Py4JJavaError, QueryFailed) as failure:
             error = failure if isinstance(failure, JobError) else QueryFailed(cause_of(failure), is_permanent(failure))
@@ -191,10 +192,10 @@ def counted_through(progress: dict[str, Any]) -> datetime | None:
     return datetime.fromisoformat(through) if through else None
 
 
-def end_offsets(progress: dict[str, Any], topic: str) -> dict[int, int]:
-    """partition → the first offset behind the batch."""
+def end_offsets(progress: dict[str, Any]) -> dict[str, dict[int, int]]:
+    """topic → partition → the first offset behind the batch."""
     end = _offsets(progress["sources"][0]["endOffset"]) or {}
-    return {int(partition): int(offset) for partition, offset in end.get(topic, {}).items()}
+    return {topic: {int(partition): int(offset) for partition, offset in at.items()} for topic, at in end.items()}
 
 
 def _offsets(text: Any) -> Any:

@@ -1,9 +1,9 @@
-"""Topic → increments: counts every event into Cassandra within seconds, exactly.
+"""Topics → increments: counts every event into Cassandra within seconds, exactly.
 
     stitch submit streaming_counts [--config conf/stitch.toml] [--available-now] [--from-cutoff]
 
 --config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
---available-now     stop at the end of the topic (else run until SIGTERM, which lets the running micro-batch end)
+--available-now     stop at the end of the topics (else run until SIGTERM, which lets the running micro-batch end)
 --from-cutoff       move the checkpoint away and read again from the published cutoff: what is read twice counts once
 --accept-data-loss  go on after records that the broker removed before they were read
 
@@ -13,6 +13,7 @@ with what is behind them, so a batch that is replayed changes nothing.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from jobs.completeness import STREAMING_JOB as JOB
 from jobs.completeness import check_ingest_window
-from jobs.continuity import begin_at_cutoff, check_continuity, is_outdated, without_effect
+from jobs.continuity import begin_at_cutoff, catching_up, check_continuity, is_outdated, without_effect
 from jobs.definitions import counted_live
 from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
@@ -32,7 +33,7 @@ from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
 from jobs.sinks.progress import claim, publish_progress
 from jobs.sources.checkpoint import Checkpoint
-from jobs.sources.topic import check_topic, read_topic
+from jobs.sources.topic import check_topics, read_topics
 from jobs.spark import session
 from stitch.settings import Settings, load_settings
 
@@ -59,31 +60,34 @@ def count_topic(
     settings: Settings, available_now: bool, stop: Stop, from_cutoff: bool = False, accept_data_loss: bool = False
 ) -> None:
     """Run the job until the end of the topic (`available_now`) or until asked to stop."""
-    check_topic(settings.kafka)
+    check_topics(settings)
     with (
         connected(settings.realtime, "realtime") as cassandra,
         session(JOB, settings) as spark,
         LagReport(settings.kafka, JOB) as lag,
     ):
         before = check_ingest_window(settings)
-        checkpoint = Checkpoint(spark, settings.streaming.checkpoint, settings.kafka.topic)
+        checkpoint = Checkpoint(spark, settings.streaming.checkpoint)
         tell_of_one_disk(spark, "streaming.checkpoint", checkpoint.path)
         counting = counted_live(settings, checkpoint.counters())
         again = from_cutoff or is_outdated(checkpoint, counting, accept_data_loss)
-        starting = begin_at_cutoff(cassandra, checkpoint, counting) if again else None  # partition → first offset
+        starting = begin_at_cutoff(cassandra, checkpoint, counting) if again else None  # topic → partition → offset
         names = {counter.name for counter in counting.counters}
         new = before is None or not names <= before.counters
-        claim(cassandra, JOB, settings.streaming.ingest_window, names, starting or {} if new else None)
-        for notice in without_effect(checkpoint.path, checkpoint.kept_settings()):
+        claim(cassandra, settings, JOB, names, starting or {} if new else None)
+        for notice in [
+            *without_effect(checkpoint.path, checkpoint.kept_settings()),
+            *catching_up(settings, checkpoint.next_offsets() or starting or {}, datetime.now(UTC)),
+        ]:
             print(f"stitch: {notice}", flush=True)
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
         trigger: dict[str, Any] = {"availableNow": True} if available_now else pace
 
         def start() -> StreamingQuery:
             forget_connections(spark)
-            check_topic(settings.kafka)
+            check_topics(settings)
             check_continuity(checkpoint, counting, starting, accept_data_loss)
-            records = read_topic(spark, settings.kafka, settings.streaming, starting, accept_data_loss)
+            records = read_topics(spark, settings.topics_read, starting, accept_data_loss)
             return (
                 rows_of(records, counting)
                 .writeStream.queryName(JOB)
@@ -95,12 +99,12 @@ def count_topic(
             )
 
         def report(progress: dict[str, Any]) -> None:
-            offsets = end_offsets(progress, settings.kafka.topic)
+            offsets = end_offsets(progress)
             print_progress(JOB, progress)
-            publish_progress(cassandra, JOB, counted_through(progress), offsets)
+            publish_progress(cassandra, settings, JOB, counted_through(progress), offsets)
             lag.report(offsets)
 
-        print(f"{JOB} counts {settings.kafka.topic} into {settings.realtime.keyspace}", flush=True)
+        print(f"{JOB} counts {', '.join(settings.topics_read)} into {settings.realtime.keyspace}", flush=True)
         keep_running(start, stop, report, settings.streaming.retry_for)
 
 
@@ -110,7 +114,7 @@ def count_topic(
 @click.option("--from-cutoff", is_flag=True, help="move the checkpoint away and start at the published cutoff")
 @click.option("--accept-data-loss", is_flag=True, help="go on after records that the broker removed")
 def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data_loss: bool) -> None:
-    """Topic → increments."""
+    """Topics → increments."""
     count_topic(load_settings(config), available_now, Stop.on_signals(), from_cutoff, accept_data_loss)
 
 

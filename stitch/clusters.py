@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
-from stitch.values import Duration, Identifier, LocalPath, Port, Section, flatten
+from stitch.values import Duration, Identifier, LocalPath, Port, Section, TopicName, flatten
 
 # Settings of Kafka's clients on which exact counts rest: which records are read, and from where.
 _OURS = (
@@ -55,7 +55,7 @@ class KafkaSettings(Section):
     """
 
     bootstrap_servers: str = "127.0.0.1:19092"
-    topic: str = Field(default="events", pattern=r"^[A-Za-z0-9._-]{1,249}$")
+    topic: TopicName = "events"
     partitions: int = Field(default=8, ge=1)
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None

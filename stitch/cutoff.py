@@ -82,7 +82,10 @@ class Missing(NamedTuple):
     since: datetime | None = None
 
 
-def missing_before(behind: Mapping[int, Behind], bound: datetime) -> dict[int, Missing]:
+Place = tuple[str, int]  # topic, partition
+
+
+def missing_before(behind: Mapping[Place, Behind], bound: datetime) -> dict[Place, Missing]:
     """The partitions that hold, or may yet hold, committed records stamped before the bound behind their position.
 
     Offsets that hold no record (markers of transactions, aborted records) are nothing that could be missing, so it is
@@ -90,8 +93,8 @@ def missing_before(behind: Mapping[int, Behind], bound: datetime) -> dict[int, M
     partition they do not go back, but for what `log.grace` grants, which the bound includes. A record stamped by its
     producer says nothing of those behind it. Empty means complete.
     """
-    found = {partition: _missing(one, bound) for partition, one in sorted(behind.items())}
-    return {partition: missing for partition, missing in found.items() if missing}
+    found = {place: _missing(one, bound) for place, one in sorted(behind.items())}
+    return {place: missing for place, missing in found.items() if missing}
 
 
 def _missing(behind: Behind, bound: datetime) -> Missing | None:

@@ -11,8 +11,8 @@ Nothing but the standard library and msgspec is needed, for this runs in Spark's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,13 +23,18 @@ from stitch.payloads import DEEPEST, SHALLOW, misread, too_deep
 
 VERSION = 2  # raise it with every change of what a record is decoded into: logs of another are decoded again
 OWN = ("event_id", "type", "occurred_at")
+TOPIC = "_topic"  # the column that says which of several topics a record is of: no field has such a name
 CREATE_TIME, NO_TIME = 0, -1  # Kafka's types of timestamps; LogAppendTime is 1
 _BOM = b"\xef\xbb\xbf"
+T = TypeVar("T")
 _INTEGER = Annotated[int, msgspec.Meta(ge=LEAST, le=MOST)]
 
 
 class Rules(NamedTuple):
-    """What the settings say about events, as plain data for workers."""
+    """What the settings say about the events of a topic, as plain data for workers.
+
+    constant_type: the type of all events; then `type` is empty, and none is read
+    """
 
     event_id: str
     type: str
@@ -39,6 +44,13 @@ class Rules(NamedTuple):
     max_past: int  # µs
     max_future: int  # µs
     fields: tuple[Field, ...]
+    constant_type: str | None = None
+
+    @property
+    def said(self) -> list[Any]:
+        """As JSON has them: with a constant type only where there is one, so that the names of decoders last."""
+        said = list(self)
+        return said if self.constant_type is not None else said[:-1]
 
 
 class Decoded(NamedTuple):
@@ -65,16 +77,20 @@ class Decoder:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        paths = (rules.event_id, rules.type, rules.occurred_at, *(field.path for field in rules.fields))
-        self._raw = raw_leaves(paths)
+        own = (rules.event_id, *([] if rules.constant_type else [rules.type]), rules.occurred_at)
+        paths = (*own, *(field.path for field in rules.fields))
+        constant = None if rules.constant_type is None else msgspec.json.encode(rules.constant_type)
+        self._raw = _with_type(raw_leaves(paths), constant)
         self._readers = tuple((field, READERS[field.kind]) for field in rules.fields)
         self._nothing = (None,) * len(rules.fields)
         places = {field.name: at for at, field in enumerate(rules.fields)}
         self._identity = tuple(places[name] for name in rules.identity if name not in OWN)
         # A path that two fields read each in its own way has no one type; identity by fields is judged one by one.
         plain = len(set(paths)) == len(paths) and not self._identity
-        self._texts = typed_leaves(_types(rules)) if plain else None
-        self._texts_or_integers = typed_leaves(_types(rules, integers=True)) if plain else None
+        self._texts, self._texts_or_integers = (
+            _with_type(typed_leaves(_types(rules, integers)), rules.constant_type) if plain else None
+            for integers in (False, True)
+        )
         self._integers = False
         self._texts_at = (0, 1, *(3 + at for at, field in enumerate(rules.fields) if field.kind == "string"))
 
@@ -140,7 +156,7 @@ class Decoder:
             None,
         )
 
-    def _parsed(self, value: bytes) -> list[bytes]:
+    def _parsed(self, value: bytes) -> Sequence[bytes]:
         if value.startswith(_BOM):
             value = value[len(_BOM) :]
         try:
@@ -173,10 +189,25 @@ class Decoder:
         return at
 
 
+def _with_type(read: Callable[[bytes], Sequence[T]], constant: T | None) -> Callable[[bytes], Sequence[T]]:
+    """The function from a payload to its values, with the constant in the place of the type; itself where there is
+    none."""
+
+    if constant is None:
+        return read
+
+    def values(payload: bytes) -> list[T]:
+        event_id, *rest = read(payload)
+        return [event_id, constant, *rest]
+
+    return values
+
+
 def _types(rules: Rules, integers: bool = False) -> dict[str, Any]:
     """The type that the value of each path nearly always has. `integers`: texts may be such too."""
     own = str | _INTEGER | None if integers else str | None
-    types: dict[str, Any] = dict.fromkeys((rules.event_id, rules.type, rules.occurred_at), own)
+    paths = (rules.event_id, *([] if rules.constant_type else [rules.type]), rules.occurred_at)
+    types: dict[str, Any] = dict.fromkeys(paths, own)
     for field in rules.fields:
         if field.kind == "string":
             text: Any = str

@@ -43,10 +43,28 @@ def names_of(stored: Iterable[str]) -> list[str]:
 
 def definition_of(settings: Settings, counter: Counter) -> str:
     """The id of the counter's definition: 8 hex digits."""
-    rules = settings.rules
-    reads = [field for field in rules.fields if field.name in counter.fields or field.name in rules.identity]
-    said = [VERSION, rules._replace(fields=()), reads, counter.model_dump(mode="json", exclude={"name"})]
+    said = [VERSION, *_read_as(settings, counter), counter.model_dump(mode="json", exclude={"name"})]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _read_as(settings: Settings, counter: Counter) -> list[Any]:
+    """How the counter's events are read: what makes a record one, and the fields that the counter reads; where topics
+    differ in it, all of these, but for topics that have no event of the counter's types."""
+    found: dict[str, list[Any]] = {}
+    for topic in settings.by_topic.values():
+        if topic.may_have_events_of(counter):
+            rules = topic.rules
+            reads = [field for field in rules.fields if field.name in counter.fields or field.name in rules.identity]
+            said = [rules._replace(fields=()).said, reads]
+            found[json.dumps(said)] = said
+    return next(iter(found.values())) if len(found) == 1 else [[found[said] for said in sorted(found)]]
+
+
+def _definitions_so_far(settings: Settings, counter: Counter) -> set[str]:
+    """The ids of the counter's definition by these settings, and before topics at the end of their list were added:
+    what such have is more events, and none that was there counts otherwise."""
+    before = [settings.model_copy(update={"topics": settings.topics[:at]}) for at in range(1, len(settings.topics))]
+    return {definition_of(one, counter) for one in (settings, *before)}
 
 
 def stored_names(settings: Settings) -> dict[str, str]:
@@ -82,8 +100,7 @@ def with_earlier(settings: Settings, published: Mapping[str, Publication]) -> Se
         own = next(counter for counter in settings.counters if counter.name == stored)
         counter = published[before].counter or own
         both = _with(settings, [*settings.counters, counter.model_copy(update={"name": before})])
-        if all(one.name in (name_of(one.name), name_of(one.name) + AT + definition_of(both, one))
-               for one in both.counters):  # fmt: skip
+        if all(one.name.partition(AT)[2] in {"", *_definitions_so_far(both, one)} for one in both.counters):
             settings = both
     return settings
 

@@ -8,11 +8,24 @@ in stitch.clusters.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from stitch.values import Duration, Identifier, JsonPath, LocalPath, OptionalDuration, Port, Section, StoragePath
+from stitch.values import (
+    Duration,
+    Identifier,
+    JsonPath,
+    LocalPath,
+    NotBlank,
+    OptionalDuration,
+    Port,
+    Section,
+    StoragePath,
+    TopicName,
+)
+
+Epoch = Literal["auto", "s", "ms", "us", "ns"]
 
 
 class StreamingSettings(Section):
@@ -86,17 +99,20 @@ class SourceSettings(Section):
 
     ingest_time:  when a record was appended: column:NAME (a field, or a column), or folder:NAME[/NAME] (a date, then
                   perhaps an hour)
+    topic:        whose events these are, where there are several topics: they are decoded as that one's
     """
 
     name: Identifier
     path: StoragePath
     format: Literal["json", "parquet"]
     ingest_time: str = Field(default="column:ingested_at", pattern=r"^(column:[^/]+|folder:[^/.]+(/[^/.]+)?)$")
+    topic: TopicName | None = None
 
 
 class EventSettings(Section):
     """Where an event's fields are (dotted paths into its JSON), their types (string unless said), and their bounds.
 
+    constant_type: the type of all events, whatever they say; then `type` is not read
     identity:    events that are equal in these fields are one event: the first that was appended counts
     epoch:       the unit of an `occurred_at` that is a number: by its size ("auto"), or said
     max_future:  an event further ahead of its broker timestamp is rejected
@@ -107,15 +123,53 @@ class EventSettings(Section):
 
     event_id: JsonPath = "event_id"
     type: JsonPath = "type"
+    constant_type: NotBlank | None = None
     occurred_at: JsonPath = "occurred_at"
     identity: list[Identifier] = Field(default=["event_id"], min_length=1)
-    epoch: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    epoch: Epoch = "auto"
     max_future: Duration = timedelta(days=1)
     max_past: Duration = timedelta(days=9131)
     max_text: int = Field(default=1024, ge=1, le=32_768)
     max_amount: int = Field(default=10**12, ge=1, le=10**15)
     paths: dict[Identifier, JsonPath] = {}
     types: dict[Identifier, Literal["string", "int", "double", "boolean"]] = {}
+
+    @model_validator(mode="after")
+    def a_type_is_said_once(self) -> EventSettings:
+        if self.constant_type and self.type != "type":
+            raise ValueError("type: is not read where constant_type is set; set one of the two")
+        return self
+
+
+class TopicSettings(Section):
+    """One of several topics, and what sets its events apart from [events]; what is None is as it says there.
+
+    read:  whether it is read; false: it is no more, and its records in the log still count
+    paths: field → dotted path, of the fields that are elsewhere than [events] says
+    """
+
+    name: TopicName
+    read: bool = True
+    event_id: JsonPath | None = None
+    type: JsonPath | None = None
+    constant_type: NotBlank | None = None
+    occurred_at: JsonPath | None = None
+    epoch: Epoch | None = None
+    paths: dict[Identifier, JsonPath] = {}
+
+    @model_validator(mode="after")
+    def a_type_is_said_once(self) -> TopicSettings:
+        if self.constant_type and self.type:
+            raise ValueError("type: is not read where constant_type is set; set one of the two")
+        return self
+
+    def events(self, others: EventSettings) -> EventSettings:
+        """Where the fields of this topic's events are, by what [events] says of them."""
+        said = {name: getattr(self, name) for name in ("event_id", "type", "constant_type", "occurred_at", "epoch")}
+        changed: dict[str, Any] = {name: value for name, value in said.items() if value is not None}
+        if self.type or self.constant_type:
+            changed = {"type": "type", "constant_type": None, **changed}
+        return others.model_copy(update={**changed, "paths": {**others.paths, **self.paths}})
 
 
 class TokenSettings(Section):

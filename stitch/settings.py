@@ -31,7 +31,7 @@ from pydantic_settings import (
 
 from stitch.clusters import BatchSettings, KafkaSettings, RealtimeSettings
 from stitch.counters import Counter
-from stitch.decoding import OWN, VERSION, Rules
+from stitch.decoding import OWN, TOPIC, VERSION, Rules
 from stitch.errors import ExitStatus, StitchError
 from stitch.fields import Field as RuleOfField
 from stitch.paths import resolved, with_paths_resolved
@@ -43,6 +43,7 @@ from stitch.sections import (
     ServingSettings,
     SourceSettings,
     StreamingSettings,
+    TopicSettings,
 )
 
 DEFAULT_CONFIG = Path("conf/stitch.toml")
@@ -66,22 +67,50 @@ class Settings(BaseSettings):
     events: EventSettings = EventSettings()
     serving: ServingSettings = ServingSettings()
     local: LocalSettings = LocalSettings()
+    topics: list[TopicSettings] = []
     sources: list[SourceSettings] = []
     counters: list[Counter] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def sources_have_one_name_each(self) -> Settings:
-        names = [source.name for source in self.sources]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"sources: named more than once: {', '.join(twice)}")
+    def each_has_a_name_of_its_own(self) -> Settings:
+        for section in ("topics", "sources", "counters"):
+            names = [one.name for one in getattr(self, section)]
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ValueError(f"{section}: named more than once: {', '.join(twice)}")
         return self
 
     @model_validator(mode="after")
-    def counters_have_one_name_each(self) -> Settings:
-        names = [counter.name for counter in self.counters]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"counters: named more than once: {', '.join(twice)}")
+    def topics_are_said_once(self) -> Settings:
+        wrong = []
+        if self.topics and "topic" in self.kafka.model_fields_set:
+            wrong.append("kafka.topic: is of the only topic; [[topics]] names all of them, so name it there")
+        if self.topics and self.log.kafka and not self.topics_read:
+            wrong.append("topics: none is read; where none is to be, set log.kafka = false")
+        for source in self.sources:
+            names = ", ".join(self.by_topic)
+            if self.topics and source.topic is None:
+                wrong.append(f"sources.{source.name}: topic: say whose events these are: one of {names}")
+            if source.topic is not None and source.topic not in self.by_topic:
+                wrong.append(f"sources.{source.name}: topic: there is no {source.topic!r}, but {names}")
+        wrong += [
+            f"topics.{topic.name}.paths: {name!r} is no field: no counter reads it, and [events] does not name it"
+            for topic in self.topics
+            for name in sorted(topic.paths.keys() - self.fields.keys())
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def counters_have_types_that_come(self) -> Settings:
+        views = self.by_topic.values()
+        wrong = [
+            f"counters.{counter.name}.weights: no topic has events of these types"
+            for counter in self.counters
+            if not any(view.may_have_events_of(counter) for view in views)
+        ]
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     @model_validator(mode="after")
@@ -100,14 +129,18 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def paths_end_in_values(self) -> Settings:
-        events = self.events
-        paths = {path for path, _ in self.fields.values()} | {events.event_id, events.type, events.occurred_at}
-        wrong = [
-            f"events.paths: {inner!r} lies within {outer!r}, which is another field's value; a path must end in a value"
-            for outer in sorted(paths)
-            for inner in sorted(paths)
-            if inner.startswith(f"{outer}.")
-        ]
+        wrong = []
+        for name, view in self.by_topic.items():
+            rules = view.rules
+            paths = {rules.event_id, rules.type, rules.occurred_at, *(field.path for field in rules.fields)} - {""}
+            section = f"topics.{name}" if self.topics else "events"
+            wrong += [
+                f"{section}.paths: {inner!r} lies within {outer!r}, which is another field's value; a path must end "
+                "in a value"
+                for outer in sorted(paths)
+                for inner in sorted(paths)
+                if inner.startswith(f"{outer}.")
+            ]
         if wrong:
             raise ValueError("; ".join(wrong))
         return self
@@ -159,6 +192,40 @@ class Settings(BaseSettings):
         return {counter.name: counter for counter in self.counters}[name]
 
     @property
+    def by_topic(self) -> dict[str, Settings]:
+        """topic → these settings as if it were the only one, with what is said of its events: `kafka.topic`, `events`,
+        and so `rules` and `decoder` are its own. The fields are the same of all, and may lie elsewhere in each."""
+        if not self.topics:
+            return {self.kafka.topic: self}
+        return {
+            topic.name: self.model_copy(update={
+                "kafka": self.kafka.model_copy(update={"topic": topic.name}),
+                "events": topic.events(self.events),
+                "topics": [],
+            })
+            for topic in self.topics
+        }  # fmt: skip
+
+    @property
+    def topics_read(self) -> dict[str, Settings]:
+        """`by_topic` of the topics that are read from Kafka."""
+        left = {topic.name for topic in self.topics if not topic.read}
+        return {name: view for name, view in self.by_topic.items() if name not in left}
+
+    def may_have_events_of(self, counter: Counter) -> bool:
+        """Whether the topic (of `by_topic`) may have events of types that the counter weighs."""
+        return self.events.constant_type is None or self.events.constant_type in counter.weights
+
+    def of_source(self, source: SourceSettings) -> Settings:
+        """The settings of the topic whose events the source has."""
+        return self if source.topic is None else self.by_topic[source.topic]
+
+    @property
+    def identity(self) -> list[str]:
+        """What makes two events the same one; of several topics, that they are of one topic, too."""
+        return [*self.events.identity, *([TOPIC] if self.topics else [])]
+
+    @property
     def fields(self) -> dict[str, tuple[str, str]]:
         """name → (dotted path, type) of every field that a counter reads or the file declares."""
         names = {name for counter in self.counters for name in counter.fields}
@@ -169,7 +236,7 @@ class Settings(BaseSettings):
 
     @property
     def rules(self) -> Rules:
-        """What decides how a record is decoded."""
+        """What decides how a record is decoded (of several topics: by `by_topic`)."""
         events = self.events
         amounts = {name for counter in self.counters for name in counter.weight_fields}
 
@@ -178,19 +245,20 @@ class Settings(BaseSettings):
 
         return Rules(
             events.event_id,
-            events.type,
+            "" if events.constant_type else events.type,
             events.occurred_at,
             tuple(events.identity),
             events.epoch,
             events.max_past // timedelta(microseconds=1),
             events.max_future // timedelta(microseconds=1),
             tuple(RuleOfField(name, path, kind, most(name, kind)) for name, (path, kind) in self.fields.items()),
+            events.constant_type,
         )
 
     @property
     def decoder(self) -> str:
         """A name for how records are decoded: the rules, and the version of the code that follows them."""
-        return _digest([VERSION, self.rules])
+        return _digest([VERSION, self.rules.said])
 
 
 def _digest(said: Any) -> str:

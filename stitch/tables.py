@@ -105,7 +105,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             "every record below the offsets is in the increments, or in totals",
             "the clock of the streaming job",
             (
-                Column("job", "text", "streaming_counts"),
+                Column("job", "text", "streaming_counts; with several topics, streaming_counts:TOPIC has the offsets"),
                 Column("realtime_through", "timestamp", "freshness, for people"),
                 Column("offsets", "map<int, bigint>", "partition → the first offset not counted yet: proof, for jobs"),
                 Column("ingest_window", "int", "seconds: the length of all windows here; jobs with another refuse"),
@@ -259,6 +259,11 @@ CHANGES: tuple[Change, ...] = tuple(
     )
     for layer, tables in TABLES.items()
 )
+
+
+def progress_row(job: str, topic: str | None) -> str:
+    """The key of the row of `progress` that has the job's offsets of the topic; None: of the only one."""
+    return job if topic is None else f"{job}:{topic}"
 
 
 def table(name: str) -> Table:

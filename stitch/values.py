@@ -57,6 +57,8 @@ Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 # The way into a JSON object: names joined by dots, which therefore cannot hold one.
 JsonPath = Annotated[str, Field(pattern=r"^[^.\"\\\x00-\x1f]+([.][^.\"\\\x00-\x1f]+)*$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
+TopicName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,249}$")]  # Kafka's
+NotBlank = Annotated[str, Field(pattern=r"\S")]
 
 
 class Section(BaseModel):

@@ -47,7 +47,7 @@ class Stack:
 def write_config(path: Path, base: Path = BASE_CONFIG, **overrides: Any) -> Path:
     """Write conf/stitch.toml to `path` with sections changed: write_config(path, kafka={"topic": "t"}).
 
-    A section is merged into the file's; anything else (`counters=[…]`) replaces it.
+    A section is merged into the file's, and what is None in it taken out; anything else (`counters=[…]`) replaces it.
     """
     document = tomllib.loads(base.read_text("utf-8"))
     for name, value in overrides.items():
@@ -56,7 +56,7 @@ def write_config(path: Path, base: Path = BASE_CONFIG, **overrides: Any) -> Path
     for name, value in document.items():
         for table in value if isinstance(value, list) else [value]:
             lines.append(f"[[{name}]]" if isinstance(value, list) else f"[{name}]")
-            lines += [f"{key} = {toml(entry)}" for key, entry in table.items()]
+            lines += [f"{key} = {toml(entry)}" for key, entry in table.items() if entry is not None]
     path.write_text("\n".join(lines) + "\n", "utf-8")
     return path
 
@@ -177,7 +177,7 @@ def fresh(stack: Stack, tmp_path: Path) -> Stack:
 def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
     """The stack with a topic, keyspaces and folders of its own; `sections` of the settings beside (write_config)."""
     from stitch.local.schema import apply_schema
-    from stitch.local.topic import create_topic
+    from stitch.local.topic import create_topics
 
     mine = uuid.uuid4().hex[:12]
     config = write_config(
@@ -191,7 +191,7 @@ def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
         **sections,
     )
     settings = load_settings(config)
-    create_topic(settings)
+    create_topics(settings)
     apply_schema(settings)
     return Stack(settings, config)
 

@@ -8,13 +8,13 @@ in half the time; every other record is decoded by itself.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from stitch.decoding import CREATE_TIME, NO_TIME, Decoder, Rules, Unusual
+from stitch.decoding import CREATE_TIME, NO_TIME, TOPIC, Decoder, Rules, Unusual
 from stitch.instants import FIRST, LAST, instant_of_integer, instant_of_text
 
 _KINDS = {"string": pa.string(), "int": pa.int64(), "double": pa.float64(), "boolean": pa.bool_()}
@@ -24,17 +24,36 @@ _DAY = 86_400 * 10**6
 _ROWS, _BYTES = 2000, 16 * 2**20
 
 
-def decoded_batches(batches: Iterator[pa.RecordBatch], rules: Rules, keep: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """(value, timestamp, timestamp_type, keep…) → the columns to keep, and those of frames.events.decode."""
-    decoder = Decoder(rules)
+def decoded_batches(
+    batches: Iterator[pa.RecordBatch], rules: Mapping[str, Rules], keep: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """(value, timestamp, timestamp_type, keep…) → the columns to keep, and those of frames.events.decode.
+
+    rules: topic → its rules; of several, the column TOPIC says by which a record is decoded
+    """
+    decoders = {topic: Decoder(of_it) for topic, of_it in rules.items()}
     gc.disable()  # no row refers to itself: looking for such takes a quarter of the time and finds none
     try:
-        for batch in gathered(batches):
-            record = (batch.column(name) for name in ("value", "timestamp", "timestamp_type"))
-            columns = decoded_columns(decoder, *record)
-            yield pa.RecordBatch.from_pydict({**{name: batch.column(name) for name in keep}, **columns})
+        for gathered_batch in gathered(batches):
+            for topic, batch in by_topic(gathered_batch, list(decoders)):
+                record = (batch.column(name) for name in ("value", "timestamp", "timestamp_type"))
+                columns = decoded_columns(decoders[topic], *record)
+                yield pa.RecordBatch.from_pydict({**{name: batch.column(name) for name in keep}, **columns})
     finally:
         gc.enable()
+
+
+def by_topic(batch: pa.RecordBatch, topics: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """The records of each topic that the batch has some of. Raises KeyError for one that is none of the topics."""
+    if len(topics) == 1:
+        yield topics[0], batch
+        return
+    column = batch.column(TOPIC)
+    found = pc.unique(column).to_pylist()
+    if unknown := set(found) - set(topics):
+        raise KeyError(f"records of {unknown}, which are none of the topics {topics}")
+    for topic in found:
+        yield topic, batch if len(found) == 1 else batch.filter(pc.equal(column, topic))
 
 
 def gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

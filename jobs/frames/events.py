@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.frames.arrow import decoded_batches
-from stitch.decoding import OWN, Rules
+from stitch.decoding import OWN, TOPIC, Rules
 from stitch.lake import field_types
 from stitch.settings import Settings
 
@@ -28,13 +28,16 @@ def decode(records: DataFrame, settings: Settings, keep: Sequence[str]) -> DataF
 
     reject_reason is null for an event, and all others of these are null where it is not; `notes` tell of fields that
     are absent because something was wrong with them. timestamp_type is null where nobody said who stamped the record:
-    it is trusted.
+    it is trusted. Where the settings have several topics, the column TOPIC is needed, too, and kept.
     """
-    rules = settings.rules
+    rules = {name: view.rules for name, view in settings.by_topic.items()}
+    of_topic = [TOPIC] if settings.topics else []
+    keep = list(dict.fromkeys([*keep, *of_topic]))
     kept = [f"`{name}` {records.schema[name].dataType.simpleString()}" for name in keep]
-    schema = ", ".join([*kept, "event_id string, type string, occurred_at timestamp", f"fields {fields_type(rules)}",
-                        "notes array<string>, reject_reason string"])  # fmt: skip
-    needed = records.select(*dict.fromkeys([*NEEDED, *keep]))
+    schema = ", ".join([*kept, "event_id string, type string, occurred_at timestamp",
+                        f"fields {fields_type(settings.rules)}", "notes array<string>",
+                        "reject_reason string"])  # fmt: skip
+    needed = records.select(*dict.fromkeys([*NEEDED, *of_topic, *keep]))
     return needed.mapInArrow(partial(decoded_batches, rules=rules, keep=tuple(keep)), schema)
 
 
@@ -56,11 +59,13 @@ def noted(among: Column | None = None) -> Column:
 
 
 def accepted(decoded: DataFrame) -> DataFrame:
-    """Decoded records → events: (timestamp, event_id, type, occurred_at, fields), rejected ones left out."""
+    """Decoded records → events: (timestamp, event_id, type, occurred_at, fields, and TOPIC where there are several),
+    rejected ones left out."""
     events = decoded.where(F.col("reject_reason").isNull())
-    return events.select("timestamp", "event_id", "type", "occurred_at", "fields")
+    of_topic = [name for name in decoded.columns if name == TOPIC]
+    return events.select("timestamp", "event_id", "type", "occurred_at", "fields", *of_topic)
 
 
 def field(name: str) -> Column:
-    """An event's own column, or the one of its fields."""
-    return F.col(name if name in OWN else f"fields.`{name}`")
+    """An event's own column, its topic's, or the one of its fields."""
+    return F.col(name if name in OWN or name == TOPIC else f"fields.`{name}`")

@@ -41,7 +41,7 @@ def once_per_window(windowed: DataFrame, identity: Sequence[str] = ("event_id",)
 def streamed(events: DataFrame, settings: Settings) -> DataFrame:
     """Events → those that the real-time layer counts, each with its ingest window."""
     placed = windowed(events, settings.streaming.ingest_window)
-    return once_per_window(placed, settings.events.identity) if settings.streaming.deduplicate else placed
+    return once_per_window(placed, settings.identity) if settings.streaming.deduplicate else placed
 
 
 def increments(windowed: DataFrame, counters: list[Counter]) -> DataFrame:

@@ -32,8 +32,8 @@ class LagReport:
     def __enter__(self) -> LagReport:
         return self
 
-    def report(self, offsets: Mapping[int, int]) -> None:
-        """partition → the first offset behind what was counted."""
+    def report(self, offsets: Mapping[str, Mapping[int, int]]) -> None:
+        """topic → partition → the first offset behind what was counted."""
         if self._off or not offsets:
             return
         try:
@@ -42,7 +42,7 @@ class LagReport:
                 self._consumer = Consumer(librdkafka_consumer(self._kafka, self._job) | own)
             self._under_way += 1
             self._consumer.commit(
-                offsets=[TopicPartition(self._kafka.topic, partition, at) for partition, at in offsets.items()],
+                offsets=[TopicPartition(topic, p, at) for topic, each in offsets.items() for p, at in each.items()],
                 asynchronous=True,
             )
             self._consumer.poll(0)

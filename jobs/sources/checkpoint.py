@@ -20,25 +20,25 @@ _UNKNOWN_COUNTERS = (
     "It says what the increments behind the checkpoint were counted by: start once with --from-cutoff, which reads "
     "again since the published cutoff (twice counts once)"
 )
+Offsets = dict[str, dict[int, int]]
 
 
 class Checkpoint:
-    """One folder; `topic` is the one whose offsets it holds. Raises BadOption for a scheme that Hadoop does not
-    know."""
+    """One folder. Raises BadOption for a scheme that Hadoop does not know."""
 
-    def __init__(self, spark: SparkSession, path: str, topic: str) -> None:
+    def __init__(self, spark: SparkSession, path: str) -> None:
         check_scheme(spark, "streaming.checkpoint", path)
         self._spark, self._jvm = spark, spark._jvm
         self._gateway: Any = spark.sparkContext._gateway
-        self.path, self._topic = path, topic
+        self.path = path
         self._fs = self._at().getFileSystem(spark._jsc.hadoopConfiguration())
 
     def exists(self) -> bool:
         """Whether a query ever planned a micro-batch here."""
         return bool(self._batches("offsets"))
 
-    def next_offsets(self) -> dict[int, int]:
-        """partition → the first offset behind the last committed micro-batch; empty before the first commit."""
+    def next_offsets(self) -> Offsets:
+        """topic → partition → the first offset behind the last committed micro-batch; empty before the first commit."""
         committed = self._batches("commits")
         planned = set(self._batches("offsets"))
         newest = max((batch for batch in committed if batch in planned), default=None)
@@ -46,12 +46,12 @@ class Checkpoint:
             return {}
         return self.planned_offsets(newest)
 
-    def planned_offsets(self, batch: int) -> dict[int, int]:
-        """partition → the first offset behind a micro-batch: Spark writes them down before it runs."""
+    def planned_offsets(self, batch: int) -> Offsets:
+        """topic → partition → the first offset behind a micro-batch: Spark writes them down before it runs."""
         name = f"offsets/{batch}"
         last_line = self._read(name).strip().rpartition("\n")[2]
         said = parse_note(last_line, (), f"{self.path}/{name}", _SPARKS_OWN)
-        return {int(p): offset for p, offset in said.get(self._topic, {}).items()}
+        return {topic: {int(p): offset for p, offset in at.items()} for topic, at in said.items()}
 
     def kept_settings(self) -> dict[str, tuple[str, str]]:
         """name → (the value here, the session's) of Spark's settings that have no effect in this session: its query
@@ -69,7 +69,7 @@ class Checkpoint:
         """What was noted when the query began; None where nothing was."""
         if not self._fs.exists(self._at(NOTE)):
             return None
-        keys = ("topic_id", "ingest_window_seconds", "deduplicate", "counters")
+        keys = ("ingest_window_seconds", "deduplicate", "counters")
         return parse_note(self._read(NOTE), keys, f"{self.path}/{NOTE}", _UNKNOWN_COUNTERS)
 
     def counters(self) -> dict[str, Any]:

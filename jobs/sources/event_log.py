@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.errors import JobError
 from jobs.lake import Log, fields_of
+from stitch.decoding import TOPIC
 from stitch.lake import field_types
 from stitch.settings import Settings
 
@@ -32,7 +35,35 @@ def read_log(
         within &= soon if late is None else soon | late
     if of_topic:
         within &= F.col("file").isNull()
-    return Log(spark, settings).rows().where(within)
+    return log_records(spark, settings).where(within)
+
+
+def log_records(spark: SparkSession, settings: Settings) -> DataFrame:
+    """All records of the log; where the settings have several topics, with the column TOPIC. Raises JobError where
+    there is no log, or records of which it is not known whose they are."""
+    log = Log(spark, settings)
+    records = log.rows()
+    if not settings.topics:
+        return records
+    names = topics_of(log, settings)
+    return records.withColumn(TOPIC, _by_topic(F.col("topic_id"), names) if names else F.lit(None).cast("string"))
+
+
+def topics_of(log: Log, settings: Settings) -> dict[str, str]:
+    """Topic id (or source) → the name of its topic, of all that the log holds, by what the archive noted. Raises
+    JobError where the settings do not have it: they would not say how its records are decoded."""
+    known, held = log.topics(), log.topic_ids()
+    if unknown := sorted(held - known.keys()):
+        raise JobError(
+            f"{log.name} has records of {', '.join(unknown)}, and nobody noted of which topic these are: start "
+            "archive_events once with the settings of before there were [[topics]]"
+        )
+    if left := sorted({known[of] for of in held} - settings.by_topic.keys()):
+        raise JobError(
+            f"{log.name} has records of the topics {', '.join(left)}, which [[topics]] does not name: name each, with "
+            "read = false where it is to be read no more, so that it is known how its records are decoded"
+        )
+    return {of: known[of] for of in sorted(held)}
 
 
 def as_decoded(records: DataFrame, settings: Settings) -> DataFrame:
@@ -50,7 +81,9 @@ def undecoded(records: DataFrame, settings: Settings) -> DataFrame | None:
     """The others, of which the payloads are to be decoded; None where the files' statistics say that there are
     none."""
     log = Log(records.sparkSession, settings)
-    if _alike(records, settings) and log.decoders() <= {settings.decoder}:
+    views, names = settings.by_topic, topics_of(log, settings) if settings.topics else {}
+    expected = {of: views[names[of]].decoder if names else settings.decoder for of in log.topic_ids()}
+    if _alike(records, settings) and log.decoders() <= set(expected.items()):
         return None
     return records.where(~_decoded(records, settings))
 
@@ -82,5 +115,17 @@ def _alike(records: DataFrame, settings: Settings) -> bool:
 
 def _decoded(records: DataFrame, settings: Settings) -> Column:
     """Whether a record's columns are what the settings' decoder makes of its payload."""
-    same = F.coalesce(F.col("decoder") == settings.decoder, F.lit(False))
-    return same if _alike(records, settings) else F.lit(False)
+    return by_its_decoder(settings) if _alike(records, settings) else F.lit(False)
+
+
+def by_its_decoder(settings: Settings) -> Column:
+    """The condition on records of the log that the decoder of the settings (of their topic, where there are several)
+    has decoded them."""
+    decoders = {name: view.decoder for name, view in settings.by_topic.items()}
+    expected = _by_topic(F.col(TOPIC), decoders) if settings.topics else F.lit(settings.decoder)
+    return F.coalesce(F.col("decoder") == expected, F.lit(False))
+
+
+def _by_topic(of: Column, values: Mapping[str, str]) -> Column:
+    """The value of what the column holds; null where it has none."""
+    return F.coalesce(*[F.when(of == name, value) for name, value in values.items()])

@@ -14,14 +14,14 @@ from stitch.cutoff import Published
 from stitch.definitions import Publication, from_text, served
 from stitch.runs import Noted
 from stitch.settings import Settings
+from stitch.tables import progress_row
 
 
 class Progress(NamedTuple):
-    """How far the streaming job has come: `offsets` of each partition are behind the increments, all of which are of
-    ingest windows of that length (None: an earlier version did not say); `counters`: what it counts."""
+    """How far the streaming job has come, for people; of which length all ingest windows of the increments are (None:
+    an earlier version did not say); `counters`: what it counts."""
 
     realtime_through: datetime | None
-    offsets: dict[int, int]
     ingest_window: timedelta | None
     counters: frozenset[str] = frozenset()
 
@@ -64,13 +64,19 @@ def read_changes(cassandra: Session) -> dict[str, datetime]:
 
 def read_progress(cassandra: Session, job: str) -> Progress | None:
     """The streaming job's progress; None before its first micro-batch."""
-    columns = "realtime_through, offsets, ingest_window, counters"
+    columns = "realtime_through, ingest_window, counters"
     row = cassandra.execute(f"SELECT {columns} FROM progress WHERE job = %s", (job,)).one()
     if row is None:
         return None
     through = row.realtime_through.replace(tzinfo=UTC) if row.realtime_through else None
     window = timedelta(seconds=row.ingest_window) if row.ingest_window else None
-    return Progress(through, dict(row.offsets or {}), window, frozenset(row.counters or ()))
+    return Progress(through, window, frozenset(row.counters or ()))
+
+
+def read_offsets_counted(cassandra: Session, job: str, topic: str | None) -> dict[int, int]:
+    """Partition → the first offset of the topic (None: of the only one) that the streaming job has not counted."""
+    row = cassandra.execute("SELECT offsets FROM progress WHERE job = %s", (progress_row(job, topic),)).one()
+    return dict((row and row.offsets) or {})
 
 
 def read_increments(

@@ -1,5 +1,5 @@
-"""The Kafka topic: checked before it is read, then read as a stream; and its offsets, by which completeness is
-proven."""
+"""Kafka topics: checked before they are read, then read as a stream; and their offsets, by which completeness is
+proven. `KafkaSettings` here are those of one topic (Settings.by_topic)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from connections import kafka as connections
 from connections.kafka_refusals import NoAnswer, Refused
 from jobs.errors import JobError, Unreachable
 from stitch.clusters import KafkaSettings
-from stitch.sections import StreamingSettings
+from stitch.decoding import TOPIC
+from stitch.settings import Settings
 
 TIMEOUT_S = 10
 # A fetch brings megabytes and a poll hands them over whole: the consumer's defaults are for few records at once.
@@ -27,6 +28,12 @@ FETCH = {
     "kafka.max.partition.fetch.bytes": str(8 * 2**20),
     "kafka.fetch.max.bytes": str(64 * 2**20),
 }
+
+
+def check_topics(settings: Settings) -> None:
+    """Raises JobError, as check_topic, where one of the topics cannot be counted."""
+    for view in settings.topics_read.values():
+        check_topic(view.kafka)
 
 
 def check_topic(kafka: KafkaSettings) -> None:
@@ -43,7 +50,7 @@ def check_topic(kafka: KafkaSettings) -> None:
                 raise
             raise JobError(
                 f"the topic {kafka.topic!r} does not exist at {kafka.bootstrap_servers}: create it with "
-                f"message.timestamp.type=LogAppendTime (`stitch local up` does), or set kafka.topic"
+                f"message.timestamp.type=LogAppendTime (`stitch local up` does), or set kafka.topic ([[topics]])"
             ) from None
         check_rights(kafka, operations)
         check_config(kafka, topic_config(admin, kafka))
@@ -92,6 +99,11 @@ def check_rights(kafka: KafkaSettings, operations: Collection[AclOperation] | No
         )
 
 
+def topic_ids(settings: Settings) -> dict[str, str]:
+    """Topic → its id, of all that are read."""
+    return {name: topic_id(view.kafka) for name, view in settings.topics_read.items()}
+
+
 def topic_id(kafka: KafkaSettings) -> str:
     """The id that a topic gets when it is created: one recreated under the same name has another."""
     with asking(connections.admin(kafka)) as admin:
@@ -99,32 +111,47 @@ def topic_id(kafka: KafkaSettings) -> str:
         return str(described[kafka.topic].result(timeout=TIMEOUT_S).topic_id)
 
 
-def read_topic(
+def read_topics(
     spark: SparkSession,
-    kafka: KafkaSettings,
-    streaming: StreamingSettings,
-    starting: Mapping[int, int] | None = None,
+    topics: Mapping[str, Settings],
+    starting: Mapping[str, Mapping[int, int]] | None = None,
     accept_data_loss: bool = False,
 ) -> DataFrame:
-    """The topic as a stream: (partition, offset, timestamp, timestamp_type, key: binary, value: binary).
+    """The topics as one stream: (TOPIC, partition, offset, timestamp, timestamp_type, key: binary, value: binary).
 
-    starting: partition → first offset, for a query without a checkpoint; partitions not named, from the earliest
+    topics:   name → the settings of the topic
+    starting: topic → partition → first offset, for a query without a checkpoint; what it does not name, from the
+              earliest
 
     Committed records alone: the ends that Spark plans up to are the last stable offsets, in front of open transactions.
     """
-    held = edges(kafka) if starting else {}
-    at = {str(p): max(starting.get(p, low), low) for p, (low, _) in held.items()} if starting else {}
-    first = json.dumps({kafka.topic: at}) if at else "earliest"
+    settings = next(iter(topics.values()))
+    kafka, streaming = settings.kafka, settings.streaming
+    at = {name: first_offsets(view.kafka, starting.get(name, {})) for name, view in topics.items()} if starting else {}
+    first = json.dumps(at) if any(at.values()) else "earliest"
     return (
         spark.readStream.format("kafka")
         .options(**FETCH | connections.jvm(kafka))  # what [kafka.jvm] says wins
-        .option("subscribe", kafka.topic)
+        .option("subscribe", ",".join(topics))
         .option("startingOffsets", first)
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
         .option("maxOffsetsPerTrigger", streaming.max_offsets_per_trigger)
         .load()
-        .select("partition", "offset", "timestamp", F.col("timestampType").alias("timestamp_type"), "key", "value")
+        .select(
+            F.col("topic").alias(TOPIC),
+            "partition",
+            "offset",
+            "timestamp",
+            F.col("timestampType").alias("timestamp_type"),
+            "key",
+            "value",
+        )
     )
+
+
+def first_offsets(kafka: KafkaSettings, starting: Mapping[int, int]) -> dict[int, int]:
+    """Partition → the first offset to read, of every partition of the topic: that of `starting`, else the earliest."""
+    return {p: max(starting.get(p, low), low) for p, (low, _) in edges(kafka).items()}
 
 
 def read_range(

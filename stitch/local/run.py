@@ -72,6 +72,10 @@ def music(config: str | None, rate: int, seconds: float | None, seed: int, say: 
     os.environ.setdefault("STITCH_STREAMING__INGEST_WINDOW", "1m")  # nobody waits for an hour to end
     path = config or str(ROOT / "conf/stitch.toml")
     settings = load_settings(path)
+    if settings.topics:
+        raise StackError(
+            f"{path} has [[topics]], and the music service feeds one topic: set kafka.topic in their place"
+        )
     stack.up(settings, say)
     start_background(settings, path, say)
     service = MusicService(seed)

@@ -23,7 +23,7 @@ from stitch.local.jars import CASSANDRA, KAFKA, class_path
 from stitch.local.java import java_home
 from stitch.local.process import Service, last_lines, local_folder, port_taken, running, start, stop
 from stitch.local.schema import apply_schema
-from stitch.local.topic import create_topic
+from stitch.local.topic import create_topics
 from stitch.settings import Settings
 
 START_SECONDS = 120.0
@@ -67,10 +67,10 @@ def up(settings: Settings, say: Say = print) -> None:
             for service in missing:
                 stop(service.pid_file)
             raise
-        create_topic(settings)
+        create_topics(settings)
         apply_schema(settings)
         say(
-            f"the stack is up ({time.monotonic() - began:.0f} s): topic {settings.kafka.topic}, keyspaces "
+            f"the stack is up ({time.monotonic() - began:.0f} s): topic {', '.join(settings.topics_read)}, keyspaces "
             f"{settings.realtime.keyspace} and {settings.batch.keyspace}"
         )
 

@@ -1,4 +1,4 @@
-"""The topic of the events, made so that the broker's clock stamps each record.
+"""The topics of the events, made so that the broker's clock stamps each record.
 
 `LogAppendTime` is what makes an ingest window a fact of the record, the same on every replay: producers' clocks would
 drive the watermark otherwise.
@@ -10,13 +10,19 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from connections.kafka import librdkafka
+from stitch.clusters import KafkaSettings
 from stitch.local.errors import StackError
 from stitch.settings import Settings
 
 
-def create_topic(settings: Settings) -> None:
+def create_topics(settings: Settings) -> None:
+    """Make the topics that are read where there are none. Raises StackError where Kafka refuses."""
+    for view in settings.topics_read.values():
+        create_topic(view.kafka)
+
+
+def create_topic(kafka: KafkaSettings) -> None:
     """Make the topic where there is none. Raises StackError where Kafka refuses."""
-    kafka = settings.kafka
     topic = NewTopic(
         kafka.topic,
         num_partitions=kafka.partitions,

@@ -19,7 +19,7 @@ from stitch.cutoff import window_start
 from stitch.local import flights
 from stitch.local.producer import produce
 from stitch.local.schema import apply_schema
-from stitch.local.topic import create_topic
+from stitch.local.topic import create_topics
 from stitch.settings import Settings, load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.faults.failpoints import armed
@@ -41,7 +41,7 @@ def flights_stack(stack: Stack, tmp_path: Path) -> Stack:
         lake=lake(tmp_path),
     )
     settings = load_settings(config)
-    create_topic(settings)
+    create_topics(settings)
     apply_schema(settings)
     return Stack(settings, config)
 

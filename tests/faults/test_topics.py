@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from jobs.errors import JobError, Unreachable
 from jobs.sources.topic import edges, topic_id
 from stitch.local.producer import produce
-from stitch.local.topic import create_topic
+from stitch.local.topic import create_topics
 from tests.conftest import Stack
 from tests.faults.oracle import Eyes, Feed
 from tests.steps import wait_for_the_window_to_end
@@ -97,7 +97,7 @@ def test_a_topic_that_was_recreated_is_refused_and_then_counted_on_top(
     admin.delete_topics([kafka.topic])[kafka.topic].result()
     while kafka.topic in admin.list_topics(timeout=10).topics:
         time.sleep(0.1)
-    create_topic(fresh.settings)
+    create_topics(fresh.settings)
     wait_for_another_id(fresh, old)
     feed.send(100)
     with pytest.raises(JobError, match=r"was deleted and recreated .* Start once with --from-cutoff"):

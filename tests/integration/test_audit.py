@@ -333,7 +333,7 @@ def test_a_loss_that_was_accepted_is_wrong_no_more_but_for_the_totals_that_count
             bend=[f"UPDATE {{events}} SET event_id = 'a0' WHERE {OFFSET} 5"]
         )
     )
-    run_in(settings, "archive_events", accept_loss=[(0, 3, 3)], accept_uncounted=[(None, 0, 5, 5)])
+    run_in(settings, "archive_events", accept_loss=[(None, 0, 3, 3)], accept_uncounted=[(None, 0, 5, 5)])
     try:
         found = wrong(audited(world))
         assert found.keys() == {"totals: recount"}, found

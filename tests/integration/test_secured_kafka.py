@@ -23,10 +23,10 @@ from pydantic import SecretStr
 from jobs.archive_events import archive
 from jobs.errors import JobError
 from jobs.queries import Stop
-from jobs.sources.topic import check_topic, edges, read_topic
+from jobs.sources.topic import check_topic, edges, read_topics
 from jobs.spark import session
 from stitch.local.producer import produce
-from stitch.local.topic import create_topic
+from stitch.local.topic import create_topics
 from stitch.settings import load_settings
 from tests.certificates import Authority
 from tests.conftest import BASE_CONFIG, Reader, Stack, free_ports, run_in, write_config
@@ -89,7 +89,7 @@ def topic(secured: SecuredKafka) -> str:
     plain = load_settings(BASE_CONFIG).model_copy(
         update={"kafka": secured.plain.model_copy(update={"topic": f"events_{uuid.uuid4().hex[:12]}"})}
     )
-    create_topic(plain)
+    create_topics(plain)
     secured.grant(plain.kafka.topic, *NEEDED)
     secured.grant_group("stitch")
     produce(plain.kafka, [event(f"e{n}", "like", track_id="t1") for n in range(20)])
@@ -129,7 +129,7 @@ def test_by_every_other_way_of_showing_who_one_is_records_come_too(
     settings = asked(way, topic=topic).settings
     check_topic(settings.kafka)
     with session("test", settings):
-        records = read_topic(spark, settings.kafka, settings.streaming)
+        records = read_topics(spark, settings.topics_read)
         query = records.writeStream.format("memory").queryName(f"by_{way}").trigger(availableNow=True).start()
     query.awaitTermination(120)
     assert spark.table(f"by_{way}").count() == 20
@@ -186,7 +186,7 @@ def test_an_acl_that_is_missing_is_named(
     asked: Asked, secured: SecuredKafka, topic: str, spark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     admin = secured.admin()
-    admin.create_topics([NewTopic(f"{topic}_2", 1, 1)])[f"{topic}_2"].result(10)
+    admin.create_topicss([NewTopic(f"{topic}_2", 1, 1)])[f"{topic}_2"].result(10)
     assert "DESCRIBE, DESCRIBE_CONFIGS and READ on the topic" in refused(asked("SCRAM", topic=f"{topic}_2"))
     secured.grant(f"{topic}_2", AclOperation.DESCRIBE)
     said = refused(asked("SCRAM", topic=f"{topic}_2"))

@@ -147,7 +147,7 @@ def test_a_record_that_its_producer_stamped_2030_hides_nothing_that_the_log_lack
     lost = wrong(run_job("audit_counts"))
     assert lost.keys() == {"log: rejected"}
     assert "1 events not counted, since their producer stamped them, offsets 0 to 0" in lost["log: rejected"][0]
-    run_job("archive_events", accept_loss=[(0, 0, 0)])
+    run_job("archive_events", accept_loss=[(None, 0, 0, 0)])
     assert wrong(run_job("audit_counts")) == {}
 
 
@@ -175,12 +175,12 @@ def test_records_that_are_missing_in_the_middle_of_the_log_are_told_until_their_
         JobError, match=r"lacks records that .* holds:\n  partition 0: 5 records, offsets 6 to 10\n"
     ) as told:
         run_job("batch_totals")
-    assert "archive_events --available-now --accept-loss 0:6-10" in str(told.value)
+    assert f"archive_events --available-now --accept-loss {fresh.settings.kafka.topic}/0:6-10" in str(told.value)
     assert (
         "5 records missing that the topic holds, offsets 6 to 10"
         in wrong(run_job("audit_counts"))["log: contiguous"][0]
     )
-    run_job("archive_events", accept_loss=[(0, 6, 10)])
+    run_job("archive_events", accept_loss=[(None, 0, 6, 10)])
     run_job("batch_totals")
     assert "events=10" in capfd.readouterr().out
     assert "log: contiguous" not in wrong(run_job("audit_counts"))

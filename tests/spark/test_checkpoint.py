@@ -14,7 +14,7 @@ PARTITIONS = "spark.sql.shuffle.partitions"
 def test_settings_that_the_state_was_begun_with_are_told_where_the_session_has_others(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    checkpoint = Checkpoint(spark, f"{tmp_path}/checkpoint", "events")
+    checkpoint = Checkpoint(spark, f"{tmp_path}/checkpoint")
 
     def counted(line: str) -> int:
         """Count one more line by an aggregation; returns how many partitions its state has."""

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from jobs.frames.increments import increments, once_per_window, windowed
 from stitch.counters import Counter
+from stitch.decoding import TOPIC
 
 LIKES = Counter(name="likes", key="track_id", weights={"like": 1})
 SCHEMA = "timestamp timestamp, event_id string, type string, occurred_at timestamp, fields struct<track_id: string>"
@@ -35,6 +36,13 @@ def test_an_event_sent_twice_within_an_ingest_window_counts_once_and_in_the_next
         ("12:00", 2),
         ("13:00", 1),
     ]
+
+
+def test_of_several_topics_an_event_is_sent_twice_only_within_one_of_them(spark: SparkSession) -> None:
+    schema = f"{SCHEMA}, {TOPIC} string"
+    rows = [(*records(("e1", minute))[0], topic) for minute, topic in ((0, "a"), (1, "b"), (2, "a"))]
+    placed = windowed(spark.createDataFrame(rows, schema), HOUR)
+    assert counted(increments(once_per_window(placed, ["event_id", TOPIC]), [LIKES])) == [("12:00", 2)]
 
 
 @pytest.fixture

@@ -27,13 +27,13 @@ def test_a_checkpoint_of_an_unknown_scheme_is_refused_with_those_that_are_known(
             rf"streaming\.checkpoint = {path}: the scheme \w+ is unknown: {why}\. Known are file, .*hdfs.* --packages"
         )
         with pytest.raises(BadOption, match=told):
-            Checkpoint(spark, path, "events")
+            Checkpoint(spark, path)
     assert {"file", "hdfs", "webhdfs"} <= set(known_schemes(spark)) and "https" not in known_schemes(spark)
 
 
 def test_paths_of_known_schemes_and_without_one_are_taken(spark: SparkSession, tmp_path: Path) -> None:
     for path in (f"{tmp_path}/c", f"file:{tmp_path}/c", f"file://{tmp_path}/c"):
-        assert not Checkpoint(spark, path, "events").exists()
+        assert not Checkpoint(spark, path).exists()
 
 
 def test_a_source_of_an_unknown_scheme_is_refused_at_the_start(spark: SparkSession, tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from jobs.frames.arrow import decoded_columns, gathered, instants_of
+from jobs.frames.arrow import decoded_batches, decoded_columns, gathered, instants_of
+from stitch.decoding import TOPIC
 from stitch.instants import instant_of_text
 from tests.unit.test_decoding_model import APPENDED, DECODERS, PIECES, payloads
 from tests.unit.test_instants import nearly_iso
@@ -48,6 +50,23 @@ def test_a_batch_is_decoded_as_each_of_its_records(batch: list[tuple[Any, Any, A
         assert found["occurred_at"].cast(pa.int64()).to_pylist() == [e.occurred_at for e in expected]
         fields = [tuple(row[field.name] for field in decoder.rules.fields) for row in found["fields"].to_pylist()]
         assert repr(fields) == repr([tuple(e.fields) for e in expected])
+
+
+def test_of_several_topics_each_record_is_decoded_by_the_rules_of_its_own() -> None:
+    topics, values = ["a", "b", "b", "a", "b"], [USUAL[0], USUAL[0], USUAL[1], USUAL[1], None]
+    of_topic = {"a": DECODERS[0].rules, "b": DECODERS[3].rules}
+
+    def batch(topics: list[str]) -> pa.RecordBatch:
+        stamps, kinds = pa.array([APPENDED] * 5, pa.timestamp("us", "UTC")), pa.array([1] * 5, pa.int32())
+        columns = {"value": pa.array(values, pa.binary()), "timestamp": stamps, "timestamp_type": kinds}
+        return pa.RecordBatch.from_pydict({TOPIC: pa.array(topics), "at": pa.array(range(5)), **columns})
+
+    found = pa.Table.from_batches(decoded_batches(iter([batch(topics)]), of_topic, ["at"])).sort_by("at").to_pylist()
+    assert [(row["at"], row["event_id"], row["type"]) for row in found] == [
+        (0, "e1", "play"), (1, "e1", "play ♥"), (2, "7", "play ♥"), (3, "7", "play"), (4, None, None),
+    ]  # fmt: skip
+    with pytest.raises(KeyError, match=r"records of \{'c'\}, which are none of the topics"):
+        list(decoded_batches(iter([batch(["a", "c", "c", "a", "b"])]), of_topic, ["at"]))
 
 
 @given(nearly_iso, st.integers(0, 40), st.sampled_from("0123456789-+:.,TtZzW é"), st.booleans())

@@ -14,7 +14,12 @@ SETTINGS = load_settings("conf/stitch.toml")
 
 
 def note(**changes: Any) -> dict[str, Any]:
-    return {**noted(SETTINGS, "topic-1"), **changes}
+    return {**noted(SETTINGS, {"events": "topic-1"}), **changes}
+
+
+def of_earlier_version(topic_id: str) -> dict[str, Any]:
+    """The note of a version that knew one topic, and noted its id."""
+    return {**{name: said for name, said in note().items() if name != "topics"}, "topic_id": topic_id}
 
 
 def without_plays() -> dict[str, Any]:
@@ -22,7 +27,8 @@ def without_plays() -> dict[str, Any]:
 
 
 REFUSED = [
-    (note(topic_id="topic-0"), "deleted and recreated"),
+    (note(topics={"events": "topic-0"}), "the topic 'events' was deleted and recreated"),
+    (of_earlier_version("topic-0"), "the topic 'events' was deleted and recreated"),
     (note(ingest_window_seconds=60), "windows of both lengths would overlap"),
 ]
 
@@ -45,6 +51,16 @@ def test_what_would_not_be_exact_is_refused_with_the_way_out(before: dict[str, A
             note(counters=without_plays()),
             "counters or their definitions are new, and would lack the events since it: plays",
         ),
+        (
+            note(topics={}),
+            "topics are new, and would lack the events since the published cutoff: events",
+        ),
+        (
+            note(topics={"events": "topic-1", "likes": "topic-2"}),
+            "topics are read no more: likes. Of the ingest windows since the published cutoff, what was counted of "
+            "them stays until `restore_counts --apply` or the batch",
+        ),
+        (of_earlier_version("topic-1"), None),
         (note(), None),
         (note(decoder="other"), None),
         (note(counters={**note()["counters"], "gone": {}}), None),
@@ -58,6 +74,7 @@ def test_a_checkpoint_that_lacks_something_is_read_again_from_the_published_cuto
 
 def test_the_same_again_goes_on_without_a_word() -> None:
     check_note(SETTINGS, note(), note())
+    check_note(SETTINGS, of_earlier_version("topic-1"), note())
 
 
 def test_a_setting_that_the_checkpoint_decides_is_told_with_the_way_to_change_it() -> None:

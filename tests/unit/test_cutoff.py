@@ -60,7 +60,8 @@ COMPLETE = {  # what is behind the position 10 of a partition that the broker ho
 def test_a_position_is_complete_before_a_bound_where_no_record_behind_it_may_be_stamped_earlier(
     behind: Behind, missing: Missing | None
 ) -> None:
-    assert missing_before({0: behind, 1: Behind(0, 0, 0, END, END)}, NOON) == ({0: missing} if missing else {})
+    places = {("likes", 0): Behind(0, 0, 0, END, END), ("plays", 0): behind, ("plays", 1): Behind(0, 0, 0, END, END)}
+    assert missing_before(places, NOON) == ({("plays", 0): missing} if missing else {})
 
 
 def test_an_instant_without_a_zone_has_no_ingest_window() -> None:

@@ -246,6 +246,19 @@ def test_identity_may_be_any_fields_and_an_event_without_one_of_them_is_rejected
         assert (by_track.decode(wrong, APPENDED, 1).reject_reason or "").endswith("is missing")
 
 
+def test_a_type_may_be_the_same_of_all_events_whatever_they_say() -> None:
+    plays = Decoder(rules(constant_type="play"))
+    for value in (
+        payload(type="like"),
+        payload(type=None),
+        payload(type=["x"]),
+        b'{"event_id":"e1","occurred_at":1709200800}',
+    ):
+        assert plays.decode(value, APPENDED, 1)[1::4] == ("play", None)
+        assert plays.typed(value)[1] == "play"
+    assert plays.decode(payload(event_id=None), APPENDED, 1).reject_reason == "event_id is missing"
+
+
 def test_an_id_may_be_read_twice_and_own_fields_may_be_anywhere() -> None:
     odd = Decoder(rules(event_id="listener.country", occurred_at="timestamp", type="Type"))
     value = b'{"Type": "play", "type": "x", "timestamp": 1709200800, "listener": {"country": 7.0}}'

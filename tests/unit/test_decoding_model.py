@@ -29,12 +29,14 @@ def rules(**events: Any) -> Rules:
     settings = {
         "events": {"paths": {"country": "listener.country", "city": "listener.at.city"}, "max_text": 20,
                    "types": {"duration_s": "int", "premium": "boolean", "volume": "double", "count": "int"}, **events},
-        "counters": [{"name": "plays", "key": "track_id", "member": "country", "weights": {"play": "duration_s"}}],
+        "counters": [{"name": "plays", "key": "track_id", "member": "country",
+                      "weights": {"play": "duration_s", "play ♥": 1}}],
     }  # fmt: skip
     return Settings.model_validate(settings).rules
 
 
-DECODERS = [Decoder(rules()), Decoder(rules(identity=["track_id", "type"])), Decoder(rules(event_id="track_id"))]
+OTHERS = [{}, {"identity": ["track_id", "type"]}, {"event_id": "track_id"}, {"constant_type": "play ♥"}]
+DECODERS = [Decoder(rules(**events)) for events in OTHERS]
 
 
 def model(value: bytes, rules: Rules) -> tuple[Any, ...] | None:
@@ -45,7 +47,7 @@ def model(value: bytes, rules: Rules) -> tuple[Any, ...] | None:
         return None
     if not isinstance(event, dict) or depth(event) > DEEPEST:
         return None
-    own = [text_at(event, path) for path in (rules.event_id, rules.type)]
+    own = [text_at(event, rules.event_id), rules.constant_type or text_at(event, rules.type)]
     at = instant(at_path(event, rules.occurred_at))
     read = [read_field(at_path(event, field.path), field.kind, field.most) for field in rules.fields]
     values = [found for found, _ in read]

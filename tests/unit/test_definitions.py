@@ -155,3 +155,42 @@ def test_a_counter_that_is_no_longer_in_the_settings_is_not_counted_on(tmp_path:
     likes = load(tmp_path, PLAYS.replace("plays", "likes"))
     plays = by_definition(load(tmp_path, PLAYS))
     assert with_earlier(plays, published_by(likes)) == plays
+
+
+LIKES = '[[counters]]\nname = "likes"\nkey = "track_id"\nweights = { like = 1 }\n'
+EVENTS_TOPIC = '[[topics]]\nname = "events"\n'
+LIKES_TOPIC = '[[topics]]\nname = "likes"\nconstant_type = "like"\nevent_id = "id"\n'
+
+
+def test_a_definition_changes_with_the_rules_of_topics_that_have_events_for_the_counter_and_with_no_others(
+    tmp_path: Path,
+) -> None:
+    def names(topics: str) -> dict[str, str]:
+        return stored_names(load(tmp_path, topics + PLAYS + LIKES))
+
+    one = names("")
+    assert names(EVENTS_TOPIC) == one  # the same in another place
+    assert names(EVENTS_TOPIC + '[[topics]]\nname = "more"\n') == one  # as the first is read
+    assert names(EVENTS_TOPIC + '[[topics]]\nname = "old"\nconstant_type = "skip"\nevent_id = "id"\n') == one
+    added = names(EVENTS_TOPIC + LIKES_TOPIC)
+    assert added["plays"] == one["plays"] and added["likes"] != one["likes"]
+    other = names(EVENTS_TOPIC + '[[topics]]\nname = "more"\npaths = { track_id = "t" }\n')
+    assert other["plays"] != one["plays"] and other["likes"] != one["likes"]
+
+
+@pytest.mark.parametrize(
+    ("topics", "counted_on"),
+    [
+        (EVENTS_TOPIC + LIKES_TOPIC, True),
+        (EVENTS_TOPIC + LIKES_TOPIC + '[[topics]]\nname = "more"\nevent_id = "uid"\n', True),
+        (LIKES_TOPIC + EVENTS_TOPIC, False),  # which one was there before nobody knows
+        (EVENTS_TOPIC + 'event_id = "uid"\n' + LIKES_TOPIC, False),
+    ],
+)
+def test_what_readers_get_is_counted_on_where_topics_are_added_at_the_end_of_the_list(
+    tmp_path: Path, topics: str, counted_on: bool
+) -> None:
+    old, new = load(tmp_path, LIKES), by_definition(load(tmp_path, topics + LIKES))
+    ((before, _),), (own,) = published_by(old).items(), new.counters
+    assert own.name != before
+    assert [one.name for one in with_earlier(new, published_by(old)).counters] == [own.name, *[before] * counted_on]

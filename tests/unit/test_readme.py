@@ -17,7 +17,7 @@ from stitch.cli import schema
 from stitch.clusters import TlsSettings
 from stitch.counters import Counter
 from stitch.local.repository import MIRROR
-from stitch.sections import SourceSettings, TokenSettings
+from stitch.sections import SourceSettings, TokenSettings, TopicSettings
 from stitch.settings import Settings, load_settings
 from stitch.submit import JOBS
 from tests.fakes import FakeLayers
@@ -31,8 +31,9 @@ SECTIONS = list(Settings.model_fields)
 # The tables of the settings as docs/settings.md names them.
 TABLES: dict[str, type[BaseModel]] = {
     **{f"[{name}]": cast("type[BaseModel]", Settings.model_fields[name].annotation)
-       for name in SECTIONS if name not in ("counters", "sources")},
-    "[[counters]]": Counter, "[[sources]]": SourceSettings, "[serving.tokens.NAME]": TokenSettings, "tls": TlsSettings,
+       for name in SECTIONS if name not in ("counters", "sources", "topics")},
+    "[[counters]]": Counter, "[[sources]]": SourceSettings, "[[topics]]": TopicSettings,
+    "[serving.tokens.NAME]": TokenSettings, "tls": TlsSettings,
 }  # fmt: skip
 REQUIRED = {
     "name": "plays",

@@ -17,6 +17,8 @@ from stitch.paths import is_path, with_paths_resolved
 from stitch.settings import Settings, SettingsError, load_settings
 
 PLAYS = '[[counters]]\nname = "plays"\nkey = "track_id"\nweights = { play = 1 }\n'
+TOPICS = '[[topics]]\nname = "plays"\n[[topics]]\nname = "likes"\nconstant_type = "like"\n'
+SOURCE = '[[sources]]\nname = "old"\npath = "in"\nformat = "json"\n'
 
 
 @pytest.fixture(autouse=True)
@@ -117,6 +119,29 @@ MISTAKES = {
         "local.folder: hdfs://nn/x: must be",
     ),
     "not TOML": ("[", "is not valid TOML"),
+    "two topics of one name": (TOPICS + '[[topics]]\nname = "likes"\n' + PLAYS, "topics: named more than once: likes"),
+    "a topic beside several": ('[kafka]\ntopic = "events"\n' + TOPICS + PLAYS, "kafka.topic: is of the only topic"),
+    "no topic that is read": ('[[topics]]\nname = "plays"\nread = false\n' + PLAYS, "topics: none is read"),
+    "an unknown setting of a topic": (TOPICS + 'types = { a = "int" }\n' + PLAYS, "topics.1.types: unknown setting"),
+    "a path of a topic that nobody reads": (
+        TOPICS + 'paths = { trak_id = "t" }\n' + PLAYS,
+        "topics.likes.paths: 'trak_id' is no field: no counter reads it",
+    ),
+    "a path of a topic within another": (
+        TOPICS + 'paths = { track_id = "id.track" }\nevent_id = "id"\n' + PLAYS,
+        "topics.likes.paths: 'id.track' lies within 'id'",
+    ),
+    "a type that is a path and constant": (TOPICS + 'type = "kind"\n' + PLAYS, "topics.1: type: is not read where"),
+    "a type of all events that is a path and constant": (
+        '[events]\ntype = "kind"\nconstant_type = "play"\n' + PLAYS,
+        "events: type: is not read where constant_type is set",
+    ),
+    "a type that no topic has": (
+        '[[topics]]\nname = "likes"\nconstant_type = "like"\n' + PLAYS,
+        "counters.plays.weights: no topic has events of these types",
+    ),
+    "a source of nobody's events": (TOPICS + SOURCE + PLAYS, "sources.old: topic: say whose events these are: one of"),
+    "a source of the events of no topic": (SOURCE + 'topic = "x"\n' + PLAYS, "sources.old: topic: there is no 'x'"),
 }
 
 
@@ -289,3 +314,28 @@ def test_the_decoder_has_another_name_as_soon_as_anything_is_decoded_otherwise(t
                'types = { x = "int" }', 'paths = { track_id = "t" }', 'event_id = "id"']  # fmt: skip
     names = {load_settings(write(tmp_path, f"[events]\n{change}\n" + PLAYS)).decoder for change in changes}
     assert len(names) == len(changes)
+
+
+def test_each_topic_has_settings_of_its_own_and_what_it_does_not_say_is_as_in_events(tmp_path: Path) -> None:
+    text = (
+        '[events]\noccurred_at = "at"\nconstant_type = "play"\npaths = { track_id = "track.id" }\n'
+        '[[topics]]\nname = "plays"\n'
+        '[[topics]]\nname = "likes"\ntype = "action"\nevent_id = "id"\nepoch = "ms"\npaths = { track_id = "t" }\n'
+        '[[topics]]\nname = "old"\nread = false\noccurred_at = "then"\nconstant_type = "skip"\n'
+    )
+    settings = load_settings(write(tmp_path, text + PLAYS))
+    rules = {name: view.rules for name, view in settings.by_topic.items()}
+    said = {name: (r.event_id, r.type, r.constant_type, r.occurred_at, r.epoch) for name, r in rules.items()}
+    assert said == {
+        "plays": ("event_id", "", "play", "at", "auto"),
+        "likes": ("id", "action", None, "at", "ms"),
+        "old": ("event_id", "", "skip", "then", "auto"),
+    }
+    paths = {name: [(field.name, field.path) for field in of_it.fields] for name, of_it in rules.items()}
+    assert paths == {
+        "plays": [("track_id", "track.id")],
+        "likes": [("track_id", "t")],
+        "old": [("track_id", "track.id")],
+    }
+    assert [view.kafka.topic for view in settings.topics_read.values()] == ["plays", "likes"]
+    assert settings.identity == ["event_id", "_topic"]
