@@ -14,7 +14,8 @@ The payload is kept untouched, so that any counter can be computed again over al
 are kept beside the others, as rejected, with the reason; nothing is thrown away.
 
 There is no checkpoint to lose: the log itself says up to where it holds the topic. The job reads from there to the end,
-waits for `log.trigger`, and looks again. So it does with the files of [[sources]], which bring history of other origin.
+waits for `log.trigger`, and looks again. So it does with the files and tables of [[sources]], which bring history of
+other origin.
 """
 
 from __future__ import annotations

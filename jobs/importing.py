@@ -1,4 +1,4 @@
-"""History that does not come from the topic into the event log: the files of [[sources]], and logs from before 0.2."""
+"""History that does not come from the topic into the event log: [[sources]], and logs from before 0.2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from jobs.queries import Stop
 from jobs.schemes import check_scheme
 from jobs.sinks.event_log import TRIES, append, commit, others_first
 from jobs.sources.files import Files, Folder
+from jobs.sources.iceberg import IcebergTable
 from jobs.sources.old_log import segments
+from jobs.sources.tables import opened
+from stitch.sections import SourceSettings
 from stitch.settings import Settings
 
 
@@ -29,21 +32,22 @@ class Sources:
 
     def __init__(self, spark: SparkSession, log: Log, settings: Settings) -> None:
         for source in settings.sources:
-            check_scheme(spark, f"sources.{source.name}.path", source.path)
-        self._log, self._settings = log, settings
-        self._sources = {source.name: Folder(spark, log, source) for source in settings.sources}
+            if source.path:
+                check_scheme(spark, f"sources.{source.name}.path", source.path)
+        self._spark, self._log, self._settings = spark, log, settings
+        self._opened: dict[str, Files | IcebergTable] = {}
         self._failures: list[str] = []
 
     def bring(self) -> None:
         """Bring in what is new of each."""
         self._failures = []
-        for name, source in self._sources.items():
+        for source in self._settings.sources:
             try:
-                bring(self._log, self._settings, name, source)
+                bring(self._log, self._settings, source.name, self._open(source))
             except JobError as error:
                 self._failures.append(str(error))
             except (PySparkException, Py4JJavaError) as error:
-                self._failures.append(f"sources.{name}: {cause_of(error)}")
+                self._failures.append(f"sources.{source.name}: {cause_of(error)}")
         for failure in self._failures:
             print(f"stitch: {failure}", flush=True)
 
@@ -56,13 +60,20 @@ class Sources:
                 break
             stop.wait(again.total_seconds())
 
+    def _open(self, source: SourceSettings) -> Files | IcebergTable:
+        """The source, which remembers from round to round what it has taken."""
+        if source.name not in self._opened:
+            given = (self._spark, self._log, source)
+            self._opened[source.name] = opened(*given, source.table) if source.table else Folder(*given)
+        return self._opened[source.name]
+
     def raise_last(self) -> None:
         """Raises JobError where the last look at a source failed."""
         if self._failures:
             raise JobError("\n".join(self._failures))
 
 
-def bring(log: Log, settings: Settings, name: str, source: Files) -> None:
+def bring(log: Log, settings: Settings, name: str, source: Files | IcebergTable) -> None:
     """Bring what is new of the source into the log, all or nothing, each record under a number of its own."""
     for _ in range(TRIES):
         base, held = log.position(name)
@@ -71,10 +82,10 @@ def bring(log: Log, settings: Settings, name: str, source: Files) -> None:
         if new is None:
             return
         tasks = new.records.rdd.getNumPartitions()
-        if not tasks:  # files without a record
+        if not tasks and not new.taken:  # files without a record
             source.took(start)
             return
-        read = new.records.coalesce(tasks)  # or it might be planned in more when it is written
+        read = new.records.coalesce(max(1, tasks))  # or it might be planned in more when it is written
         numbered = read.withColumn("partition", F.lit(0)).withColumn("offset", F.monotonically_increasing_id() + start)
         numbered = numbered.withColumn("key", F.lit(None).cast("binary"))
         seen = Observation("brought")
@@ -84,7 +95,7 @@ def bring(log: Log, settings: Settings, name: str, source: Files) -> None:
         # The ids of Spark's task n begin at n · 2^33.
         end = start + (tasks << 33)
         rows = log_rows(decoded, settings.decoder, name)
-        if commit(log, rows, name, base, {0: start}, {0: end}, "hash"):
+        if commit(log, rows, name, base, {0: start}, {0: end}, "hash", new.taken):
             found = seen.get
             print(f"{JOB} source={name} {new.told} records={found['records']} "
                   f"rejected={found['rejected']}", flush=True)  # fmt: skip

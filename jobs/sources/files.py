@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from jobs.errors import JobError
 from jobs.lake import Log
-from jobs.sources.history import New, as_records
+from jobs.sources.history import New, as_records, reason
 from stitch.sections import SourceSettings
 
 _GLOB = re.compile(r"([\\{}\[\]*?])")  # Spark takes a path for a pattern
@@ -56,15 +56,15 @@ class Files(ABC):
 
 
 class Folder(Files):
-    """The files below a folder."""
+    """The files below the source's `path`."""
 
     def listed(self) -> Collection[str]:
         """The URIs of all that are there."""
-        source = self._source
         try:
-            return self._rows([source.path]).inputFiles()
+            return self._rows([str(self._source.path)]).inputFiles()
         except AnalysisException as error:
-            raise JobError(f"sources.{source.name}: {source.path} cannot be read as {source.format}: {error}") from None
+            told = f"{self._source.path} cannot be read as {self._source.format}: {reason(error)}"
+            raise JobError(f"sources.{self._source.name}: {told}") from None
 
     def read(self, files: list[str]) -> DataFrame:
         """Their records (New)."""

@@ -13,6 +13,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.errors import JobError
+from jobs.lake import Log
 from stitch.sections import SourceSettings
 
 # As Spark would write it anyway, but to the microsecond.
@@ -27,10 +28,12 @@ class New(NamedTuple):
 
     records:  (file, timestamp, timestamp_type: null, value)
     told:     how much it is, for people
+    taken:    what the log then says of it (Log.taken)
     """
 
     records: DataFrame
     told: str
+    taken: str | None = None
 
 
 def as_records(
@@ -51,4 +54,17 @@ def as_records(
             (F.to_json(F.struct("*"), _INSTANTS) if text is None else text).cast("binary").alias("value"),
         )  # fmt: skip
     except AnalysisException as error:
-        raise JobError(f"sources.{source.name}: ingest_time={source.ingest_time!r}: {error}") from None
+        raise JobError(f"sources.{source.name}: ingest_time={source.ingest_time!r}: {reason(error)}") from None
+
+
+def reason(error: AnalysisException) -> str:
+    """What Spark says, without its plan."""
+    return str(error).strip().partition("\n")[0].rstrip(";")
+
+
+def take_again(log: Log, source: SourceSettings) -> str:
+    """How to go on where a table does not say what of it is new, behind the word "take"."""
+    return (
+        f"the whole table in again: DELETE FROM {log.name} WHERE topic_id = '{source.name}', give the source another "
+        "name, run archive_events, then batch_totals --full"
+    )
