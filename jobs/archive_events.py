@@ -15,8 +15,8 @@ The payload is kept untouched, so that any counter can be computed again over al
 are kept beside the others, as rejected, with the reason; nothing is thrown away.
 
 There is no checkpoint to lose: the log itself says up to where it holds each topic. The job reads one after the other
-from there to its end, waits for `log.trigger`, and looks again. So it does with the files of [[sources]], which bring
-history of other origin.
+from there to its end, waits for `log.trigger`, and looks again. So it does with the files and tables of [[sources]],
+which bring history of other origin.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""History that does not come from the topic into the event log: the files of [[sources]], and logs from before 0.2."""
+"""History that does not come from the topic into the event log: [[sources]], and logs from before 0.2."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from jobs.lake import Log
 from jobs.queries import Stop
 from jobs.schemes import check_scheme
 from jobs.sinks.event_log import TRIES, append, commit, others_first
-from jobs.sources.files import files_of, new_files, read_files
+from jobs.sources.files import Files, Folder
+from jobs.sources.iceberg import IcebergTable
 from jobs.sources.old_log import segments
+from jobs.sources.tables import opened
 from stitch.sections import SourceSettings
 from stitch.settings import Settings
 
 
 class Sources:
-    """The sources of the settings, and what is known of their files. One that cannot be read holds nothing else up.
-    Raises BadOption for a scheme that Hadoop does not know."""
+    """The sources of the settings. One that cannot be read holds nothing else up. Raises BadOption for a scheme that
+    Hadoop does not know."""
 
     def __init__(self, spark: SparkSession, log: Log, settings: Settings) -> None:
         for source in settings.sources:
-            check_scheme(spark, f"sources.{source.name}.path", source.path)
+            if source.path:
+                check_scheme(spark, f"sources.{source.name}.path", source.path)
         self._spark, self._log, self._settings = spark, log, settings
-        self._known: dict[str, set[str]] = {source.name: set() for source in settings.sources}
+        self._opened: dict[str, Files | IcebergTable] = {}
         self._failures: list[str] = []
 
     def bring(self) -> None:
@@ -41,7 +44,7 @@ class Sources:
         for source in self._settings.sources:
             try:
                 note_topic(self._log, self._settings, source)
-                bring(self._spark, self._log, self._settings.of_source(source), source, self._known[source.name])
+                bring(self._log, self._settings.of_source(source), source.name, self._open(source))
             except JobError as error:
                 self._failures.append(str(error))
             except (PySparkException, Py4JJavaError) as error:
@@ -57,6 +60,13 @@ class Sources:
             if again is None:
                 break
             stop.wait(again.total_seconds())
+
+    def _open(self, source: SourceSettings) -> Files | IcebergTable:
+        """The source, which remembers from round to round what it has taken."""
+        if source.name not in self._opened:
+            given = (self._spark, self._log, source)
+            self._opened[source.name] = opened(*given, source.table) if source.table else Folder(*given)
+        return self._opened[source.name]
 
     def raise_last(self) -> None:
         """Raises JobError where the last look at a source failed."""
@@ -76,24 +86,19 @@ def note_topic(log: Log, settings: Settings, source: SourceSettings) -> None:
     log.note_topics({source.name: topic})
 
 
-def bring(spark: SparkSession, log: Log, settings: Settings, source: SourceSettings, known: set[str]) -> None:
-    """Bring the files of the source that are new into the log, all or none, each record under a number of its own.
-
-    known: files that need not be read: empty at first, it is asked of the log and completed here
-    """
+def bring(log: Log, settings: Settings, name: str, source: Files | IcebergTable) -> None:
+    """Bring what is new of the source into the log, all or nothing, each record under a number of its own."""
     for _ in range(TRIES):
-        base, held = log.position(source.name)
-        if not known:
-            known |= files_of(log, source)
-        files = new_files(spark, source, known)
-        if not files:
+        base, held = log.position(name)
+        start = held.get(0, 0)
+        new = source.new(start)
+        if new is None:
             return
-        start, read = held.get(0, 0), read_files(spark, source, files)
-        tasks = read.rdd.getNumPartitions()
-        if not tasks:  # files without a record
-            known |= set(files)
+        tasks = new.records.rdd.getNumPartitions()
+        if not tasks and not new.taken:  # files without a record
+            source.took(start)
             return
-        read = read.coalesce(tasks)  # or it might be planned in more when it is written
+        read = new.records.coalesce(max(1, tasks))  # or it might be planned in more when it is written
         numbered = read.withColumn("partition", F.lit(0)).withColumn("offset", F.monotonically_increasing_id() + start)
         numbered = numbered.withColumn("key", F.lit(None).cast("binary"))
         seen = Observation("brought")
@@ -102,14 +107,13 @@ def bring(spark: SparkSession, log: Log, settings: Settings, source: SourceSetti
         )
         # The ids of Spark's task n begin at n · 2^33.
         end = start + (tasks << 33)
-        rows = log_rows(decoded, settings.decoder, source.name)
-        if commit(log, rows, source.name, base, {0: start}, {0: end}, "hash"):
+        rows = log_rows(decoded, settings.decoder, name)
+        if commit(log, rows, name, base, {0: start}, {0: end}, "hash", new.taken):
             found = seen.get
-            print(f"{JOB} source={source.name} files={len(files)} records={found['records']} "
+            print(f"{JOB} source={name} {new.told} records={found['records']} "
                   f"rejected={found['rejected']}", flush=True)  # fmt: skip
-            known |= set(files)
+            source.took(end)
             return
-        known.clear()
     raise others_first(log)
 
 

@@ -1,10 +1,10 @@
 """The table of the event log: whether it is there, what is noted in it, and up to where it holds a topic. At the end
 stands what it shares with the table of totals.
 
-Each commit of the archive carries the position that it reaches (topic id, partition → next offset), so log and
-position are one. A commit of another kind (compaction, a row erased) carries none, and adds no record: the position is
-that of the nearest ancestor that has one. Where all of those have expired, it is what was noted before they did, or
-what the files' statistics say.
+Each commit of the archive carries the position that it reaches (topic id, partition → next offset; of a source that is
+a table, its snapshot), so log and position are one. A commit of another kind (compaction, a row erased) carries none,
+and adds no record: the position is that of the nearest ancestor that has one. Where all of those have expired, it is
+what was noted before they did, or what the files' statistics say.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from stitch.runs import Position
 from stitch.settings import Settings
 
 POSITION = "stitch.position"  # of a snapshot's summary: {topic id: {partition: next offset}}
+TAKEN = "stitch.taken"  # likewise: {source: TABLE@SNAPSHOT, up to which the log holds a table of Iceberg}
 NOTE = "stitch."  # how the names of the table's properties begin in which notes stand
 REACHED = "reached."  # the note of a position of a topic (id) that the log has reached at least, by which snapshot
 LOSSES = "losses"
@@ -90,9 +91,18 @@ class Log:
         for snapshot, positions in self._ancestors():
             base = base or snapshot
             if topic_id in positions:
-                return base, positions[topic_id]
-        noted, held = self._reached(topic_id), self._held(topic_id)
+                return base, by_partition(positions[topic_id])
+        noted, held = by_partition(self._reached(topic_id).get("position", {})), self._held(topic_id)
         return base, {at: max(noted.get(at, 0), held.get(at, 0)) for at in {*noted, *held}}
+
+    def taken(self, source: str) -> str | None:
+        """TABLE@SNAPSHOT up to which the log holds a source that is a table of Iceberg; None where nothing says it.
+        Asked after the position: where others add meanwhile it is then later than that, and never earlier."""
+        for _, taken in self._ancestors(TAKEN):
+            if source in taken:
+                return str(taken[source])
+        said = self._reached(source).get("taken")
+        return None if said is None else str(said)
 
     def positions(self) -> dict[tuple[str, int], int]:
         """(topic id, or name of another source; partition) → the next offset that the log lacks, of all that it
@@ -113,10 +123,12 @@ class Log:
         """Note that the log, as it is, has come so far."""
         current = self._table().currentSnapshot()
         snapshot = None if current is None else current.snapshotId()
-        self.write_note(REACHED + topic_id, {"snapshot": snapshot, "position": dict(position)})
+        reached = {"snapshot": snapshot, "position": dict(position), "taken": self.taken(topic_id)}
+        self.write_note(REACHED + topic_id, reached)
 
-    def _reached(self, topic_id: str) -> dict[int, int]:
-        """What was noted of the topic; nothing where the snapshot that it was noted of was rolled back."""
+    def _reached(self, topic_id: str) -> dict[str, Any]:
+        """What was noted of the topic: its position, and what was taken of it; nothing where the snapshot that it was
+        noted of was rolled back."""
         noted = self.note(REACHED + topic_id)
         if noted is None:
             return {}
@@ -126,7 +138,7 @@ class Log:
             and table.snapshot(snapshot) is not None  # one that has expired was an ancestor
             and snapshot not in {ancestor for ancestor, _ in self._ancestors()}
         )
-        return {} if rolled_back else by_partition(noted["position"])
+        return {} if rolled_back else dict(noted)
 
     def note(self, name: str) -> Any:
         """What was noted in the table under that name; None where nothing was."""
@@ -196,14 +208,13 @@ class Log:
         )
         return {row.partition: row.last + 1 for row in rows.collect()}
 
-    def _ancestors(self) -> Iterator[tuple[int, dict[str, dict[int, int]]]]:
-        """(id, topic id → position) of the table's snapshots, from the current one back: those that a rollback left
-        are not among them."""
+    def _ancestors(self, name: str = POSITION) -> Iterator[tuple[int, dict[str, Any]]]:
+        """(id, topic id → what its summary says under the name) of the table's snapshots, from the current one back:
+        those that a rollback left are not among them."""
         table = self._table()
         snapshot = table.currentSnapshot()
         while snapshot is not None:
-            said = json.loads(snapshot.summary().get(POSITION) or "{}")
-            yield snapshot.snapshotId(), {topic_id: by_partition(at) for topic_id, at in said.items()}
+            yield snapshot.snapshotId(), json.loads(snapshot.summary().get(name) or "{}")
             parent = snapshot.parentId()
             snapshot = None if parent is None else table.snapshot(parent)
 

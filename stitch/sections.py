@@ -95,18 +95,40 @@ class LogSettings(Section):
 
 
 class SourceSettings(Section):
-    """Events of other origin that archive_events brings into the log: files below a folder, each once.
+    """Events of other origin that archive_events brings into the log, each once: files of a `format` below a folder
+    (`path`), or the rows of a `table` that Spark knows by this name.
 
     ingest_time:  when a record was appended: column:NAME (a field, or a column), or folder:NAME[/NAME] (a date, then
                   perhaps an hour)
     topic:        whose events these are, where there are several topics: they are decoded as that one's
+    ignore_deletes: whether rows may be deleted from a table of Iceberg that the log has: they stay in the log
     """
 
     name: Identifier
-    path: StoragePath
-    format: Literal["json", "parquet"]
+    path: StoragePath | None = None
+    format: Literal["json", "parquet"] | None = None
+    table: Annotated[str, Field(min_length=1)] | None = None
     ingest_time: str = Field(default="column:ingested_at", pattern=r"^(column:[^/]+|folder:[^/.]+(/[^/.]+)?)$")
     topic: TopicName | None = None
+    ignore_deletes: bool = False
+
+    @model_validator(mode="after")
+    def is_a_folder_or_a_table(self) -> SourceSettings:
+        if (self.path is None) == (self.table is None):
+            both = "path and table exclude each other" if self.path else "path or table is missing"
+            raise ValueError(f'{both}: say `path` and `format` of files, or `table = "catalog.database.name"`')
+        if self.path and not self.format:
+            raise ValueError('format is missing: "json" (lines) or "parquet"')
+        wrong = []
+        if self.table and self.format:
+            wrong.append("format: belongs to path; Spark knows what a table is made of")
+        if self.table and self.ingest_time.startswith("folder:"):
+            wrong.append("ingest_time: folder: belongs to path; the partitions of a table are columns: say column:NAME")
+        if self.path and self.ignore_deletes:
+            wrong.append("ignore_deletes: belongs to table; of files that are gone the log keeps what it has")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
 
 
 class EventSettings(Section):

@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.causes import cause_of
 from jobs.errors import JobError, NotYet
-from jobs.lake import POSITION, Log, at_or_behind, fields_of
+from jobs.lake import POSITION, TAKEN, Log, at_or_behind, fields_of
 from stitch.lake import COLUMNS
 
 TRIES = 5
@@ -50,15 +50,18 @@ def commit(
     held: Mapping[int, int],
     reached: Mapping[int, int],
     distribution: str = "none",
+    taken: str | None = None,
 ) -> bool:
     """Add the rows, all of which are behind the position `held` of the snapshot `base`; False where somebody else has
-    added such since. `reached` is the position from then on."""
+    added such since. `reached` is the position from then on, `taken` what Log.taken says."""
     writer = (
         fitted(log, rows).writeTo(log.name)
         .option("isolation-level", "serializable")
         .option("distribution-mode", distribution)
         .option(f"snapshot-property.{POSITION}", json.dumps({topic_id: reached}))
     )  # fmt: skip
+    if taken is not None:
+        writer = writer.option(f"snapshot-property.{TAKEN}", json.dumps({topic_id: taken}))
     if base is not None:
         writer = writer.option("validate-from-snapshot-id", str(base))
     try:

@@ -1,14 +1,13 @@
-"""History of other origin: JSON lines or Parquet below a folder, as records for the log, each file once.
+"""History of other origin as files, each taken once: JSON lines or Parquet below a folder.
 
-`ingest_time` says when a record was appended: `column:NAME` (a field of the JSON, or a column) or `folder:NAME[/NAME]`
-(hive folders: a date, then perhaps an hour). What is read is a record's text, for a row of Parquet the JSON of it.
+`ingest_time` may also be `folder:NAME[/NAME]`: what hive folders say, a date, then perhaps an hour.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Collection
-from functools import reduce
 from urllib.parse import unquote
 
 from pyspark.errors import AnalysisException
@@ -17,50 +16,78 @@ from pyspark.sql import functions as F
 
 from jobs.errors import JobError
 from jobs.lake import Log
+from jobs.sources.history import New, as_records, reason
 from stitch.sections import SourceSettings
 
 _GLOB = re.compile(r"([\\{}\[\]*?])")  # Spark takes a path for a pattern
 
 
-def new_files(spark: SparkSession, source: SourceSettings, known: Collection[str]) -> list[str]:
-    """The files of the source that are not known, as URIs. Raises JobError where there is no such folder."""
-    try:
-        there = _reader(spark, source, [source.path]).inputFiles()
-    except AnalysisException as error:
-        raise JobError(f"sources.{source.name}: {source.path} cannot be read as {source.format}: {error}") from None
-    return sorted(set(there) - set(known))
+class Files(ABC):
+    """The files of a source. Which have been taken is asked of the log, and remembered as long as the log's position
+    of the source is as this archive has left it: another one takes files too, and a log may be rolled back."""
+
+    def __init__(self, spark: SparkSession, log: Log, source: SourceSettings) -> None:
+        self._spark, self._log, self._source = spark, log, source
+        self._taken: set[str] = set()
+        self._found: set[str] = set()
+        self._at: int | None = None  # the position at which the log has taken these
+
+    def new(self, start: int) -> New | None:
+        """What the log, whose position of the source is `start`, lacks of it; None where it lacks nothing. Raises
+        JobError where the source cannot be read."""
+        if start != self._at:
+            self._taken, self._at = files_of(self._log, self._source), start
+        there = set(self.listed())
+        self._found = there - self._taken
+        files = sorted(self._found)
+        return New(self.read(files), f"files={len(files)}") if files else None
+
+    def took(self, end: int) -> None:
+        """The log has what was new, and its position is `end` now."""
+        self._taken, self._at = self._taken | self._found, end
+
+    @abstractmethod
+    def listed(self) -> Collection[str]:
+        """The URIs of all that are there."""
+
+    @abstractmethod
+    def read(self, files: list[str]) -> DataFrame:
+        """Their records (New)."""
+
+
+class Folder(Files):
+    """The files below the source's `path`."""
+
+    def listed(self) -> Collection[str]:
+        """The URIs of all that are there."""
+        try:
+            return self._rows([str(self._source.path)]).inputFiles()
+        except AnalysisException as error:
+            told = f"{self._source.path} cannot be read as {self._source.format}: {reason(error)}"
+            raise JobError(f"sources.{self._source.name}: {told}") from None
+
+    def read(self, files: list[str]) -> DataFrame:
+        """Their records (New)."""
+        rows = self._rows([_GLOB.sub(r"\\\1", unquote(file)) for file in files])
+        where, _, name = self._source.ingest_time.partition(":")
+        appended = _folder_instant(name.split("/")) if where == "folder" else None
+        if self._source.format == "parquet":
+            return as_records(rows, self._source, F.input_file_name(), None, appended)
+        text = F.col("value")  # as it was read, UTF-8 or not
+        appended = F.get_json_object(text, f"$.{name}") if appended is None else appended
+        return as_records(rows, self._source, F.input_file_name(), text, appended)
+
+    def _rows(self, paths: list[str]) -> DataFrame:
+        reader = self._spark.read.option("recursiveFileLookup", "true")
+        if self._source.format == "json":
+            return reader.text(paths)
+        return reader.option("mergeSchema", "true").parquet(*paths)
 
 
 def files_of(log: Log, source: SourceSettings) -> set[str]:
     """The files of the source that the log has records of."""
     rows = log.rows().where(F.col("topic_id") == source.name).select("file").distinct().collect()
     return {row.file for row in rows}
-
-
-def read_files(spark: SparkSession, source: SourceSettings, files: list[str]) -> DataFrame:
-    """(file, timestamp, timestamp_type: null, value) of every record in the files."""
-    where, _, name = source.ingest_time.partition(":")
-    rows = _reader(spark, source, [_GLOB.sub(r"\\\1", unquote(file)) for file in files])
-    try:
-        if source.format == "json":
-            lines = rows.withColumnRenamed("value", "text")
-            column = F.get_json_object("text", f"$.{name}")
-        else:
-            column = reduce(lambda field, part: field[part], name.split(".")[1:], F.col(name.split(".")[0]))
-            lines = rows.withColumn("text", F.to_json(F.struct(*[F.col(c) for c in rows.columns])))
-        return lines.select(
-            F.input_file_name().alias("file"),
-            (column.cast("timestamp") if where == "column" else _folder_instant(name.split("/"))).alias("timestamp"),
-            F.lit(None).cast("int").alias("timestamp_type"),
-            F.col("text").cast("binary").alias("value"),  # as it was read, UTF-8 or not
-        )
-    except AnalysisException as error:
-        raise JobError(f"sources.{source.name}: ingest_time={source.ingest_time!r}: {error}") from None
-
-
-def _reader(spark: SparkSession, source: SourceSettings, paths: list[str]) -> DataFrame:
-    reader = spark.read.option("recursiveFileLookup", "true")
-    return reader.text(paths) if source.format == "json" else reader.option("mergeSchema", "true").parquet(*paths)
 
 
 def _folder_instant(names: list[str]) -> Column:

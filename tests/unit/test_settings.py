@@ -16,9 +16,10 @@ from stitch.clusters import TlsSettings
 from stitch.paths import is_path, with_paths_resolved
 from stitch.settings import Settings, SettingsError, load_settings
 
+SOURCE = '[[sources]]\nname = "history"\n'
 PLAYS = '[[counters]]\nname = "plays"\nkey = "track_id"\nweights = { play = 1 }\n'
 TOPICS = '[[topics]]\nname = "plays"\n[[topics]]\nname = "likes"\nconstant_type = "like"\n'
-SOURCE = '[[sources]]\nname = "old"\npath = "in"\nformat = "json"\n'
+FILES = '[[sources]]\nname = "old"\npath = "in"\nformat = "json"\n'
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +119,21 @@ MISTAKES = {
         '[local]\nfolder = "hdfs://nn/x"\n' + PLAYS,
         "local.folder: hdfs://nn/x: must be",
     ),
+    "a source of nothing": (SOURCE + PLAYS, "sources.0: path or table is missing: say `path` and `format` of files"),
+    "a source of both": (SOURCE + 'path = "in"\ntable = "a.b.c"\n' + PLAYS, "sources.0: path and table exclude each"),
+    "files of no format": (SOURCE + 'path = "in"\n' + PLAYS, 'sources.0: format is missing: "json" (lines) or "parq'),
+    "a table of a format": (
+        SOURCE + 'table = "a.b.c"\nformat = "parquet"\n' + PLAYS,
+        "sources.0: format: belongs to path; Spark knows what a table is made of",
+    ),
+    "a table by its folders": (
+        SOURCE + 'table = "a.b.c"\ningest_time = "folder:day"\n' + PLAYS,
+        "sources.0: ingest_time: folder: belongs to path; the partitions of a table are columns: say column:NAME",
+    ),
+    "files whose deletion is ignored": (
+        SOURCE + 'path = "in"\nformat = "json"\nignore_deletes = true\n' + PLAYS,
+        "sources.0: ignore_deletes: belongs to table",
+    ),
     "not TOML": ("[", "is not valid TOML"),
     "two topics of one name": (TOPICS + '[[topics]]\nname = "likes"\n' + PLAYS, "topics: named more than once: likes"),
     "a topic beside several": ('[kafka]\ntopic = "events"\n' + TOPICS + PLAYS, "kafka.topic: is of the only topic"),
@@ -140,8 +156,8 @@ MISTAKES = {
         '[[topics]]\nname = "likes"\nconstant_type = "like"\n' + PLAYS,
         "counters.plays.weights: no topic has events of these types",
     ),
-    "a source of nobody's events": (TOPICS + SOURCE + PLAYS, "sources.old: topic: say whose events these are: one of"),
-    "a source of the events of no topic": (SOURCE + 'topic = "x"\n' + PLAYS, "sources.old: topic: there is no 'x'"),
+    "a source of nobody's events": (TOPICS + FILES + PLAYS, "sources.old: topic: say whose events these are: one of"),
+    "a source of the events of no topic": (FILES + 'topic = "x"\n' + PLAYS, "sources.old: topic: there is no 'x'"),
 }
 
 
