@@ -19,10 +19,10 @@ from pyspark.sql import SparkSession
 
 from bench.session import spark_in
 from jobs.frames.log_rows import topic_rows
-from jobs.lake import Log
+from jobs.lake.log import Log
 from jobs.maintain_log import maintain
+from jobs.process.spark import session
 from jobs.sinks.event_log import append
-from jobs.spark import session
 from stitch.lake import KAFKA_RECORD, field_types
 from stitch.settings import Settings
 

@@ -33,10 +33,10 @@ from bench.log_growth import TOPIC
 from bench.session import spark_in
 from jobs.batch_totals import total_log
 from jobs.frames.log_rows import topic_rows
-from jobs.lake import Log
-from jobs.planning import Ask
+from jobs.lake.log import Log
+from jobs.process.spark import session
 from jobs.sinks.event_log import append
-from jobs.spark import session
+from jobs.totals.planning import Ask
 from stitch.lake import KAFKA_RECORD, field_types
 from stitch.local import stack
 from stitch.settings import Settings, load_settings

@@ -28,16 +28,16 @@ import click
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.archiving import JOB, Turns, note_topics, rounds_of
-from jobs.errors import BadOption, run
+from jobs.archive.importing import Sources, import_log
+from jobs.archive.rounds import JOB, Turns, note_topics, rounds_of
 from jobs.frames.log_rows import topic_rows
-from jobs.importing import Sources, import_log
-from jobs.lake import Log
-from jobs.options import Records, parse_records
-from jobs.queries import Stop, end_offsets, keep_running, print_progress
+from jobs.lake.log import Log
+from jobs.process.errors import BadOption, run
+from jobs.process.options import Records, parse_records
+from jobs.process.spark import session
 from jobs.sinks.lag import LagReport
 from jobs.sources.topic import check_topics, read_topics, topic_id
-from jobs.spark import session
+from jobs.streaming.queries import Stop, end_offsets, keep_running, print_progress
 from stitch.lake import field_types
 from stitch.settings import Settings, load_settings
 

@@ -18,18 +18,18 @@ from typing import Any
 
 import click
 
-from jobs.auditing_counts import MOST_RUNS, live_window, publications, recounts, zooms
-from jobs.auditing_log import contiguity, reached, topic_fit
-from jobs.auditing_records import conservation, rejected
-from jobs.completeness import check_ingest_window
-from jobs.definitions import counted_live
-from jobs.errors import NotYet, run
-from jobs.findings import printed, report_of
-from jobs.ledger import noted_runs
+from jobs.audit.counts import MOST_RUNS, live_window, publications, recounts, zooms
+from jobs.audit.findings import printed, report_of
+from jobs.audit.log import contiguity, reached, topic_fit
+from jobs.audit.records import conservation, rejected
+from jobs.ledger.runs import noted_runs
+from jobs.process.errors import NotYet, run
+from jobs.process.spark import session
+from jobs.proof.completeness import check_ingest_window
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published
-from jobs.spark import session
+from jobs.totals.definitions import counted_live
 from stitch.cutoff import Published
 from stitch.errors import ExitStatus
 from stitch.runs import Noted, State, newest

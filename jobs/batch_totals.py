@@ -25,19 +25,19 @@ from datetime import UTC, datetime
 
 import click
 
-from jobs.definitions import without_waiting
-from jobs.errors import run
-from jobs.exclusions import Exclusions
-from jobs.lease import leased
-from jobs.options import parse_instant
-from jobs.planning import Ask, check_ask, plan_run
-from jobs.publishing import JOB, count_and_publish
-from jobs.restoring import restore
+from jobs.lake.exclusions import Exclusions
+from jobs.ledger.lease import leased
+from jobs.process.errors import run
+from jobs.process.options import parse_instant
+from jobs.process.spark import session
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.rules import read_rules
-from jobs.spark import session
-from jobs.work import Work
+from jobs.totals.definitions import without_waiting
+from jobs.totals.planning import Ask, check_ask, plan_run
+from jobs.totals.publishing import JOB, count_and_publish
+from jobs.totals.restoring import restore
+from jobs.totals.work import Work
 from stitch.definitions import by_definition, name_of
 from stitch.runs import SUBJECT, tag
 from stitch.settings import Settings, load_settings

@@ -20,18 +20,18 @@ import click
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.counting import read_events
-from jobs.errors import BadOption, run
-from jobs.exclusions import Exclusions
 from jobs.frames.events import field as of_event
-from jobs.lake import Log
-from jobs.lease import leased
+from jobs.lake.exclusions import Exclusions
+from jobs.lake.log import Log
+from jobs.ledger.lease import leased
+from jobs.process.errors import BadOption, run
+from jobs.process.spark import session
 from jobs.sinks.cassandra import connected
 from jobs.sinks.erasing import delete, forget_key
 from jobs.sinks.maintenance import Maintenance
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import publications, read_increments, read_totals
-from jobs.spark import session
+from jobs.totals.counting import read_events
 from stitch.buckets import ALL_END, micros
 from stitch.counters import Counter
 from stitch.definitions import Publication, by_definition

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 
 import click
 
-from jobs.errors import run
-from jobs.lake import Log
+from jobs.lake.log import Log
+from jobs.process.errors import run
+from jobs.process.spark import session
 from jobs.sinks.maintenance import Maintenance, remove_orphans
 from jobs.sinks.totals_table import TotalsTable
-from jobs.spark import session
 from stitch.buckets import EPOCH
 from stitch.settings import Settings, load_settings
 

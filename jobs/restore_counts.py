@@ -25,14 +25,14 @@ import click
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.completeness import check_complete, check_ingest_window, needed_since
-from jobs.counting import compared_increments
-from jobs.definitions import counted_live
-from jobs.errors import BadOption, run
 from jobs.frames.differences import differing
-from jobs.options import checked_edge, parse_instant, passed_edge
+from jobs.process.errors import BadOption, run
+from jobs.process.options import checked_edge, parse_instant, passed_edge
+from jobs.process.spark import session
+from jobs.proof.completeness import check_complete, check_ingest_window, needed_since
 from jobs.sinks.cassandra import upsert_by_member
-from jobs.spark import session
+from jobs.totals.counting import compared_increments
+from jobs.totals.definitions import counted_live
 from stitch.buckets import micros
 from stitch.cutoff import window_start
 from stitch.errors import ExitStatus

@@ -20,20 +20,20 @@ from cassandra.cluster import Session
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.comparing import Compared
-from jobs.completeness import check_counted, check_ingest_window, held_since
-from jobs.counting import add
-from jobs.errors import JobError, run
 from jobs.frames.totals import totals
-from jobs.lease import leased
-from jobs.ledger import note, noted_runs
-from jobs.loading import load_and_publish, stored_totals
-from jobs.options import checked_edge, parse_instant, passed_edge
+from jobs.ledger.lease import leased
+from jobs.ledger.runs import note, noted_runs
+from jobs.process.errors import JobError, run
+from jobs.process.options import checked_edge, parse_instant, passed_edge
+from jobs.process.spark import session
+from jobs.proof.completeness import check_counted, check_ingest_window, held_since
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import latest_write, published, read_increments, read_totals
-from jobs.spark import session
-from jobs.work import Work
+from jobs.totals.comparing import Compared
+from jobs.totals.counting import add
+from jobs.totals.loading import load_and_publish, stored_totals
+from jobs.totals.work import Work
 from stitch.cutoff import Published
 from stitch.definitions import by_definition, name_of, names_of, replacing, served
 from stitch.runs import SUBJECT, How, Run, State, half_loaded, newest, plan, tag

@@ -20,21 +20,21 @@ import click
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
 
-from jobs.completeness import STREAMING_JOB as JOB
-from jobs.completeness import check_ingest_window
-from jobs.continuity import begin_at_cutoff, catching_up, check_continuity, is_outdated, without_effect
-from jobs.definitions import counted_live
-from jobs.errors import run
 from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, streamed
-from jobs.queries import Stop, counted_through, end_offsets, keep_running, print_progress
-from jobs.schemes import tell_of_one_disk
+from jobs.process.errors import run
+from jobs.process.schemes import tell_of_one_disk
+from jobs.process.spark import session
+from jobs.proof.completeness import STREAMING_JOB as JOB
+from jobs.proof.completeness import check_ingest_window
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
 from jobs.sinks.progress import claim, publish_progress
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.topic import check_topics, read_topics
-from jobs.spark import session
+from jobs.streaming.continuity import begin_at_cutoff, catching_up, check_continuity, is_outdated, without_effect
+from jobs.streaming.queries import Stop, counted_through, end_offsets, keep_running, print_progress
+from jobs.totals.definitions import counted_live
 from stitch.settings import Settings, load_settings
 
 

@@ -171,7 +171,7 @@ def check(context: click.Context, layer: LayerName | None) -> None:
 @click.pass_context
 def last_runs(context: click.Context, last: int) -> None:
     """The last runs that made totals, the newest first: how far each came, and what it did."""
-    from jobs.ledger import noted_runs
+    from jobs.ledger.runs import noted_runs
     from jobs.sinks.cassandra import connected
     from stitch.runs import described
 

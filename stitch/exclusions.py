@@ -2,7 +2,7 @@
 
 A file of rules is JSON lines, one rule a line: {"event_id": "e1"} or {"track_id": "t9", "reason": "bought plays"}.
 A rule names one field and its value; an event that has it is left out of every count. Rules that are in force stand in
-a table (jobs.exclusions). Nothing but the standard library is needed, for this runs in Spark's workers.
+a table (jobs.lake.exclusions). Nothing but the standard library is needed, for this runs in Spark's workers.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class PlanError(StitchError):
 
 
 class State(StrEnum):
-    """How far a run came, in this order: jobs.ledger writes them with timestamps that grow with it."""
+    """How far a run came, in this order: jobs.ledger.runs writes them with timestamps that grow with it."""
 
     COUNTING = "counting"  # nothing of it can be read
     REFUSED = "refused"  # by the guard: nothing was loaded

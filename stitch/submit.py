@@ -2,8 +2,8 @@
 
 spark-submit is a JVM with the Python driver as its child, and a SIGTERM to the JVM would end Spark in the middle of a
 micro-batch. So this process stays above both and hands the signal to the driver, which stops between two batches;
-before there is a driver it ends the JVM. The driver in turn watches this process (jobs.parents): when it is killed,
-nothing stays.
+before there is a driver it ends the JVM. The driver in turn watches this process (jobs.process.parents): when it is
+killed, nothing stays.
 
 The packages are not resolved at each start but given as the jars that set-up fetched: that saves seconds, and Ivy talks
 on the stdout that a job's JSON goes to.

@@ -225,9 +225,9 @@ def run_in(settings: Settings, job: str, **asked: Any) -> Any:
     from jobs.audit_counts import audit
     from jobs.batch_totals import Ask, total_log
     from jobs.erase_key import erase_key
-    from jobs.queries import Stop
     from jobs.restore_counts import restore_counts
     from jobs.rollup_increments import roll_up
+    from jobs.streaming.queries import Stop
     from jobs.streaming_counts import count_topic
 
     now = datetime.now(UTC)

@@ -12,11 +12,11 @@ from pyspark.sql import SparkSession
 
 from jobs.archive_events import archive
 from jobs.frames.log_rows import topic_rows
-from jobs.lake import Log
-from jobs.queries import Stop
+from jobs.lake.log import Log
+from jobs.process.spark import session
 from jobs.sinks.event_log import append
 from jobs.sinks.totals_table import TotalsTable
-from jobs.spark import session
+from jobs.streaming.queries import Stop
 from stitch.cutoff import Published
 from stitch.lake import KAFKA_RECORD, field_types
 from stitch.settings import Settings

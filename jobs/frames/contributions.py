@@ -12,8 +12,8 @@ from pyspark.errors.exceptions.captured import AnalysisException, CapturedExcept
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError
 from jobs.frames.events import field
+from jobs.process.errors import JobError
 from stitch.conditions import qualified
 from stitch.counters import Counter
 from stitch.decoding import OWN

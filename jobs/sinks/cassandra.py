@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from connections import cassandra
 from connections.refusals import NoAnswer, Refused
-from jobs.errors import JobError, Unreachable
+from jobs.process.errors import JobError, Unreachable
 from stitch.clusters import CassandraSettings, RealtimeSettings
 from stitch.tables import LayerName, lacking
 

@@ -15,9 +15,9 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.causes import cause_of
-from jobs.errors import JobError, NotYet
-from jobs.lake import POSITION, TAKEN, Log, at_or_behind, fields_of
+from jobs.lake.log import POSITION, TAKEN, Log, at_or_behind, fields_of
+from jobs.process.causes import cause_of
+from jobs.process.errors import JobError, NotYet
 from stitch.lake import COLUMNS
 
 TRIES = 5

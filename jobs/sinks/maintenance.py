@@ -13,9 +13,9 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.causes import cause_of
-from jobs.errors import NotYet
-from jobs.lake import Log, retried
+from jobs.lake.log import Log, retried
+from jobs.process.causes import cause_of
+from jobs.process.errors import NotYet
 from jobs.sinks.event_log import REFUSED, TRIES
 
 TARGET_BYTES = 256 * 2**20

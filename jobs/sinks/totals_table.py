@@ -2,7 +2,7 @@
 
 A run has a branch of its own, in which it rewrites the days that its events touch; until it is published, nobody else
 sees anything of it. Then main becomes the run's, and a tag keeps it for `--restore`: in one commit. Whoever writes here
-has the lease on the totals (jobs.lease); one that lost it without knowing finds its branch gone, and ends.
+has the lease on the totals (jobs.ledger.lease); one that lost it without knowing finds its branch gone, and ends.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import BadOption, JobError, NotYet
-from jobs.lake import create_table, iceberg_table
+from jobs.lake.log import create_table, iceberg_table
+from jobs.process.errors import BadOption, JobError, NotYet
 from stitch.cutoff import Published
 from stitch.lake import TOTALS, TOTALS_KEY, create_totals
 from stitch.runs import How, Run, of_tag, tag

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from jobs.schemes import check_scheme
+from jobs.process.schemes import check_scheme
 from stitch.notes import parse_note
 
 NOTE = "stitch.json"

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError
-from jobs.lake import Log, fields_of
+from jobs.lake.log import Log, fields_of
+from jobs.process.errors import JobError
 from stitch.decoding import TOPIC
 from stitch.lake import field_types
 from stitch.settings import Settings

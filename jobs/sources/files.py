@@ -14,8 +14,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError
-from jobs.lake import Log
+from jobs.lake.log import Log
+from jobs.process.errors import JobError
 from jobs.sources.history import New, as_records, reason
 from stitch.sections import SourceSettings
 

@@ -12,8 +12,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError
-from jobs.lake import Log
+from jobs.lake.log import Log
+from jobs.process.errors import JobError
 from stitch.sections import SourceSettings
 
 # As Spark would write it anyway, but to the microsecond.

@@ -12,8 +12,8 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError
-from jobs.lake import Log, iceberg_table
+from jobs.lake.log import Log, iceberg_table
+from jobs.process.errors import JobError
 from jobs.sources.history import New, as_records, reason, take_again
 from stitch.sections import SourceSettings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.errors import BadOption
+from jobs.process.errors import BadOption
 from stitch.lake import KAFKA_RECORD
 from stitch.notes import read_note
 

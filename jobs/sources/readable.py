@@ -14,7 +14,7 @@ from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from jobs.errors import Unreachable
+from jobs.process.errors import Unreachable
 from jobs.sources.topic import consumer, edges, offsets_at
 from stitch.buckets import EPOCH
 from stitch.clusters import KafkaSettings

@@ -15,7 +15,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.causes import cause_of
+from jobs.process.causes import cause_of
 from jobs.sources.rule_lines import LINES, parsed_parts
 from stitch.exclusions import SHOWN, ExclusionError
 from stitch.settings import Settings

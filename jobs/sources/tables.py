@@ -14,8 +14,8 @@ from pyspark.errors import AnalysisException, IllegalArgumentException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError
-from jobs.lake import Log
+from jobs.lake.log import Log
+from jobs.process.errors import JobError
 from jobs.sources.files import Files
 from jobs.sources.history import as_records, take_again
 from jobs.sources.iceberg import IcebergTable

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from connections import kafka as connections
 from connections.kafka_refusals import NoAnswer, Refused
-from jobs.errors import JobError, Unreachable
+from jobs.process.errors import JobError, Unreachable
 from stitch.clusters import KafkaSettings
 from stitch.decoding import TOPIC
 from stitch.settings import Settings

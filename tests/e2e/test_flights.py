@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from jobs.errors import JobError
+from jobs.process.errors import JobError
 from stitch.cutoff import window_start
 from stitch.local import flights
 from stitch.local.producer import produce

@@ -24,7 +24,7 @@ from unittest import mock
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.errors import JobError, run
+from jobs.process.errors import JobError, run
 from stitch import submit
 
 Function = Callable[..., Any]
@@ -92,9 +92,9 @@ def with_a_task_that_fails(call: Function, _: Die) -> Function:
 
 
 POINTS = {
-    "before_load": Point("jobs.publishing.compare", instead),  # the run's branch is counted, nothing loaded
-    "half_loaded": Point("jobs.loading.upsert_by_member", with_half),
-    "before_publish": Point("jobs.loading.load", afterwards),
+    "before_load": Point("jobs.totals.publishing.compare", instead),  # the run's branch is counted, nothing loaded
+    "half_loaded": Point("jobs.totals.loading.upsert_by_member", with_half),
+    "before_publish": Point("jobs.totals.loading.load", afterwards),
     "half_written": Point("jobs.streaming_counts.upsert_by_member", with_keys_alone),
     "written": Point("jobs.streaming_counts.upsert_by_member", afterwards),  # and Spark has not committed the batch
     "task_failed": Point("jobs.streaming_counts.upsert_by_member", with_a_task_that_fails),

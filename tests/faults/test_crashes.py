@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import JobError
+from jobs.process.errors import JobError
 from stitch.definitions import name_of
 from stitch.local.producer import produce
 from tests.conftest import Stack

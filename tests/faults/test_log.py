@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.lake import Log
+from jobs.lake.log import Log
 from jobs.sources.topic import edges
 from stitch.local.producer import produce
 from tests.conftest import Stack

@@ -14,7 +14,7 @@ import pytest
 from cassandra.cluster import Cluster
 from confluent_kafka import Producer
 
-from jobs.errors import JobError
+from jobs.process.errors import JobError
 from jobs.sources.topic import edges
 from stitch.definitions import stored_names
 from stitch.local.producer import produce

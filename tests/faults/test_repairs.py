@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from jobs.completeness import uncounted_offsets
+from jobs.proof.completeness import uncounted_offsets
 from tests.conftest import Stack
 from tests.faults.conftest import watching
 from tests.faults.oracle import Feed

@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from jobs.errors import JobError, Unreachable
+from jobs.process.errors import JobError, Unreachable
 from jobs.sources.topic import edges, topic_id
 from stitch.local.producer import produce
 from stitch.local.topic import create_topics

@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import Producer
 from pyspark.sql import SparkSession
 
-from jobs.findings import NOT_KNOWN, printed
-from jobs.lake import LOSSES, NOTE, UNCOUNTED
-from jobs.spark import session as spark_session
+from jobs.audit.findings import NOT_KNOWN, printed
+from jobs.lake.log import LOSSES, NOTE, UNCOUNTED
+from jobs.process.spark import session as spark_session
 from stitch.cutoff import Published
 from stitch.definitions import stored_names
 from stitch.runs import tag

@@ -17,9 +17,9 @@ from pyspark.sql import SparkSession
 
 from connections.cassandra import connected
 from connections.refusals import NoAnswer, NotConnected, Refused
+from jobs.process.spark import session
 from jobs.sinks.cassandra import forget_connections, upsert
 from jobs.sources.stored import read_increments
-from jobs.spark import session
 from stitch.clusters import CassandraSettings, RealtimeSettings, TlsSettings
 from stitch.local import cassandra
 from stitch.local.process import start, stop

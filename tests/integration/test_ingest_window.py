@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import JobError
+from jobs.process.errors import JobError
 from stitch.local.producer import produce
 from stitch.local.schema import apply_schema
 from stitch.settings import load_settings

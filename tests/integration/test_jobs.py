@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 from pyspark.sql import SparkSession
 
-from jobs.errors import JobError
+from jobs.process.errors import JobError
 from stitch.definitions import name_of
 from stitch.local.producer import produce
 from stitch.settings import load_settings

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import JobError, NotYet
-from jobs.lease import Lease, leased
+from jobs.ledger.lease import Lease, leased
+from jobs.process.errors import JobError, NotYet
 from jobs.sources.stored import published
 from stitch.local.producer import produce
 from stitch.runs import SUBJECT

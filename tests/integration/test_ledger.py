@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from jobs.errors import JobError
-from jobs.ledger import noted_runs
+from jobs.ledger.runs import noted_runs
+from jobs.process.errors import JobError
 from stitch.cli import main
 from stitch.local.producer import produce
 from stitch.runs import State

@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.parents import lives
+from jobs.process.parents import lives
 
 ROOT = Path(__file__).parents[2]
 DRIVER = """
 import pathlib, os, time
-from jobs import parents
+from jobs.process import parents
 parents.POLL_S, parents.JVM_ENDS_WITHIN_S = 0.05, 0.5
 with parents.watched():
     pathlib.Path({folder!r}, "driver").write_text(str(os.getpid()))

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.causes import cause_of, is_permanent
+from jobs.process.causes import cause_of, is_permanent
+from jobs.process.spark import session
 from jobs.sinks.cassandra import forget_connections, upsert
-from jobs.spark import session
 from stitch.local.producer import produce
 from tests.conftest import Reader, Stack
 from tests.records import generated

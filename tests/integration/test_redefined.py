@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import BadOption, JobError
-from jobs.ledger import noted_runs
+from jobs.ledger.runs import noted_runs
+from jobs.process.errors import BadOption, JobError
+from jobs.process.spark import session as spark_session
 from jobs.sinks.cassandra import connected
 from jobs.sources.stored import published, read_progress
-from jobs.spark import session as spark_session
 from stitch.definitions import stored_names
 from stitch.local.producer import produce
 from stitch.runs import tag

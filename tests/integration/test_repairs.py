@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from pyspark.errors import PySparkException
 
-from jobs.errors import JobError
-from jobs.ledger import noted_runs
+from jobs.ledger.runs import noted_runs
+from jobs.process.errors import JobError
+from jobs.process.spark import session as spark_session
 from jobs.sinks.cassandra import connected, forget_connections
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
-from jobs.spark import session as spark_session
 from stitch.definitions import name_of, stored_names
 from stitch.local.producer import produce
 from stitch.local.schema import apply_schema

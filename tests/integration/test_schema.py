@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from connections.schema import SchemaError, apply_schema, check_schema
-from jobs.completeness import held_since
+from jobs.proof.completeness import held_since
 from stitch.cli import main
 from stitch.settings import load_settings
 from stitch.tables import CHANGES, TABLES

@@ -21,10 +21,10 @@ from confluent_kafka.admin import AclOperation, AdminClient, NewTopic
 from pydantic import SecretStr
 
 from jobs.archive_events import archive
-from jobs.errors import JobError
-from jobs.queries import Stop
+from jobs.process.errors import JobError
+from jobs.process.spark import session
 from jobs.sources.topic import check_topic, edges, read_topics
-from jobs.spark import session
+from jobs.streaming.queries import Stop
 from stitch.local.producer import produce
 from stitch.local.topic import create_topics
 from stitch.settings import load_settings

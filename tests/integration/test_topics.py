@@ -17,8 +17,8 @@ from confluent_kafka.admin import AdminClient
 from pyspark.sql import SparkSession
 
 from connections.kafka import librdkafka
-from jobs.errors import BadOption, JobError
-from jobs.findings import printed
+from jobs.audit.findings import printed
+from jobs.process.errors import BadOption, JobError
 from jobs.sources.topic import topic_id
 from stitch.local.producer import produce
 from stitch.local.topic import create_topic, create_topics

@@ -12,8 +12,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from pyspark.sql import SparkSession
 
-from jobs.auditing_log import PATIENCE
-from jobs.errors import JobError
+from jobs.audit.log import PATIENCE
+from jobs.process.errors import JobError
 from jobs.sources.topic import topic_config
 from stitch.local.producer import produce
 from tests.conftest import Reader, Stack

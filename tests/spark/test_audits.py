@@ -9,10 +9,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import contiguity, cuts
-from jobs.auditing_records import balance, conservation, rejected
+from jobs.audit import cuts
+from jobs.audit.records import balance, conservation, rejected
 from jobs.frames.audits import KINDS, by_window, conserved, gaps, stretches, unbalanced, unequal_zooms
-from jobs.spark import session
+from jobs.process.spark import session
+from jobs.proof import contiguity
 from tests.logs import TOPIC, append_records, begun, log_settings
 from tests.steps import event
 

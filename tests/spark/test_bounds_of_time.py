@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.counting import count_totals
 from jobs.frames.increments import increments, windowed
-from jobs.queries import print_progress
+from jobs.process.spark import session
 from jobs.sinks.totals_table import SCHEMA, TotalsTable
-from jobs.spark import session
+from jobs.streaming.queries import print_progress
+from jobs.totals.counting import count_totals
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.runs import Held, How, Run

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.comparing import CONTRIBUTIONS, INCREMENTS
 from jobs.frames.corrections import days
+from jobs.totals.comparing import CONTRIBUTIONS, INCREMENTS
 from stitch.buckets import micros
 from stitch.guard import Day
 

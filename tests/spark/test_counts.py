@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.errors import JobError
 from jobs.frames.contributions import contributions
 from jobs.frames.increments import increments, once_per_window, windowed
 from jobs.frames.sums import saturating_sum
 from jobs.frames.totals import added, deduplicated, replaced, totals
+from jobs.process.errors import JobError
 from stitch.amounts import MOST_SUM
 from stitch.counters import Counter
 from stitch.write_time import of_increment

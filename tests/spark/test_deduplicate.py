@@ -48,7 +48,7 @@ def test_of_several_topics_an_event_is_sent_twice_only_within_one_of_them(spark:
 @pytest.fixture
 def deduplicating(spark: SparkSession) -> Iterator[SparkSession]:
     check = "spark.sql.streaming.unsupportedOperationCheck"
-    spark.conf.set(check, "false")  # as jobs.spark does for streaming.deduplicate
+    spark.conf.set(check, "false")  # as jobs.process.spark does for streaming.deduplicate
     yield spark
     spark.conf.unset(check)
 

@@ -11,16 +11,16 @@ import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.counting import read_events
-from jobs.errors import BadOption, JobError, NotYet
+from jobs.archive.importing import import_log
 from jobs.frames.log_rows import topic_rows
-from jobs.importing import import_log
-from jobs.lake import Log
+from jobs.lake.log import Log
 from jobs.maintain_log import maintain
+from jobs.process.errors import BadOption, JobError, NotYet
+from jobs.process.spark import session
 from jobs.sinks import event_log
 from jobs.sinks.event_log import append
 from jobs.sources.event_log import as_decoded, read_log, undecoded
-from jobs.spark import session
+from jobs.totals.counting import read_events
 from stitch.lake import KAFKA_RECORD
 from stitch.notes import TornNote
 from stitch.settings import Settings

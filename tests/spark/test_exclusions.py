@@ -11,12 +11,12 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.counting import judged
-from jobs.errors import BadOption
-from jobs.exclusions import Exclusions
 from jobs.frames.events import decode
+from jobs.lake.exclusions import Exclusions
+from jobs.process.errors import BadOption
+from jobs.process.spark import session
 from jobs.sources.rules import read_rules
-from jobs.spark import session
+from jobs.totals.counting import judged
 from stitch.exclusions import ExclusionError
 from stitch.settings import Settings
 from tests.logs import PLAYS, log_settings

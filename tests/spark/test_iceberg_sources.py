@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import importing
-from jobs.errors import JobError
-from jobs.importing import Sources
-from jobs.lake import Log
+from jobs.archive import importing
+from jobs.archive.importing import Sources
+from jobs.lake.log import Log
 from jobs.maintain_log import maintain
-from jobs.spark import session
+from jobs.process.errors import JobError
+from jobs.process.spark import session
 from stitch.sections import SourceSettings
 from stitch.settings import Settings
 from tests.logs import begun, log_settings

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from jobs.erase_key import erase_from_log
-from jobs.lake import Log
+from jobs.lake.log import Log
 from jobs.maintain_log import maintain
+from jobs.process.spark import session
 from jobs.sinks.totals_table import TotalsTable
-from jobs.spark import session
 from stitch.cutoff import Published
 from stitch.runs import How, Run
 from tests.logs import TOPIC, Record, append_records, log_settings

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-import jobs.spark
-from jobs.errors import BadOption
-from jobs.schemes import known_schemes
+import jobs.process.spark
+from jobs.process.errors import BadOption
+from jobs.process.schemes import known_schemes
+from jobs.process.spark import session
 from jobs.sources.checkpoint import Checkpoint
-from jobs.spark import session
 from tests.logs import bring_sources, log_settings
 
 
@@ -69,7 +69,7 @@ def test_a_warehouse_of_an_unknown_scheme_is_refused_and_one_without_a_catalog_t
 def test_in_cluster_deploy_mode_the_catalog_of_one_machine_is_refused(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs.spark, "deploy_mode", lambda _: "cluster")
+    monkeypatch.setattr(jobs.process.spark, "deploy_mode", lambda _: "cluster")
     refused = "in cluster deploy mode the catalog that needs no server would be a file"
     with pytest.raises(BadOption, match=refused), session("test", log_settings(tmp_path)):
         pass

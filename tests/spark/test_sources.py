@@ -8,9 +8,9 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from jobs.importing import Sources
-from jobs.lake import Log
-from jobs.spark import session
+from jobs.archive.importing import Sources
+from jobs.lake.log import Log
+from jobs.process.spark import session
 from stitch.settings import Settings
 from tests.logs import begun, log_settings
 

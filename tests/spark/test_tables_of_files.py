@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs.errors import JobError
-from jobs.importing import Sources
-from jobs.lake import Log
-from jobs.spark import session
+from jobs.archive.importing import Sources
+from jobs.lake.log import Log
+from jobs.process.errors import JobError
+from jobs.process.spark import session
 from tests.logs import begun, log_settings
 
 COLUMNS = "event_id string, type string, track_id string, occurred_at timestamp, loaded date, part string"

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs import contiguity
-from jobs.archiving import note_topics
-from jobs.counting import first_events, read_events
-from jobs.errors import JobError
+from jobs.archive.importing import note_topic
+from jobs.archive.rounds import note_topics
 from jobs.frames.log_rows import topic_rows
-from jobs.importing import note_topic
+from jobs.process.errors import JobError
+from jobs.process.spark import session
+from jobs.proof import contiguity
 from jobs.sinks.event_log import append
 from jobs.sources.event_log import read_log, read_offsets, undecoded
-from jobs.spark import session
+from jobs.totals.counting import first_events, read_events
 from stitch.lake import KAFKA_RECORD
 from stitch.settings import Settings
 from tests.logs import begun, log_settings

@@ -13,10 +13,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.counting import add
-from jobs.errors import BadOption, JobError, NotYet
+from jobs.process.errors import BadOption, JobError, NotYet
+from jobs.process.spark import session
 from jobs.sinks.totals_table import SCHEMA, TotalsTable
-from jobs.spark import session
+from jobs.totals.counting import add
 from stitch.buckets import EPOCH
 from stitch.cutoff import Published
 from stitch.runs import Held, How, Run, tag

@@ -6,7 +6,7 @@ import pytest
 from cassandra import Unauthorized, WriteTimeout
 from cassandra.cluster import NoHostAvailable
 
-from jobs.causes import cause_of, is_permanent
+from jobs.process.causes import cause_of, is_permanent
 
 AT = (
     "\tat com.datastax.spark.connector.writer.AsyncStatementWriter.close(TableWriter.scala:314)\n"

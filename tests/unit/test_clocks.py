@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from jobs.errors import JobError
-from jobs.options import checked_edge, passed_edge
+from jobs.process.errors import JobError
+from jobs.process.options import checked_edge, passed_edge
 from stitch.settings import Settings
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)

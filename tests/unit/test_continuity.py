@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.continuity import check_note, noted, outdated, without_effect
-from jobs.errors import JobError
+from jobs.process.errors import JobError
+from jobs.streaming.continuity import check_note, noted, outdated, without_effect
 from stitch.settings import load_settings
 
 SETTINGS = load_settings("conf/stitch.toml")

@@ -19,7 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from jobs.options import passed_edge
+from jobs.process.options import passed_edge
 from stitch import write_time
 from stitch.amounts import saturated
 from stitch.buckets import ALL, EPOCH, Bucket, micros
@@ -291,7 +291,7 @@ class Stitch(RuleBasedStateMachine):
         return self.known[counter] if counter in run.behind else run.base
 
     def is_new(self, at: Published, event: Event) -> bool:
-        """As jobs.counting.count_windows: of an ingest window behind that run, or behind its position."""
+        """As jobs.totals.counting.count_windows: of an ingest window behind that run, or behind its position."""
         return event.window >= at.cutoff or event.order in self.unread_in[at]
 
     def counted(self, run: Run, stored: list[Totals]) -> tuple[dict[Totals, int], set[Totals]]:
@@ -318,7 +318,7 @@ class Stitch(RuleBasedStateMachine):
         return rows, touched
 
     def standing(self, run: Run) -> dict[Totals, int]:
-        """As jobs.counting.standing: the stored rows that may stay where they are counted the same again."""
+        """As jobs.totals.counting.standing: the stored rows that may stay where they are counted the same again."""
         if run.died:
             return {}
         until = micros(run.target.cutoff)
@@ -329,8 +329,8 @@ class Stitch(RuleBasedStateMachine):
         }
 
     def stored_totals(self, run: Run) -> tuple[Run, list[Totals]]:
-        """As jobs.loading.stored_totals: what is stored of the counters that are recounted, and by runs that died, and
-        a run that overwrites it."""
+        """As jobs.totals.loading.stored_totals: what is stored of the counters that are recounted, and by runs that
+        died, and a run that overwrites it."""
         written = {
             row: max(cells[row].stamp for cells in (self.counts, self.cutoffs) if row in cells) for row in self.counts
         }
@@ -535,7 +535,7 @@ class Stitch(RuleBasedStateMachine):
     # What the rules share
 
     def note(self, run: Run, state: State) -> None:
-        """As jobs.ledger.note: a row for each write timestamp, which the try before did not have."""
+        """As jobs.ledger.runs.note: a row for each write timestamp, which the try before did not have."""
         at = run.done
         before = [noted for noted in self.runs if noted.at.write_time == at.write_time]
         assert not before or state == State.PUBLISHED
@@ -559,7 +559,7 @@ class Stitch(RuleBasedStateMachine):
 
     @property
     def known_so_far(self) -> dict[str, Published]:
-        """As jobs.planning: what is published of each counter of the settings, be it by another definition."""
+        """As jobs.totals.planning: what is published of each counter of the settings, be it by another definition."""
         return self.known | {counter: self.known[other] for counter, other in self.redefined.items()}
 
     @property

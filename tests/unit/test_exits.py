@@ -10,7 +10,7 @@ import pytest
 
 from connections.refusals import NoAnswer, Refused
 from connections.tls import BadCertificate
-from jobs.errors import BadOption, JobError, NotYet, Unreachable, may_pass
+from jobs.process.errors import BadOption, JobError, NotYet, Unreachable, may_pass
 from stitch import exits
 from stitch.errors import ExitStatus
 from stitch.exclusions import ExclusionError

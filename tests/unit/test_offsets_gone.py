@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.continuity import check_offsets
-from jobs.errors import JobError
+from jobs.process.errors import JobError
+from jobs.streaming.continuity import check_offsets
 from stitch.settings import Settings
 
 SETTINGS = Settings.model_validate({"counters": [{"name": "plays", "key": "track_id", "weights": {"play": 1}}]})

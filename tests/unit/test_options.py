@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from jobs.options import parse_records
+from jobs.process.options import parse_records
 
 NOBODY: Any = None
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from jobs.errors import JobError
-from jobs.planning import check_exclusions
+from jobs.process.errors import JobError
+from jobs.totals.planning import check_exclusions
 from stitch.cutoff import Published
 from stitch.runs import Noted, State
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from jobs.auditing_counts import publications
+from jobs.audit.counts import publications
 from stitch.cutoff import Published
 from stitch.runs import Held, How, Noted, State, tag
 

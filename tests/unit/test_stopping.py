@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from jobs import queries
-from jobs.queries import Stop, watch
+from jobs.streaming import queries
+from jobs.streaming.queries import Stop, watch
 
 OFFSETS = "Getting offsets from KafkaV2[Subscribe[events]]"
 WRITING = "Processing new data"

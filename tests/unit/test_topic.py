@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.errors import JobError
+from jobs.process.errors import JobError
 from jobs.sources.topic import check_config
 from stitch.clusters import KafkaSettings
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from jobs import continuity
+from jobs.archive.rounds import Turns
 from jobs.archive_events import id_of, of_topics
-from jobs.archiving import Turns
-from jobs.errors import BadOption
+from jobs.process.errors import BadOption
+from jobs.streaming import continuity
 from stitch.cutoff import Reached
 from stitch.settings import Settings
 

@@ -1,0 +1,202 @@
+"""A streaming query watched from the driver's main thread: a report per batch, a stop between batches, patience with
+parts that are away.
+
+`query.stop()` in the middle of a batch interrupts Py4J inside foreachBatch (SPARK-39218), so SIGTERM sets a flag and
+the query is stopped when no batch is running. A query that fails is started again where it was, since its writes are
+idempotent, until it has made no progress for `streaming.retry_for`. One that ends by itself may be started again after
+a pause.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.errors.exceptions.captured import StreamingQueryException
+from pyspark.sql.streaming import StreamingQuery
+
+from jobs.process.causes import cause_of, is_permanent
+from jobs.process.errors import JobError, NotYet
+
+POLL_S = 0.2
+STOP_WITHIN_S = 120
+MOST_PAUSE_S = 30.0
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class QueryFailed(JobError):
+    """A streaming query ended by itself; `permanent`: trying again would end the same way."""
+
+    def __init__(self, message: str, permanent: bool) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+@dataclass
+class Stop:
+    """Whether somebody asked the job to end after the running micro-batch."""
+
+    asked: bool = False
+    by_signal: bool = False
+
+    @classmethod
+    def on_signals(cls) -> Stop:
+        """One that SIGTERM and SIGINT ask."""
+        return cls(by_signal=True)
+
+    def listen(self) -> None:
+        """From now on signals ask. Before there is a query they end the job at once, as they end any other process."""
+
+        def ask(*_: Any) -> None:
+            self.asked = True
+
+        for number in (signal.SIGTERM, signal.SIGINT) if self.by_signal else ():
+            signal.signal(number, ask)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but no longer than until somebody asks."""
+        deadline = time.monotonic() + seconds
+        while not self.asked and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+
+
+def keep_running(
+    start: Callable[[], StreamingQuery],
+    stop: Stop,
+    report: Report,
+    retry_for: timedelta,
+    again: Callable[[], timedelta | None] = lambda: None,
+) -> None:
+    """Start the query and start it again when it fails. Raises QueryFailed where that does not help, NotYet where it
+    has not helped for `retry_for`.
+
+    again: asked when it has ended by itself: after how long it is started again (None: never)
+
+    `start` may raise NotYet or an error of Spark's: the first time that ends it, later it is one more failure.
+    """
+    progressed = time.monotonic()
+    failures = 0
+
+    def note(progress: dict[str, Any]) -> None:
+        nonlocal progressed, failures
+        progressed, failures = time.monotonic(), 0
+        report(progress)
+
+    started = False
+    stop.listen()
+    while not stop.asked:
+        try:
+            query = start()
+            started = True
+            watch(query, stop, note)
+            pause_after = again()
+            if pause_after is None:
+                return
+            stop.wait(pause_after.total_seconds())
+            progressed, failures = time.monotonic(), 0
+        except (NotYet, PySparkException, Py4JJavaError, QueryFailed) as failure:
+            error = failure if isinstance(failure, JobError) else QueryFailed(cause_of(failure), is_permanent(failure))
+            gone = time.monotonic() - progressed
+            if not started or (isinstance(error, QueryFailed) and error.permanent):
+                raise
+            if gone > retry_for.total_seconds():
+                raise NotYet(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is "
+                               "lost, the next start goes on from here") from None  # fmt: skip
+            failures += 1
+            pause = min(2.0 ** (failures - 1), MOST_PAUSE_S)
+            print(f"stitch: {error}\nstitch: trying again in {pause:.0f} s ({failures})", flush=True)
+            stop.wait(pause)
+
+
+def watch(query: StreamingQuery, stop: Stop, report: Report) -> None:
+    """Return when the query ends or, once asked, has been stopped between two batches. Raises QueryFailed."""
+    reported = ""
+    while query.isActive and not stop.asked:
+        reported = _report_new(query, reported, report)
+        time.sleep(POLL_S)
+    if query.isActive:
+        _stop_between_batches(query)
+    _report_new(query, reported, report)
+    try:
+        query.awaitTermination()
+    except StreamingQueryException as error:
+        raise QueryFailed(f"{query.name} stopped: {cause_of(error)}", is_permanent(error)) from None
+
+
+def _report_new(query: StreamingQuery, reported: str, report: Report) -> str:
+    """Report the batches since the instant `reported`; returns the newest's. An idle query reports too, with the id of
+    its next batch, so ids would not do."""
+    for progress in query.recentProgress:
+        if progress["timestamp"] > reported:
+            report(progress)
+            reported = progress["timestamp"]
+    return reported
+
+
+def _stop_between_batches(query: StreamingQuery) -> None:
+    """Wait until no batch is written, and stop the query. While the job catches up there is no pause between batches;
+    then it is stopped while the next one is only planned, which writes nothing."""
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while query.isActive and _writes(query.status) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    query.stop()
+
+
+def _writes(status: dict[str, Any]) -> bool:
+    """Whether a batch may be inside foreachBatch. Spark's message is this one from the look at the source's offsets
+    until they are in the checkpoint (MicroBatchExecution.constructNextBatch)."""
+    return bool(status["isTriggerActive"]) and not status["message"].startswith("Getting offsets")
+
+
+def print_progress(job: str, progress: dict[str, Any]) -> None:
+    """A line for a batch that had records: rate, what was not taken, lag, state and drops."""
+    if not progress["numInputRows"]:
+        return
+    lag = sum(int((s.get("metrics") or {}).get("maxOffsetsBehindLatest", 0) or 0) for s in progress["sources"])
+    operators = progress.get("stateOperators") or []
+    decoded = (progress.get("observedMetrics") or {}).get("decoded") or {}
+    facts = {
+        "batch": progress["batchId"],
+        "events": progress["numInputRows"],
+        "rejected": decoded.get("rejected", 0),
+        "noted": decoded.get("noted", 0),  # fields that were absent because something was wrong with them
+        "events_per_s": round(progress.get("processedRowsPerSecond") or 0),
+        "seconds": round(progress["durationMs"].get("triggerExecution", 0) / 1000, 1),
+        "max_lag": lag,
+        "rows": operators[0]["numRowsUpdated"] if operators else 0,  # the first operator is the last of the plan
+        "dropped": sum(o["numRowsDroppedByWatermark"] for o in operators),
+    }
+    print(f"{job} " + " ".join(f"{name}={value}" for name, value in facts.items()), flush=True)
+
+
+def at_the_end(progress: dict[str, Any]) -> bool:
+    """Whether the batch reached the topic's latest offsets."""
+    source = progress["sources"][0]
+    if source["endOffset"] is None:  # idle before the first batch
+        return False
+    return _offsets(source["endOffset"]) == _offsets(source["latestOffset"])
+
+
+def counted_through(progress: dict[str, Any]) -> datetime | None:
+    """Up to which instant the batch has come: its trigger's at the topic's end, else its newest record's; None where it
+    had no record."""
+    through = progress["timestamp"] if at_the_end(progress) else progress.get("eventTime", {}).get("max")
+    return datetime.fromisoformat(through) if through else None
+
+
+def end_offsets(progress: dict[str, Any]) -> dict[str, dict[int, int]]:
+    """topic → partition → the first offset behind the batch."""
+    end = _offsets(progress["sources"][0]["endOffset"]) or {}
+    return {topic: {int(partition): int(offset) for partition, offset in at.items()} for topic, at in end.items()}
+
+
+def _offsets(text: Any) -> Any:
+    return json.loads(text) if isinstance(text, str) else text

@@ -1,0 +1,31 @@
+"""What the parts of a run that makes totals work with, handed from one to the next."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from cassandra.cluster import Session
+from pyspark.sql import SparkSession
+
+from jobs.ledger.lease import Lease
+from jobs.sinks.totals_table import TotalsTable
+from stitch.settings import Settings
+
+
+class Work(NamedTuple):
+    """settings: by definition; cassandra: of the batch layer; lease: on the totals; now: when the job was asked for;
+    started: the same, by time.monotonic()"""
+
+    spark: SparkSession
+    settings: Settings
+    cassandra: Session
+    lease: Lease
+    table: TotalsTable
+    now: datetime
+    started: float
+
+    @property
+    def names(self) -> list[str]:
+        """Of the settings' counters."""
+        return [counter.name for counter in self.settings.counters]
