@@ -55,7 +55,12 @@ reset: setup ## stop all and remove its data
 .PHONY: test
 test: setup ## unit, spark, integration, e2e and a part of the faults (starts a stack of its own, on free ports)
 	@tests/debian.sh
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not slow and not thorough"
+
+.PHONY: thorough
+thorough: setup ## what CI runs beside `make test`: the longer walks through all jobs on real parts
+	@tests/debian.sh
+	$(BIN)/pytest tests/integration tests/e2e tests/faults -m "thorough and not slow"
 
 .PHONY: unit
 unit: setup ## pure logic, in seconds

@@ -24,6 +24,7 @@ from tests.e2e.served import SEED, Served
 from tests.queries import Questions, asker
 
 
+@pytest.mark.thorough
 def test_hundreds_of_random_questions_are_answered_as_by_the_list_of_events(served: Served) -> None:
     ask = asker(served.app.test_client())
     Questions(served.feed.happened, ask, random.Random(SEED), "creator_plays").ask_some(200)

@@ -22,6 +22,7 @@ def newest(folder: Path) -> Path:
     return max((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
 
 
+@pytest.mark.thorough
 def test_whatever_is_lost_of_a_checkpoint_counts_stay_the_truth_and_are_never_seen_wrong(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run
 ) -> None:

@@ -32,6 +32,7 @@ def exclude(track: str, folder: Path) -> str:
     return str(rules)
 
 
+@pytest.mark.thorough
 def test_a_bot_that_is_excluded_stops_one_night_and_no_later_one_and_what_is_excluded_next_stops_one_again(
     fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_counter_that_is_refused_stays_where_it_was_while_the_others_go_on(
     assert audited["right"], audited
 
 
+@pytest.mark.thorough
 def test_a_counter_that_is_counted_again_and_refused_holds_back_the_others_until_a_person_looked(
     fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path
 ) -> None:

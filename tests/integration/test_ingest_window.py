@@ -60,6 +60,7 @@ def test_jobs_with_another_ingest_window_refuse_and_another_keyspace_changes_it(
     assert run_in(changed, "audit_counts")["right"]
 
 
+@pytest.mark.thorough
 def test_a_published_cutoff_that_cuts_a_longer_window_in_two_is_refused(
     fresh: Stack, run_job: Run, tmp_path: Path
 ) -> None:

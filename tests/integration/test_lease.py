@@ -63,6 +63,7 @@ def test_a_run_that_stood_still_ends_where_another_has_begun_and_goes_on_where_n
     other.check()
 
 
+@pytest.mark.thorough
 def test_a_batch_that_is_overtaken_before_it_publishes_leaves_what_readers_see_as_it_is(
     fresh: Stack, reader: Reader, run_job: Callable[..., Any], cassandra: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

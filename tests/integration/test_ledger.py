@@ -23,6 +23,7 @@ Run = Callable[..., Any]
 PLAY = {"creator_id": "c1", "country": "DE", "duration_s": 30}
 
 
+@pytest.mark.thorough
 def test_what_a_run_loaded_before_it_died_is_taken_back_when_it_is_excluded_before_the_next(
     fresh: Stack, reader: Reader, run_job: Run, cassandra: Any, tmp_path: Path
 ) -> None:

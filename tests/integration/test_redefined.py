@@ -46,6 +46,7 @@ def counted_live(settings: Settings) -> set[str]:
     return {stored for stored in progress.counters if stored.startswith("plays@")}
 
 
+@pytest.mark.thorough
 def test_readers_get_the_old_definition_live_until_the_new_one_is_published_and_never_a_mixture(
     fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any, tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -165,6 +166,7 @@ def test_a_value_is_erased_from_every_definition_of_its_counters_published_or_no
         run_in(double, "erase_key", field="nothing", value="t0")
 
 
+@pytest.mark.thorough
 def test_without_a_log_a_changed_definition_is_refused_since_its_history_cannot_be_counted_again(
     fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
     }
 
 
+@pytest.mark.thorough
 def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and_brought_back(
     fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and
     assert [count(client, name, key) for name in ("plays", "german_plays") for key in ("t0", "t1")] == [10] * 4
 
 
+@pytest.mark.thorough
 def test_an_erased_track_is_gone_from_totals_increments_and_kept_totals_and_stays_gone(
     fresh: Stack, reader: Reader, run_job: Run
 ) -> None:
@@ -191,6 +193,7 @@ def corrected(stack: Stack) -> list[tuple[str, int]]:
         return sorted((name_of(row.counter), row.after - row.before) for row in rows)
 
 
+@pytest.mark.thorough
 def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywhere(
     fresh: Stack, reader: Reader, run_job: Run
 ) -> None:
@@ -219,6 +222,7 @@ def test_without_a_log_the_rollup_folds_increments_into_totals_and_may_die_anywh
     }
 
 
+@pytest.mark.thorough
 def test_a_cassandra_that_lost_everything_or_some_rows_is_loaded_again_from_the_kept_totals(
     fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:

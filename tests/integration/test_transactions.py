@@ -71,6 +71,7 @@ def wrong(report: dict[str, Any]) -> dict[str, list[str]]:
     return {one["about"]: one["details"] for one in report["findings"] if not one["right"]}
 
 
+@pytest.mark.thorough
 def test_committed_records_count_and_aborted_ones_and_markers_are_no_gaps(
     fresh: Stack, reader: Reader, run_job: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
