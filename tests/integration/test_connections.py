@@ -21,6 +21,7 @@ from jobs.process.spark import session
 from jobs.sinks.cassandra import forget_connections, upsert
 from jobs.sources.stored import read_increments
 from stitch.clusters import CassandraSettings, RealtimeSettings, TlsSettings
+from stitch.definitions import by_definition, stored_names
 from stitch.local import cassandra
 from stitch.local.process import start, stop
 from stitch.local.schema import apply_schema
@@ -101,13 +102,14 @@ def test_jobs_schema_and_reader_reach_a_cluster_by_password_and_mutual_tls_and_s
 ) -> None:
     settings = secured.settings
     with session("test", settings):
-        row = ("plays", "t1", WINDOW.date(), WINDOW, WINDOW, 7, 7)
+        row = (stored_names(settings)["plays"], "t1", WINDOW.date(), WINDOW, WINDOW, 7, 7)
         schema = (
             "counter string, key string, ingest_date date, ingest_window timestamp, bucket timestamp, "
             "count bigint, write_time bigint"
         )
         upsert(spark.createDataFrame([row], schema), settings.realtime, "increments")
-        held = read_increments(spark, settings, None, datetime.now(UTC)).select("key", "count").collect()
+        counted = by_definition(settings)
+        held = read_increments(spark, counted, None, datetime.now(UTC)).select("key", "count").collect()
         password = spark.conf.get("realtime/spark.cassandra.auth.password")
         stores = [
             spark.conf.get(f"realtime/spark.cassandra.connection.ssl.{kind}Store.password") for kind in ("key", "trust")
