@@ -116,7 +116,7 @@ def id_of(settings: Settings, log: Log, topic: str) -> str:
 def of_topics(settings: Settings, ranges: Sequence[Records]) -> list[tuple[str, int, int, int]]:
     """The ranges of offsets with their topic: where none is said, the only one. Raises BadOption where there are
     several."""
-    names = list(settings.topics_read)
+    names = list(settings.by_topic)
     for topic, partition, first, last in ranges:
         if topic is None and len(names) > 1:
             raise BadOption(

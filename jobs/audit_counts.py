@@ -29,7 +29,7 @@ from jobs.proof.completeness import check_ingest_window
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published
-from jobs.totals.definitions import counted_live
+from jobs.totals.definitions import counted_live, judged, written_live
 from stitch.cutoff import Published
 from stitch.errors import ExitStatus
 from stitch.runs import Noted, State, newest
@@ -42,10 +42,10 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
     """Look at everything; the report (see --json). Raises NotYet where a batch publishes meanwhile."""
     settings = counted_live(settings)
     with connected(settings.batch, "batch") as cassandra, session(JOB, settings) as spark:
-        if settings.log.kafka:
-            check_ingest_window(settings)
-        names = [counter.name for counter in settings.counters]
+        progress = check_ingest_window(settings) if settings.log.kafka else None
         before = published(cassandra)
+        live, settings = written_live(settings, progress), judged(settings, before)
+        names = [counter.name for counter in settings.counters]
         runs = noted_runs(cassandra, last=MOST_RUNS)
         known = {name: before[name] for name in names if name in before}
         base = newest(names, known)
@@ -60,7 +60,7 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
             *recounts(spark, settings, known, runs, sample),
             *([zooms(spark, settings, known)] if base else []),
             *(
-                [live_window(spark, settings, known, edge, lambda: max(now, datetime.now(UTC)))]
+                [live_window(spark, live, known, edge, lambda: max(now, datetime.now(UTC)))]
                 if settings.log.kafka
                 else []
             ),

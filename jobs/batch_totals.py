@@ -56,12 +56,14 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
     ):
         work = Work(spark, settings, cassandra, lease, TotalsTable(spark, settings), now, started)
         change_exclusions(work, ask)
+        ready, waiting = without_waiting(settings, cassandra, now, ask.accept)
+        if waiting and (ask.restore or ask.counter):  # another run would come first
+            raise waiting
         if ask.restore or ask.reload:
             kept, written = restore(work, ask)
             print(f"{JOB} loaded {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
             return
-        ready, waiting = without_waiting(settings, cassandra)
-        work = work._replace(settings=ready)
+        work = work._replace(settings=ready, asked_for=[counter.name for counter in settings.counters])
         if ready.counters and (planned := plan_run(work, ask)):
             count_and_publish(work, planned, ask)
         elif not waiting:

@@ -43,17 +43,17 @@ JOB = "erase_key"
 
 def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict[str, int]:
     """Forget it; returns how many rows of each were removed."""
-    check_used(settings, field)
     with (
         connected(settings.batch, "batch") as batch,
         connected(settings.realtime, "realtime") as realtime,
         leased(batch, SUBJECT) as lease,
         session(JOB, settings) as spark,
     ):
+        definitions = definitions_known(settings, published := publications(batch))
+        check_used(settings, definitions, field)
         lease.check()
         rule = spark.createDataFrame([(field, value, "erased")], "field string, value string, reason string")
         Exclusions(spark, settings).keep(rule, now)
-        definitions = definitions_known(settings, published := publications(batch))
         named = of_value(definitions, field)
         as_key = [name for name, counter in definitions.items() if counter.key == field]
 
@@ -72,11 +72,16 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
     return erased
 
 
-def check_used(settings: Settings, field: str) -> None:
-    """Raises BadOption where no counter counts by the field."""
-    used = sorted({name for c in settings.counters for name in (c.key, c.member) if name})
+def check_used(settings: Settings, known: Mapping[str, Counter], field: str) -> None:
+    """Raises BadOption where no definition counts by the field, or none of the settings, so that nobody reads it."""
+    used = sorted({name for c in known.values() for name in (c.key, c.member) if name})
     if field not in used:
         raise BadOption(f"--field {field!r}: no counter has it as key or member; these are used: {', '.join(used)}")
+    if field not in settings.fields:
+        raise BadOption(
+            f"--field {field!r}: only earlier definitions of counters have it as key or member; for it to be found in "
+            f'the log say where it is: [events.types] {field} = "string" (and its path, where that is another)'
+        )
 
 
 def definitions_known(settings: Settings, published: Mapping[str, Publication]) -> dict[str, Counter]:

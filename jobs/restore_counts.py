@@ -32,7 +32,7 @@ from jobs.process.spark import session
 from jobs.proof.completeness import check_complete, check_ingest_window, needed_since
 from jobs.sinks.cassandra import upsert_by_member
 from jobs.totals.counting import compared_increments
-from jobs.totals.definitions import counted_live
+from jobs.totals.definitions import counted_live, written_live
 from stitch.buckets import micros
 from stitch.cutoff import window_start
 from stitch.errors import ExitStatus
@@ -62,7 +62,7 @@ def restore_counts(
 ) -> dict[str, Any]:
     """Compare, and repair where asked; the report (see --json). Raises JobError where it cannot be told."""
     since, until = checked_range(settings, since, until, now)
-    settings = counted_live(settings)
+    settings = written_live(counted_live(settings), check_ingest_window(settings))
     with session(JOB, settings) as spark:
         check_complete(spark, settings, until)
         found = differences(spark, settings, since, until).persist()

@@ -29,7 +29,7 @@ from jobs.process.spark import session
 from jobs.proof.completeness import check_counted, check_ingest_window, held_since
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
-from jobs.sources.stored import latest_write, published, read_increments, read_totals
+from jobs.sources.stored import latest_write, publications, published, read_increments, read_totals
 from jobs.totals.comparing import Compared
 from jobs.totals.counting import add
 from jobs.totals.loading import load_and_publish, stored_totals
@@ -113,8 +113,11 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
         session(JOB, settings) as spark,
     ):
         # What an earlier version published goes on under the name that it had.
-        plain = [name for name in served(published(cassandra)).values() if name_of(name) == name]
-        settings = by_definition(settings, dict(zip(plain, plain, strict=True)))
+        known = publications(cassandra)
+        plain = {name: known[name].counter for name in served({name: one.at for name, one in known.items()}).values()
+                 if name_of(name) == name}  # fmt: skip
+        unchanged = [c.name for c in settings.counters if c.name in plain and plain[c.name] in (None, c)]
+        settings = by_definition(settings, dict(zip(unchanged, unchanged, strict=True)))
         table = TotalsTable(spark, settings)
         planned = plan_rollup(settings, cassandra, table, cutoff, now)
         if planned is None:

@@ -68,7 +68,7 @@ class Series:
 class Reader:
     def __init__(self, settings: Settings, layers: Layers, now: Callable[[], datetime]) -> None:
         self._settings, self._layers, self._now = settings, layers, now
-        self._own = stored_names(settings)
+        self._own = stored_names(settings)  # a counter's name → under which its rows are found, as far as is known
 
     def totals(self, query: TotalsQuery) -> tuple[Totals, View]:
         """Counts of all time or a range, in the order asked."""
@@ -118,10 +118,11 @@ class Reader:
         """The members that counted most. `others` holds the rest, events without a member among them."""
         counter, key = query.counter, query.key
         span = query.span.range
-        buckets = covering(span.start, span.end, granularities_of(counter)) if span else [ALL]
 
         def ask(view: View) -> Top:
-            view.check(counter, buckets, members=True)
+            view.check(counter, [as_point(span)] if span else [], members=True)
+            kept = granularities_of(view.counted_as(counter))
+            buckets = covering(span.start, span.end, kept) if span else [ALL]
             at, stored, since = view.at(counter), view.stored[counter.name], self._increments_of(view, counter, key)
             ranges = [TotalsRange(stored, key, *run, at) for run in runs(buckets)]
             reads = [MembersOf(stored, key, bucket, at) for bucket in buckets]
@@ -170,7 +171,9 @@ class Reader:
             return []
 
     def _answer(self, query: Any, ask: Callable[[View], T]) -> tuple[T, View]:
-        return answer(self._layers, self._own, query.layer, self._now(), ask)
+        found, view = answer(self._layers, self._own, query.layer, self._now(), ask)
+        self._own = view.stored  # what readers get, for when the batch layer cannot say it
+        return found, view
 
     def _stored(self, counter: Counter) -> str:
         """Under which name its rows are found in the batch layer; raises Unavailable."""
@@ -188,10 +191,11 @@ class Reader:
         """pair → group → the count of each point, everything read at once. Points of one group do not overlap."""
         for counter in {counter.name: counter for counter, _ in pairs}.values():
             view.check(counter, flat(groups))
-        plans = {kept: [parts_of(group, kept) for group in groups] for kept in {granularities_of(c) for c, _ in pairs}}
+        granularities = {c.name: granularities_of(view.counted_as(c)) for c, _ in pairs}
+        plans = {kept: [parts_of(group, kept) for group in groups] for kept in set(granularities.values())}
         cuts = {kept: list(dict.fromkeys(run for plan in plans[kept] for run in runs(flat(plan)))) for kept in plans}
         ranges = [
-            [TotalsRange(view.stored[c.name], key, *run, view.at(c)) for run in cuts[granularities_of(c)]]
+            [TotalsRange(view.stored[c.name], key, *run, view.at(c)) for run in cuts[granularities[c.name]]]
             for c, key in pairs
         ]
         since = [self._increments_of(view, counter, key) for counter, key in pairs]
@@ -207,7 +211,7 @@ class Reader:
             published = view.at(counter)
             cutoff = published.cutoff if published else None
             counted.append(
-                [summed(parts, totals, increments, cutoff, view.layer) for parts in plans[granularities_of(counter)]]
+                [summed(parts, totals, increments, cutoff, view.layer) for parts in plans[granularities[counter.name]]]
             )
         return counted
 

@@ -51,13 +51,15 @@ class View:
         found = self.published.get(counter.name)
         return found.at if found else None
 
+    def counted_as(self, counter: Counter) -> Counter:
+        """The counter as it is published, which may be by another definition than the settings'."""
+        found = self.published.get(counter.name)
+        return (found.counter if found else None) or counter
+
     def check(self, counter: Counter, buckets: Iterable[Bucket], members: bool = False) -> None:
         """Raises Unavailable where the published definition of the counter has no such buckets, or no members: the
         settings ask for what the next run of the batch counts."""
-        found = self.published.get(counter.name)
-        then = found.counter if found else None
-        if then is None:
-            return
+        then = self.counted_as(counter)
         finest = finest_of(then)
         edges = (edge for bucket in buckets if bucket is not ALL for edge in (bucket.start, bucket.end))
         if finest != finest_of(counter) and any(floor(edge, finest) != edge for edge in edges):

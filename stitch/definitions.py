@@ -93,13 +93,19 @@ def replacing(settings: Settings, published: Mapping[str, Published]) -> dict[st
     return {stored: other for stored, other in before.items() if other and other != stored}
 
 
-def with_earlier(settings: Settings, published: Mapping[str, Publication]) -> Settings:
-    """The settings (by definition), and the earlier definitions that readers get so far: they are counted on until the
-    new ones are published. One that the settings of [events] would give other counts is not among them."""
-    for stored, before in replacing(settings, {name: one.at for name, one in published.items()}).items():
-        own = next(counter for counter in settings.counters if counter.name == stored)
-        counter = published[before].counter or own
-        both = _with(settings, [*settings.counters, counter.model_copy(update={"name": before})])
+def with_earlier(settings: Settings, earlier: Mapping[str, Counter | None]) -> Settings:
+    """The settings (by definition), and earlier definitions of their counters, which readers may get so far: they are
+    counted on until the new ones are published. One that the settings of [events] would give other counts is not among
+    them.
+
+    earlier: stored name → its definition; None: as an earlier version published it, which is as the settings have it
+    """
+    own = {name_of(counter.name): counter for counter in settings.counters}
+    for stored, said in earlier.items():
+        counter = said or own.get(name_of(stored))
+        if counter is None or name_of(stored) not in own or own[name_of(stored)].name == stored:
+            continue
+        both = _with(settings, [*settings.counters, counter.model_copy(update={"name": stored})])
         if all(one.name.partition(AT)[2] in {"", *_definitions_so_far(both, one)} for one in both.counters):
             settings = both
     return settings

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from pyspark.sql import DataFrame, SparkSession
 
-from jobs.lake.log import Log, close_catalog
+from jobs.lake.log import SEVERAL, Log, close_catalog
 from jobs.sinks.event_log import append
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.event_log import last_appended
@@ -108,6 +108,8 @@ def note_topics(log: Log, settings: Settings) -> None:
     there are several."""
     if not settings.topics:
         log.note_topics(dict.fromkeys(log.topic_ids(), settings.kafka.topic))
+    elif not log.note(SEVERAL):
+        log.write_note(SEVERAL, True)
 
 
 def current_topic(spark: SparkSession, log: Log, settings: Settings, accept_data_loss: bool) -> str:

@@ -33,6 +33,7 @@ REACHED = "reached."  # the note of a position of a topic (id) that the log has 
 LOSSES = "losses"
 UNCOUNTED = "uncounted"
 TOPICS = "topics"
+SEVERAL = "several_topics"  # whether it has been written by settings of several
 
 
 class Log:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.lake.log import Log, fields_of
+from jobs.lake.log import SEVERAL, Log, fields_of
 from jobs.process.errors import JobError
 from stitch.decoding import TOPIC
 from stitch.lake import field_types
@@ -44,6 +44,13 @@ def log_records(spark: SparkSession, settings: Settings) -> DataFrame:
     log = Log(spark, settings)
     records = log.rows()
     if not settings.topics:
+        held = {log.topics().get(of, settings.kafka.topic) for of in log.topic_ids()} if log.note(SEVERAL) else set()
+        if others := sorted(held - {settings.kafka.topic}):
+            raise JobError(
+                f"the event log {log.name} has records of several topics, {', '.join(others)} beside "
+                f"{settings.kafka.topic}, which all would be read as of that one: name each in [[topics]], with "
+                "read = false where it is not to be read any more"
+            )
         return records
     names = topics_of(log, settings)
     return records.withColumn(TOPIC, _by_topic(F.col("topic_id"), names) if names else F.lit(None).cast("string"))

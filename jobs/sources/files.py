@@ -37,6 +37,11 @@ class Files(ABC):
         JobError where the source cannot be read."""
         if start != self._at:
             self._taken, self._at = files_of(self._log, self._source), start
+            if marks := [file for file in self._taken if ":/" not in file and not file.startswith("/")]:
+                raise JobError(
+                    f"sources.{self._source.name}: {self._log.name} has records of a table under this name, such as "
+                    f"{min(marks)}: give the source of the files another name"
+                )
         there = set(self.listed())
         self._found = there - self._taken
         files = sorted(self._found)

@@ -67,6 +67,11 @@ class IcebergTable:
         if mark is None and start:  # the commits that said it have expired, and nobody noted it: its records say it
             records = self._log.rows().where(F.col("topic_id") == self._source.name)
             mark = records.agg(F.max_by("file", "offset")).collect()[0][0]
+            if mark is None:
+                raise JobError(
+                    f"sources.{self._source.name}: {self._log.name} has had records of {self._name}, and does not say "
+                    f"any more up to which snapshot. Take {take_again(self._log, self._source)}"
+                )
         snapshot = (mark or "").rpartition("@")[2]
         if mark and not snapshot.isdecimal():
             raise JobError(

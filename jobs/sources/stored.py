@@ -41,11 +41,9 @@ def published(cassandra: Session) -> dict[str, Published]:
     return {name: found[name] for name in served(found).values()}
 
 
-def replaced(cassandra: Session, settings: Settings) -> list[str]:
-    """The stored names that were published, in place of which readers get another definition, and that the settings (by
-    definition) do not have again."""
-    own = {counter.name for counter in settings.counters}
-    return sorted(publications(cassandra).keys() - published(cassandra).keys() - own)
+def replaced(cassandra: Session) -> set[str]:
+    """The stored names that were published, and in place of which readers get another definition."""
+    return publications(cassandra).keys() - published(cassandra).keys()
 
 
 def latest_write(cassandra: Session, runs: Sequence[Noted]) -> int | None:
@@ -97,10 +95,11 @@ def read_increments(
 
 
 def read_totals(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The totals: (counter, key, member, granularity, bucket, count, cutoff, write_time); a row written by hand may
-    lack count or cutoff."""
+    """The totals: (counter, key, member, granularity, bucket, count, cutoff, expires, write_time); a row written by
+    hand may lack count or cutoff; one of a definition that was replaced expires."""
     written = F.greatest(F.expr("writetime(count)"), F.expr("writetime(cutoff)"))  # of the two that is not null
-    columns = ["counter", "key", "granularity", "bucket", "count", "cutoff", written.alias("write_time")]
+    expires = F.expr("ttl(count)").isNotNull().alias("expires")
+    columns = ["counter", "key", "granularity", "bucket", "count", "cutoff", expires, written.alias("write_time")]
     keys = _table(spark, "batch", settings.batch.keyspace, "totals").select(
         *columns, F.lit(None).cast("string").alias("member")
     )

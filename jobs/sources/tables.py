@@ -54,22 +54,33 @@ class TableOfFiles(Files):
         """The URIs of all that are there. Raises JobError where others are in the place of some that were taken."""
         self._spark.catalog.refreshTable(self._name)
         there = set(self._spark.table(self._name).inputFiles())
-        if replaced := {_folder(file) for file in self._taken - there} & {
-            _folder(file) for file in there - self._taken
-        }:
+        columns = self._partition_columns()
+
+        def places(files: Collection[str]) -> set[str]:
+            return {_place(file, columns) for file in files}
+
+        if replaced := places(self._taken - there) & places(there - self._taken):
             raise JobError(
-                f"sources.{self._source.name}: {self._name}: in {min(replaced)} files that the log has are gone and "
-                "others are new: it was overwritten or compacted, and rows would come in twice. Take "
+                f"sources.{self._source.name}: {self._name}: in {min(replaced) or 'it'} files that the log has are "
+                "gone and others are new: it was overwritten or compacted, and rows would come in twice. Take "
                 f"{take_again(self._log, self._source)}"
             )
         return there
 
     def read(self, files: list[str]) -> DataFrame:
         """Their records (New)."""
-        columns = [column.name for column in self._spark.catalog.listColumns(self._name) if column.isPartition]
         # Spark asks a file for its name when it has opened it, so those of other partitions are left out beforehand.
-        rows = self._spark.table(self._name).where(_partitions_of(files, columns))
+        rows = self._spark.table(self._name).where(_partitions_of(files, self._partition_columns()))
         return as_records(rows.where(F.input_file_name().isin(files)), self._source, F.input_file_name())
+
+    def _partition_columns(self) -> list[str]:
+        return [column.name for column in self._spark.catalog.listColumns(self._name) if column.isPartition]
+
+
+def _place(file: str, columns: Collection[str]) -> str:
+    """The partition that the file is of, whatever folder of it; of a table without partitions, the table."""
+    said = _said(_folder(file))
+    return "/".join(f"{column}={said.get(column.lower())}" for column in columns)
 
 
 def _kind(spark: SparkSession, name: str) -> str | None:

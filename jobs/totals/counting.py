@@ -94,8 +94,9 @@ def add(table: TotalsTable, run: Run, new: DataFrame, died: DataFrame) -> set[da
 
 def standing(stored: DataFrame, run: Run) -> DataFrame | None:
     """The stored rows that a recount may leave where it counts the same: not those with a cutoff behind the run's, for
-    readers would miss increments; and none after a run that died, whose last writes may still be on their way."""
-    return None if run.died else stored.where(F.col("cutoff") <= F.lit(run.target.cutoff))
+    readers would miss increments, nor those that expire; and none after a run that died, whose last writes may still be
+    on their way."""
+    return None if run.died else stored.where((F.col("cutoff") <= F.lit(run.target.cutoff)) & ~F.col("expires"))
 
 
 def count_windows(

@@ -82,7 +82,8 @@ def retire(work: Work, run: Run, retired: Collection[str]) -> None:
         stamp = F.lit(run.target.write_time).alias("write_time")
         rows = work.table.read(run.base).where(F.col("counter").isin(sorted(retired)))
         columns = ("counter", "key", "member", "granularity", "bucket", "count")
-        upsert_by_member(rows.select(*columns, stamp), work.settings.batch, "totals", EXPIRE)
+        cutoff = F.lit(run.target.cutoff).alias("cutoff")  # the whole row is to go
+        upsert_by_member(rows.select(*columns, cutoff, stamp), work.settings.batch, "totals", EXPIRE)
         whole = rows.where((F.col("granularity") == "all") & F.col("member").isNull())
         upsert(whole.select("counter", _shard(), "key", stamp), work.settings.batch, "keys", EXPIRE)
         work.table.forget(retired)

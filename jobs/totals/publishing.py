@@ -42,7 +42,9 @@ def count_and_publish(work: Work, planned: Run, ask: Ask) -> None:
     decision = decide(planned, verdict, ask.counter, ask.accept)
     if decision.left:
         how = leave(work, planned, how, verdict, decision.left)
-    retired = replaced(work.cassandra, work.settings)
+    # Without the totals of before nobody knows their rows: they wait for a run that has them.
+    known = planned.base is not None and work.table.holds(planned.base)
+    retired = replaced(work.cassandra) - set(work.asked_for) if known else frozenset[str]()
     written = load_and_publish(work, planned, compared, how, decision.reason, counted.facts, retired)
     done = described(planned, counted.facts, written, count_seconds, time.monotonic() - work.started)
     print(f"{JOB} {done}", flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ from stitch.settings import Settings
 
 class Work(NamedTuple):
     """settings: by definition; cassandra: of the batch layer; lease: on the totals; now: when the job was asked for;
-    started: the same, by time.monotonic()"""
+    started: the same, by time.monotonic(); asked_for: all stored names of the settings file, where `settings` lack some
+    that wait"""
 
     spark: SparkSession
     settings: Settings
@@ -24,6 +26,7 @@ class Work(NamedTuple):
     table: TotalsTable
     now: datetime
     started: float
+    asked_for: Collection[str] = ()
 
     @property
     def names(self) -> list[str]:

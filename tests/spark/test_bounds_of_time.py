@@ -22,7 +22,7 @@ from stitch.runs import Held, How, Run
 from stitch.settings import Settings
 from tests.logs import TOPIC, Record, append_records, bring_sources, log_settings
 
-STORED = f"{SCHEMA}, cutoff timestamp"
+STORED = f"{SCHEMA}, cutoff timestamp, expires boolean"
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 CUTOFF = datetime(2024, 3, 10, tzinfo=UTC)  # of the run before
 LIKES = Counter(name="likes", key="track_id", weights={"like": 1, "love": 5})

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.definitions import (
-    Publication,
     as_text,
     by_definition,
     from_note,
@@ -109,8 +109,8 @@ SUMMED = (
 )
 
 
-def published_by(settings: Settings, at: Published = FIRST) -> dict[str, Publication]:
-    return {stored.name: Publication(at, from_text(as_text(stored))) for stored in by_definition(settings).counters}
+def published_by(settings: Settings) -> dict[str, Counter | None]:
+    return {stored.name: from_text(as_text(stored)) for stored in by_definition(settings).counters}
 
 
 def test_what_readers_get_is_counted_on_beside_the_new_definition_until_that_is_published(tmp_path: Path) -> None:
@@ -119,15 +119,14 @@ def test_what_readers_get_is_counted_on_beside_the_new_definition_until_that_is_
     assert replacing(new, {before: FIRST}) == {own.name: before}
     assert [counter.name for counter in with_earlier(new, published_by(old)).counters] == [own.name, before]
     assert [counter.resolution for counter in with_earlier(new, published_by(old)).counters] == ["15m", "1h"]
-    both = published_by(old) | {own.name: Publication(SECOND)}
-    assert replacing(new, {name: one.at for name, one in both.items()}) == {}
-    assert with_earlier(new, both) == new
+    assert replacing(new, {before: FIRST, own.name: SECOND}) == {}
+    assert with_earlier(new, {}) == with_earlier(new, {own.name: own}) == new
 
 
 def test_what_an_earlier_version_published_is_counted_on_under_its_plain_name(tmp_path: Path) -> None:
     settings = by_definition(load(tmp_path, PLAYS))
     (own,) = settings.counters
-    assert [c.name for c in with_earlier(settings, {"plays": Publication(FIRST)}).counters] == [own.name, "plays"]
+    assert [c.name for c in with_earlier(settings, {"plays": None}).counters] == [own.name, "plays"]
     assert [c.name for c in by_definition(load(tmp_path, PLAYS), {"plays": "plays"}).counters] == ["plays"]
 
 
@@ -145,7 +144,7 @@ def test_a_definition_that_would_get_other_counts_now_or_give_them_to_others_is_
     tmp_path: Path, text: str
 ) -> None:
     old, new = load(tmp_path, SUMMED), by_definition(load(tmp_path, text))
-    assert len(replacing(new, {name: one.at for name, one in published_by(old).items()})) == 1
+    assert len(replacing(new, dict.fromkeys(published_by(old), FIRST))) == 1
     assert with_earlier(new, published_by(old)) == new
     same = load(tmp_path, SUMMED.replace("[[counters]]", "max_future = '1d'\n[[counters]]") + 'resolution = "15m"\n')
     assert len(with_earlier(by_definition(same), published_by(old)).counters) == 2

@@ -81,6 +81,7 @@ class Stitch(RuleBasedStateMachine):
         self.in_flight: list[tuple[Increments, tuple[int, int]]] = []
         self.counts: dict[Totals, Cell] = {}
         self.cutoffs: dict[Totals, Cell] = {}
+        self.expiring: set[Totals] = set()  # of those
         self.counters = BEGUN_WITH  # of the settings; another comes
         self.live_counters = {*BEGUN_WITH, ADDED}  # what the streaming jobs count
         self.ever_known: dict[str, Published] = {}  # what is published of each, also of replaced definitions
@@ -325,7 +326,7 @@ class Stitch(RuleBasedStateMachine):
         return {
             row: cell.value
             for row, cell in self.counts.items()
-            if row in self.cutoffs and self.cutoffs[row].value <= until
+            if row in self.cutoffs and self.cutoffs[row].value <= until and row not in self.expiring
         }
 
     def stored_totals(self, run: Run) -> tuple[Run, list[Totals]]:
@@ -361,6 +362,8 @@ class Stitch(RuleBasedStateMachine):
             self.unfinished.append(self.removed)
             self.publish(run.target, first)
         self.loading = (run, [(row, rows[row]) for row in sorted(touched, key=str)])
+        if run.base in self.snapshots:
+            self.expiring |= {row for row in self.counts if row[0] in self.replaced}
 
     @precondition(lambda self: self.loading is not None)
     @rule(rows=st.integers(1, 9))
@@ -371,9 +374,12 @@ class Stitch(RuleBasedStateMachine):
             self.counts[row] = lasting(self.counts.get(row), Cell(value, run.target.write_time))
             cutoff = Cell(micros(run.target.cutoff), run.target.write_time)
             self.cutoffs[row] = lasting(self.cutoffs.get(row), cutoff)
+            self.expiring.discard(row)
         self.loading = (run, waiting[rows:])
         if not waiting[rows:]:
             done, counters = run.done, self.counters_in[run.target]
+            if run.base in self.snapshots:
+                self.ever_known = {stored: at for stored, at in self.ever_known.items() if stored not in self.replaced}
             self.counters_in[done] = counters
             self.snapshots[done] = self.snapshots[run.target]
             self.removed_in[done] = self.removed_in[run.target]
@@ -416,6 +422,13 @@ class Stitch(RuleBasedStateMachine):
             self.loading = None
             self.events_are_excluded_from_the_windows_that_are_not_counted_yet(event_id)
             self.a_night_passes()
+
+    @rule()
+    def totals_of_replaced_definitions_are_gone(self) -> None:
+        for row in self.expiring:
+            self.counts.pop(row, None)
+            self.cutoffs.pop(row, None)
+        self.expiring = set()
 
     @rule()
     def the_snapshots_are_lost(self) -> None:
@@ -556,6 +569,11 @@ class Stitch(RuleBasedStateMachine):
         now = served(self.ever_known)
         before = {counter: now.get(name_of(counter), counter) for counter in self.counters}
         return {counter: other for counter, other in before.items() if other != counter}
+
+    @property
+    def replaced(self) -> set[str]:
+        """As jobs.sources.stored.replaced, without those that the settings have."""
+        return self.ever_known.keys() - self.known.keys() - set(self.counters)
 
     @property
     def known_so_far(self) -> dict[str, Published]:

@@ -113,3 +113,34 @@ def test_a_breakdown_that_the_old_definition_does_not_have_is_refused(
     client = create_app(settings.model_copy(update={"counters": [by_creator]}), layers, now=lambda: NOW).test_client()
     assert said in get(client, "/v1/top?counter=plays&key=t1", 503)["detail"]
     assert plays(client) == 42
+
+
+@pytest.mark.parametrize(("published", "own"), [("1m", "15m"), ("15m", "1m"), ("15m", "1h")])
+def test_a_reader_with_another_resolution_reads_the_buckets_that_are_published(
+    settings: Settings, published: Any, own: Any
+) -> None:
+    """The one of a minute keeps minutes and no quarters of an hour, and the other way round."""
+    layers, ten, minutes = FakeLayers(), DAY + 10 * HOUR, 15 if published == "15m" else 1
+    layers.published, layers.through = {NEW: DAY + 12 * HOUR}, NOW
+    layers.definitions = {NEW: BY_QUARTERS.model_copy(update={"resolution": published})}
+    for start in range(0, 60, minutes):
+        at = ten + timedelta(minutes=start)
+        layers.total_rows[NEW, "t1", "minute" if minutes == 1 else "quarter_hour", at] = Total(minutes, DAY + 12 * HOUR)
+    layers.total_rows[NEW, "t1", "hour", ten] = Total(60, DAY + 12 * HOUR)
+    counters = [BY_QUARTERS.model_copy(update={"resolution": own})]
+    client = create_app(settings.model_copy(update={"counters": counters}), layers, now=lambda: NOW).test_client()
+    assert plays(client, "&start=2024-03-01T10:00Z&end=2024-03-01T11:00Z") == 60
+    if own != "1h":
+        assert plays(client, "&start=2024-03-01T10:15Z&end=2024-03-01T10:45Z") == 30
+        series = "/v1/series?counters=plays&key=t1&start=2024-03-01T10:00Z&end=2024-03-01T11:00Z&granularity="
+        points = get(client, f"{series}quarter_hour")["points"]
+        assert [point["counts"]["plays"] for point in points] == [15] * 4
+
+
+def test_while_the_batch_layer_is_away_readers_get_the_increments_of_what_they_got_before(
+    client: FlaskClient, layers: FakeLayers
+) -> None:
+    layers.published[NEW] = DAY + 11 * HOUR
+    assert plays(client) == 14
+    layers.down = {"batch"}
+    assert plays(client) == 4

@@ -33,7 +33,9 @@ class Log:
 def test_offsets_are_of_the_only_topic_and_of_several_each_says_of_which() -> None:
     assert of_topics(ONE, [(None, 0, 5, 6), ("an-id", 1, 0, 0)]) == [("events", 0, 5, 6), ("an-id", 1, 0, 0)]
     assert of_topics(SEVERAL, [("likes", 0, 5, 6)]) == [("likes", 0, 5, 6)]
-    with pytest.raises(BadOption, match=r"0:5-6: there are several topics, plays, likes; say whose .*: plays/0:5-6"):
+    with pytest.raises(
+        BadOption, match=r"0:5-6: there are several topics, plays, likes, old; say whose .*: plays/0:5-6"
+    ):
         of_topics(SEVERAL, [("likes", 0, 5, 6), (None, 0, 5, 6)])
 
 
