@@ -12,7 +12,7 @@ from stitch.cutoff import window_start
 from stitch.settings import Settings
 
 Records = tuple[str | None, int, int, int]  # topic, partition, first and last offset
-_RANGE = re.compile(r"^(?:([^/]+)/)?(\d+):(\d+)-(\d+)$")
+_RANGE = re.compile(r"^(?:(.+)/)?(\d+):(\d+)-(\d+)$")  # an id of Kafka's is base64, which has slashes
 
 
 def parse_instant(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:

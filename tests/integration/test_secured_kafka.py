@@ -186,7 +186,7 @@ def test_an_acl_that_is_missing_is_named(
     asked: Asked, secured: SecuredKafka, topic: str, spark: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     admin = secured.admin()
-    admin.create_topicss([NewTopic(f"{topic}_2", 1, 1)])[f"{topic}_2"].result(10)
+    admin.create_topics([NewTopic(f"{topic}_2", 1, 1)])[f"{topic}_2"].result(10)
     assert "DESCRIBE, DESCRIBE_CONFIGS and READ on the topic" in refused(asked("SCRAM", topic=f"{topic}_2"))
     secured.grant(f"{topic}_2", AclOperation.DESCRIBE)
     said = refused(asked("SCRAM", topic=f"{topic}_2"))

@@ -148,7 +148,7 @@ def test_a_record_that_its_producer_stamped_2030_hides_nothing_that_the_log_lack
     lost = wrong(run_job("audit_counts"))
     assert lost.keys() == {"log: rejected"}
     assert "1 events not counted, since their producer stamped them, offsets 0 to 0" in lost["log: rejected"][0]
-    run_job("archive_events", accept_loss=[(None, 0, 0, 0)])
+    run_job("archive_events", accept_uncounted=[(None, 0, 0, 0)])
     assert wrong(run_job("audit_counts")) == {}
 
 
