@@ -1,6 +1,7 @@
-"""History of other origin as a table of one of Spark's catalogs. How is told what of it is new depends on its kind: a
-table of Iceberg says it by its snapshots, one that is files (Hive's, for example) is taken file by file, and of all
-others nobody could say it.
+"""History of other origin as a table of one of Spark's catalogs.
+
+What is new of it is told by its kind: one of Iceberg has snapshots, one that is files (Hive's, for example) is taken
+file by file, and of any other nobody can say it.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _kind(spark: SparkSession, name: str) -> str | None:
 
 
 def _is_files(spark: SparkSession, name: str) -> bool:
-    """Whether Spark reads files to read the table, and not something that knows them."""
+    """Whether Spark itself reads the files: of those that Hive's classes read it knows no names."""
     try:
         return bool(spark.table(name).select("_metadata.file_path").columns)
     except AnalysisException:
