@@ -61,7 +61,7 @@ def leave(work: Work, planned: Run, how: How, verdict: Verdict, left: Mapping[st
         for name, refusal in left.items()
         if (held := planned.base_of(name))
     }
-    how = replace(how, behind=behind)
+    how = replace(how, behind={**how.behind, **behind})
     work.table.leave(left, planned, how)
     return how
 

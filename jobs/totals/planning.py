@@ -17,7 +17,7 @@ from jobs.sources.stored import latest_write, published
 from jobs.totals.work import Work
 from stitch.buckets import micros
 from stitch.cutoff import Published
-from stitch.definitions import name_of, replacing
+from stitch.definitions import name_of, names_of, replacing
 from stitch.runs import (
     Held,
     How,
@@ -142,8 +142,22 @@ def check_exclusions(exclusions: Exclusions, before: Noted) -> None:
         )
 
 
-def how_counted(settings: Settings, exclusions: Exclusions, run: Run) -> How:
+def how_counted(work: Work, run: Run) -> How:
     """How the run counts, for those after it."""
-    figures = dict(zip(EXCLUSIONS, exclusions.mark(), strict=True))
-    figures["ingest_window"] = int(settings.streaming.ingest_window.total_seconds())
-    return How(frozenset(counter.name for counter in settings.counters), run.upto, figures)
+    figures = dict(zip(EXCLUSIONS, Exclusions(work.spark, work.settings).mark(), strict=True))
+    figures["ingest_window"] = int(work.settings.streaming.ingest_window.total_seconds())
+    return How(frozenset(work.names), run.upto, figures, kept_while_waiting(work, run))
+
+
+def kept_while_waiting(work: Work, run: Run) -> dict[str, Held]:
+    """What the totals hold of definitions whose successors wait: readers get them, and the run leaves them as they
+    are. So a run by the settings of before goes on from there; not after one that died, which may have loaded rows of
+    them."""
+    known, base = published(work.cassandra), run.base
+    waiting = {*names_of(work.asked_for)} - {*names_of(work.names)}
+    if base is None or run.died or not waiting:
+        return {}
+    before = left_behind(work.table, base, known)
+    of_base = {name: replace(held, by=tag(base)) for name, at in known.items()
+               if at == base and (held := run.base_of(name))}  # fmt: skip
+    return {name: held for name, held in (of_base | before).items() if name_of(name) in waiting}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from jobs.lake.exclusions import Exclusions
 from jobs.lake.log import Log
 from jobs.ledger.runs import note
 from jobs.proof.completeness import check_complete, lost_hours
@@ -29,7 +28,7 @@ def count_and_publish(work: Work, planned: Run, ask: Ask) -> None:
     stored, planned = stored_totals(work.spark, work.settings, planned)
     note(work.cassandra, planned, State.COUNTING)
     counting = time.monotonic()
-    how = how_counted(work.settings, Exclusions(work.spark, work.settings), planned)
+    how = how_counted(work, planned)
     work.lease.check()
     work.table.begin(planned, how)
     counted = count_totals(work.table, work.settings, planned, stored)

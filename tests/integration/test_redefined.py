@@ -13,10 +13,11 @@ from jobs.ledger.runs import noted_runs
 from jobs.process.errors import BadOption, JobError
 from jobs.process.spark import session as spark_session
 from jobs.sinks.cassandra import connected
+from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published, read_progress
 from stitch.definitions import stored_names
 from stitch.local.producer import produce
-from stitch.runs import tag
+from stitch.runs import How, tag
 from stitch.settings import Settings, load_settings
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
@@ -70,6 +71,8 @@ def test_readers_get_the_old_definition_live_until_the_new_one_is_published_and_
     with pytest.raises(JobError, match=r"definitions changed, of plays; .* streaming_counts does not count by them"):
         run_in(double, "batch_totals")
     assert (count(clients[1], "creator_plays", "c1", "batch"), plays("batch"), plays()) == (21, [10, 10], [11, 11])
+    kept = how_published(spark, double).behind  # so that the settings of before could go on from there
+    assert (kept.keys(), kept[before].by, kept[before].cutoff) == ({before}, tag(first), first.cutoff)
 
     # The stream counts by both.
     capfd.readouterr()
@@ -111,6 +114,12 @@ def test_readers_get_the_old_definition_live_until_the_new_one_is_published_and_
     assert (plays(), plays("batch")) == ([13, 13], [13, 13])
     found = run_in(old, "audit_counts")
     assert found["right"], found
+
+
+def how_published(spark: Any, settings: Settings) -> How:
+    with spark_session("test", settings):
+        table = TotalsTable(spark, settings)
+        return table.how(table.named(None))
 
 
 def cutoffs_of(cassandra: Any, settings: Settings) -> set[str]:
