@@ -87,7 +87,8 @@ def served(published: Mapping[str, Published]) -> dict[str, str]:
 
 
 def replacing(settings: Settings, published: Mapping[str, Published]) -> dict[str, str]:
-    """Counter of the settings (by definition) → the stored name of another definition of it that readers get so far."""
+    """Counter of the settings (by definition) → the stored name of another definition of it that readers get so
+    far."""
     now = served(published)
     before = {counter.name: now.get(name_of(counter.name)) for counter in settings.counters}
     return {stored: other for stored, other in before.items() if other and other != stored}

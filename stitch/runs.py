@@ -354,8 +354,8 @@ def overwriting(run: Run, stored: int | None, table: str) -> Run:
     if stored > LATEST - ROOM:
         raise PlanError(
             f"a row of the table {table} has the write timestamp {stored} (µs), and no later one can be written: "
-            f"nothing that Stitch writes does that. Find it (SELECT …, WRITETIME(…) FROM {table}), TRUNCATE {table}, "
-            "and run `batch_totals --full`, which writes all of it from the log"
+            f"nothing that Stitch writes does that. Find it (SELECT …, WRITETIME(…) FROM {table}), "
+            f"TRUNCATE {table}, and run `batch_totals --full`, which writes all of it from the log"
         )
     return replace(run, target=next_run(run.target.cutoff, stored))
 

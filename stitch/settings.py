@@ -193,8 +193,9 @@ class Settings(BaseSettings):
 
     @property
     def by_topic(self) -> dict[str, Settings]:
-        """topic → these settings as if it were the only one, with what is said of its events: `kafka.topic`, `events`,
-        and so `rules` and `decoder` are its own. The fields are the same of all, and may lie elsewhere in each."""
+        """topic → these settings as if it were the only one, with what is said of its events: `kafka.topic`,
+        `events`, and so `rules` and `decoder` are its own. The fields are the same of all, and may lie elsewhere in
+        each."""
         if not self.topics:
             return {self.kafka.topic: self}
         return {

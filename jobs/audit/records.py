@@ -126,8 +126,8 @@ def balance(settings: Settings, windows: DataFrame, edge: datetime, losses: Sequ
 def appended_by_window(
     settings: Settings, rows: Sequence[Row], edge: datetime, losses: Sequence[Mapping[str, Any]]
 ) -> dict[datetime, int]:
-    """Ingest window → how many records the topics have of it, those left out whose loss was accepted: by reading them,
-    for offsets count markers too.
+    """Ingest window → how many records the topics have of it, those left out whose loss was accepted: by reading
+    them, for offsets count markers too.
 
     rows: the log's last windows (frames.audits.by_window), the newest first. Those are asked that the broker holds
     whole, and windows behind the first of them of which the log has nothing; at most MOST_READ records.

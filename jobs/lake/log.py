@@ -1,10 +1,10 @@
 """The table of the event log: whether it is there, what is noted in it, and up to where it holds a topic. At the end
 stands what it shares with the table of totals.
 
-Each commit of the archive carries the position that it reaches (topic id, partition → next offset; of a source that is
-a table, its snapshot), so log and position are one. A commit of another kind (compaction, a row erased) carries none,
-and adds no record: the position is that of the nearest ancestor that has one. Where all of those have expired, it is
-what was noted before they did, or what the files' statistics say.
+Each commit of the archive carries the position that it reaches (topic id, partition → next offset; of a source that
+is a table, its snapshot), so log and position are one. A commit of another kind (compaction, a row erased) carries
+none, and adds no record: the position is that of the nearest ancestor that has one. Where all of those have expired,
+it is what was noted before they did, or what the files' statistics say.
 """
 
 from __future__ import annotations

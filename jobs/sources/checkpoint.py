@@ -38,7 +38,8 @@ class Checkpoint:
         return bool(self._batches("offsets"))
 
     def next_offsets(self) -> Offsets:
-        """topic → partition → the first offset behind the last committed micro-batch; empty before the first commit."""
+        """topic → partition → the first offset behind the last committed micro-batch; empty before the first
+        commit."""
         committed = self._batches("commits")
         planned = set(self._batches("offsets"))
         newest = max((batch for batch in committed if batch in planned), default=None)

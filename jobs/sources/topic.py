@@ -150,7 +150,8 @@ def read_topics(
 
 
 def first_offsets(kafka: KafkaSettings, starting: Mapping[int, int]) -> dict[int, int]:
-    """Partition → the first offset to read, of every partition of the topic: that of `starting`, else the earliest."""
+    """Partition → the first offset to read, of every partition of the topic: that of `starting`, else the
+    earliest."""
     return {p: max(starting.get(p, low), low) for p, (low, _) in edges(kafka).items()}
 
 

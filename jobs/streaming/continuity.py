@@ -96,7 +96,8 @@ def without_effect(checkpoint: str, settings: Mapping[str, tuple[str, str]]) -> 
 
 
 def topics_then(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
-    """Topic → the id that the checkpoint was reading; an earlier version noted the id of the only one, not its name."""
+    """Topic → the id that the checkpoint was reading; an earlier version noted the id of the only one, not its
+    name."""
     if "topics" in before:
         return dict(before["topics"])
     names = {of: name for name, of in now["topics"].items()}
@@ -166,9 +167,9 @@ def catching_up(settings: Settings, following: Offsets, now: datetime) -> list[s
 
 
 def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> Offsets | None:
-    """Move the checkpoint away, so that the job reads again from the published cutoff; returns topic → partition → the
-    first offset behind that, None where nothing is published (read from the earliest). Raises JobError where the cutoff
-    cuts an ingest window in two."""
+    """Move the checkpoint away, so that the job reads again from the published cutoff; returns topic → partition →
+    the first offset behind that, None where nothing is published (read from the earliest). Raises JobError where the
+    cutoff cuts an ingest window in two."""
     starting = None
     if cutoff := needed_since(settings):
         check_aligned(settings, cutoff)
