@@ -38,7 +38,7 @@ from jobs.totals.planning import Ask, check_ask, plan_run
 from jobs.totals.publishing import JOB, count_and_publish
 from jobs.totals.restoring import restore
 from jobs.totals.work import Work
-from stitch.definitions import by_definition, name_of
+from stitch.definitions import by_definition, stored_names
 from stitch.runs import SUBJECT, tag
 from stitch.settings import Settings, load_settings
 
@@ -47,8 +47,8 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
     """What the command line asks for, by whoever has the lease on the totals."""
     started = time.monotonic()
     check_ask(settings, ask)
-    settings = by_definition(settings)
-    ask = replace(ask, counter=next((c.name for c in settings.counters if name_of(c.name) == ask.counter), None))
+    stored = stored_names(settings)
+    settings, ask = by_definition(settings), replace(ask, counter=stored.get(ask.counter or ""))
     with (
         connected(settings.batch, "batch") as cassandra,
         leased(cassandra, SUBJECT) as lease,
@@ -63,7 +63,7 @@ def total_log(settings: Settings, ask: Ask, now: datetime) -> None:
             kept, written = restore(work, ask)
             print(f"{JOB} loaded {tag(kept)}: published cutoff={kept.cutoff:%FT%TZ} rows_written={written}", flush=True)
             return
-        work = work._replace(settings=ready, asked_for=[counter.name for counter in settings.counters])
+        work = work._replace(settings=ready, asked_for=stored.values())
         if ready.counters and (planned := plan_run(work, ask)):
             count_and_publish(work, planned, ask)
         elif not waiting:

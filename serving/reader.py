@@ -177,8 +177,7 @@ class Reader:
 
     def _stored(self, counter: Counter) -> str:
         """Under which name its rows are found in the batch layer; raises Unavailable."""
-        published = self._of_batch_alone(self._layers.cutoffs)
-        return (self._own | served({name: one.at for name, one in published.items()}))[counter.name]
+        return (self._own | served(self._of_batch_alone(self._layers.cutoffs)))[counter.name]
 
     def _of_batch_alone(self, send: Callable[[], Pending[T]]) -> T:
         try:
@@ -189,8 +188,9 @@ class Reader:
 
     def _count(self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]]) -> list[list[list[merge.Count]]]:
         """pair → group → the count of each point, everything read at once. Points of one group do not overlap."""
+        asked = flat(groups)
         for counter in {counter.name: counter for counter, _ in pairs}.values():
-            view.check(counter, flat(groups))
+            view.check(counter, asked)
         granularities = {c.name: granularities_of(view.counted_as(c)) for c, _ in pairs}
         plans = {kept: [parts_of(group, kept) for group in groups] for kept in set(granularities.values())}
         cuts = {kept: list(dict.fromkeys(run for plan in plans[kept] for run in runs(flat(plan)))) for kept in plans}

@@ -114,7 +114,7 @@ def look(layers: Layers, own: Mapping[str, str], layer: Layer, missing: tuple[La
         None if "batch" in missing else deferred(layers.cutoffs),
         None if "realtime" in missing else deferred(layers.realtime_through),
     )
-    stored = served({name: one.at for name, one in (published or {}).items()})
+    stored = served(published or {})
     return View(layer, {name: published[of] for name, of in stored.items()}, {**own, **stored}, through, now, missing)
 
 

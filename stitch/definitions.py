@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -29,6 +30,11 @@ class Publication(NamedTuple):
 
     at: Published
     counter: Counter | None = None
+
+    @property
+    def write_time(self) -> int:
+        """As Published.write_time."""
+        return self.at.write_time
 
 
 def name_of(stored: str) -> str:
@@ -75,10 +81,12 @@ def stored_names(settings: Settings) -> dict[str, str]:
 def by_definition(settings: Settings, as_before: Mapping[str, str] | None = None) -> Settings:
     """The settings with counters named as their rows are stored. as_before: name → another stored name."""
     stored = stored_names(settings) | dict(as_before or {})
-    return _with(settings, [counter.model_copy(update={"name": stored[counter.name]}) for counter in settings.counters])
+    return with_counters(
+        settings, [counter.model_copy(update={"name": stored[counter.name]}) for counter in settings.counters]
+    )
 
 
-def served(published: Mapping[str, Published]) -> dict[str, str]:
+def served(published: Mapping[str, Published] | Mapping[str, Publication]) -> dict[str, str]:
     """A counter's name → the stored name under which readers find it: the definition that was published last."""
     found: dict[str, str] = {}
     for stored in sorted(published, key=lambda name: published[name].write_time):
@@ -86,7 +94,7 @@ def served(published: Mapping[str, Published]) -> dict[str, str]:
     return found
 
 
-def replacing(settings: Settings, published: Mapping[str, Published]) -> dict[str, str]:
+def replacing(settings: Settings, published: Mapping[str, Published] | Mapping[str, Publication]) -> dict[str, str]:
     """Counter of the settings (by definition) → the stored name of another definition of it that readers get so
     far."""
     now = served(published)
@@ -106,7 +114,7 @@ def with_earlier(settings: Settings, earlier: Mapping[str, Counter | None]) -> S
         counter = said or own.get(name_of(stored))
         if counter is None or name_of(stored) not in own or own[name_of(stored)].name == stored:
             continue
-        both = _with(settings, [*settings.counters, counter.model_copy(update={"name": stored})])
+        both = with_counters(settings, [*settings.counters, counter.model_copy(update={"name": stored})])
         if all(one.name.partition(AT)[2] in {"", *_definitions_so_far(both, one)} for one in both.counters):
             settings = both
     return settings
@@ -117,6 +125,7 @@ def as_text(counter: Counter) -> str:
     return counter.model_copy(update={"name": name_of(counter.name)}).model_dump_json()
 
 
+@lru_cache(1000)  # readers ask it of the same few texts
 def from_text(text: str | None) -> Counter | None:
     """A definition from JSON; None where there is none, or one that a later version wrote."""
     return _or_none(lambda: Counter.model_validate_json(text)) if text else None
@@ -135,5 +144,6 @@ def _or_none(read: Any) -> Counter | None:
     return counter
 
 
-def _with(settings: Settings, counters: list[Counter]) -> Settings:
+def with_counters(settings: Settings, counters: list[Counter]) -> Settings:
+    """The settings with these counters in place of their own."""
     return settings.model_copy(update={"counters": counters})

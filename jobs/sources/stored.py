@@ -37,13 +37,14 @@ def publications(cassandra: Session) -> dict[str, Publication]:
 
 def published(cassandra: Session) -> dict[str, Published]:
     """stored name → what is published under it, of the definitions that readers get."""
-    found = {name: one.at for name, one in publications(cassandra).items()}
-    return {name: found[name] for name in served(found).values()}
+    found = publications(cassandra)
+    return {name: found[name].at for name in served(found).values()}
 
 
 def replaced(cassandra: Session) -> set[str]:
     """The stored names that were published, and in place of which readers get another definition."""
-    return publications(cassandra).keys() - published(cassandra).keys()
+    found = publications(cassandra)
+    return found.keys() - set(served(found).values())
 
 
 def latest_write(cassandra: Session, runs: Sequence[Noted]) -> int | None:

@@ -13,7 +13,7 @@ from jobs.proof.completeness import STREAMING_JOB, behind_increments
 from jobs.sinks.cassandra import NoLayer, connected
 from jobs.sources.stored import Progress, publications, published, read_progress
 from stitch.cutoff import missing_before
-from stitch.definitions import by_definition, from_note, name_of, names_of, replacing, with_earlier
+from stitch.definitions import by_definition, from_note, name_of, names_of, replacing, with_counters, with_earlier
 from stitch.settings import Settings
 
 MOST_LAG = timedelta(minutes=1)  # of a streaming job that keeps up
@@ -30,7 +30,7 @@ def counted_live(settings: Settings, noted: Mapping[str, Any] | None = None) -> 
             known = publications(cassandra)
     except (Unreachable, NoLayer):  # of what was counted so far any may be what readers get
         return with_earlier(own, {name: from_note(said) for name, said in (noted or {}).items()})
-    now = replacing(own, {name: one.at for name, one in known.items()})
+    now = replacing(own, known)
     both = with_earlier(own, {before: known[before].counter for before in now.values()})
     counted = {counter.name for counter in both.counters}
     for stored, before in now.items():
@@ -47,16 +47,16 @@ def judged(settings: Settings, published: Collection[str]) -> Settings:
     """The settings without definitions that are not published where another of their counter is: their totals, if there
     are any, nobody gets."""
     names = names_of(published)
-    return _with(settings, lambda stored: stored in published or name_of(stored) not in names)
+    return _where(settings, lambda stored: stored in published or name_of(stored) not in names)
 
 
 def written_live(settings: Settings, progress: Progress | None) -> Settings:
     """The settings with the definitions that the streaming job counts; all where it has not said which."""
-    return _with(settings, lambda stored: stored in progress.counters) if progress and progress.counters else settings
+    return _where(settings, lambda stored: stored in progress.counters) if progress and progress.counters else settings
 
 
-def _with(settings: Settings, wanted: Callable[[str], bool]) -> Settings:
-    return settings.model_copy(update={"counters": [one for one in settings.counters if wanted(one.name)]})
+def _where(settings: Settings, wanted: Callable[[str], bool]) -> Settings:
+    return with_counters(settings, [counter for counter in settings.counters if wanted(counter.name)])
 
 
 def without_waiting(
@@ -86,7 +86,7 @@ def without_waiting(
             f"{because}. log.retention is set, so the log may lack history that the old counts have, and the new ones "
             "would not: run once with --accept where that is as it should be, or give the new counters other names"
         )
-    return _with(settings, lambda stored: stored not in waiting), error
+    return _where(settings, lambda stored: stored not in waiting), error
 
 
 def counted_by_stream(settings: Settings, now: datetime) -> tuple[Collection[str], bool]:
