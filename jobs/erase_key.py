@@ -37,6 +37,7 @@ from stitch.counters import Counter
 from stitch.definitions import Publication, by_definition
 from stitch.runs import SUBJECT
 from stitch.settings import Settings, load_settings
+from stitch.tables import quoted
 
 JOB = "erase_key"
 
@@ -104,7 +105,7 @@ def of_value(known: Mapping[str, Counter], field: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"'{name}'" for name in sorted(names)) or "NULL"
+    return ", ".join(map(quoted, sorted(names))) or "NULL"
 
 
 def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str, now: datetime) -> int:

@@ -22,6 +22,7 @@ from stitch.cutoff import Published
 from stitch.lake import TOTALS, TOTALS_KEY, create_totals
 from stitch.runs import How, Run, of_tag, tag
 from stitch.settings import Settings
+from stitch.tables import quoted
 
 SCHEMA = ", ".join(f"{name} {kind}" for name, kind in TOTALS.items())
 MOST_DAYS = 1000  # more are not named one by one: all are read
@@ -127,15 +128,11 @@ class TotalsTable:
     def leave(self, counters: Collection[str], run: Run, how: How) -> None:
         """Bring the counters in the run's branch back to the totals that it starts from; `how` it is counted then."""
         of_them, stamp = F.col("counter").isin(sorted(counters)), run.target.write_time
-        named = ", ".join(f"'{name}'" for name in sorted(counters))
-        branch = f"{self.name}.branch_{self._branch}"
-        self._commit(
-            lambda: self._spark.sql(f"DELETE FROM {branch} WHERE write_time = {stamp} AND counter IN ({named})")
-        )
+        self._delete(counters, f" AND write_time = {stamp}")
         there = self.written().where(of_them).select(*[F.col(name).alias(f"_{name}") for name in TOTALS_KEY])
         same = reduce(Column.__and__, [F.col(name).eqNullSafe(F.col(f"_{name}")) for name in TOTALS_KEY])
         lacking = self.read(run.base).where(of_them).join(there, same, "left_anti")
-        self._commit(lambda: lacking.select(*TOTALS).writeTo(branch).append())
+        self._write(lacking, lambda writer: writer.append())
         transaction = self._table().newTransaction()
         self._note(transaction, {_HOW + self._branch: how.text()}, map(tag, self.kept()))
         transaction.commitTransaction()
@@ -143,9 +140,7 @@ class TotalsTable:
     def forget(self, counters: Collection[str]) -> None:
         """Remove the counters from the run's branch; in kept runs they stay as long as those."""
         if counters:
-            named = ", ".join(f"'{name}'" for name in sorted(counters))
-            branch = f"{self.name}.branch_{self._branch}"
-            self._commit(lambda: self._spark.sql(f"DELETE FROM {branch} WHERE counter IN ({named})"))
+            self._delete(counters)
 
     def drop(self) -> None:
         """Remove the branch of this process's run, which is part of one that is published later."""
@@ -204,6 +199,11 @@ class TotalsTable:
             (changes.replaceBranch if table.refs().get(name).isBranch() else changes.replaceTag)(name, erased)
         changes.commit()
         return found
+
+    def _delete(self, counters: Collection[str], also: str = "") -> None:
+        named = ", ".join(map(quoted, sorted(counters)))
+        branch = f"{self.name}.branch_{self._branch}"
+        self._commit(lambda: self._spark.sql(f"DELETE FROM {branch} WHERE counter IN ({named}){also}"))
 
     def _write(self, rows: DataFrame, put: Callable[[Any], None]) -> None:
         self._commit(lambda: put(rows.select(*TOTALS).writeTo(f"{self.name}.branch_{self._branch}")))

@@ -11,6 +11,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from jobs.lake.log import by_partition
 from jobs.process.schemes import check_scheme
 from stitch.notes import parse_note
 
@@ -52,7 +53,7 @@ class Checkpoint:
         name = f"offsets/{batch}"
         last_line = self._read(name).strip().rpartition("\n")[2]
         said = parse_note(last_line, (), f"{self.path}/{name}", _SPARKS_OWN)
-        return {topic: {int(p): offset for p, offset in at.items()} for topic, at in said.items()}
+        return {topic: by_partition(at) for topic, at in said.items()}
 
     def kept_settings(self) -> dict[str, tuple[str, str]]:
         """name → (the value here, the session's) of Spark's settings that have no effect in this session: its query

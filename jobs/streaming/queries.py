@@ -22,6 +22,7 @@ from pyspark.errors import PySparkException
 from pyspark.errors.exceptions.captured import StreamingQueryException
 from pyspark.sql.streaming import StreamingQuery
 
+from jobs.lake.log import by_partition
 from jobs.process.causes import cause_of, is_permanent
 from jobs.process.errors import JobError, NotYet
 
@@ -195,7 +196,7 @@ def counted_through(progress: dict[str, Any]) -> datetime | None:
 def end_offsets(progress: dict[str, Any]) -> dict[str, dict[int, int]]:
     """topic → partition → the first offset behind the batch."""
     end = _offsets(progress["sources"][0]["endOffset"]) or {}
-    return {topic: {int(partition): int(offset) for partition, offset in at.items()} for topic, at in end.items()}
+    return {topic: by_partition(at) for topic, at in end.items()}
 
 
 def _offsets(text: Any) -> Any:
