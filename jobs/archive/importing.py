@@ -120,13 +120,13 @@ def bring(log: Log, settings: Settings, name: str, source: Files | IcebergTable)
 def import_log(spark: SparkSession, log: Log, settings: Settings, folder: str) -> None:
     """Bring the log of an earlier release into this one, behind what is there of its topics. Raises BadOption where an
     archive has begun one of them: what is in front of its records could not be added."""
-    extent = (F.min("offset"), F.max("offset"), F.count(F.lit(1)))
-    found = [(topic, records, records.groupBy("partition").agg(*extent).collect())
-             for topic, records in segments(spark, folder)]  # fmt: skip
     if settings.topics:
         raise BadOption(
             f"--import-log {folder}: is of a time of one topic: bring it in with kafka.topic, and name [[topics]] then"
         )
+    extent = (F.min("offset"), F.max("offset"), F.count(F.lit(1)))
+    found = [(topic, records, records.groupBy("partition").agg(*extent).collect())
+             for topic, records in segments(spark, folder)]  # fmt: skip
     for topic, _, bounds in found:  # all are looked at before the first is added
         _, held = log.position(topic)
         late = sorted(partition for partition, first, *_ in bounds if held.get(partition, first) > first)
