@@ -74,7 +74,7 @@ def count_topic(
         starting = begin_at_cutoff(cassandra, checkpoint, counting) if again else None  # topic → partition → offset
         names = {counter.name for counter in counting.counters}
         new = before is None or not names <= before.counters
-        claim(cassandra, settings, JOB, names, starting or {} if new else None)
+        claim(cassandra, settings, JOB, names, {} if new and not again else None)
         for notice in [
             *without_effect(checkpoint.path, checkpoint.kept_settings()),
             *catching_up(settings, checkpoint.next_offsets() or starting or {}, datetime.now(UTC)),
