@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -35,36 +37,42 @@ def brought(log: Log) -> list[str]:
     return sorted(row.event_id for row in log.rows().select("event_id").collect())
 
 
-def test_an_archive_that_runs_on_does_not_take_what_another_has_taken_meanwhile(
-    spark: SparkSession, tmp_path: Path
-) -> None:
-    settings = of_folder(tmp_path)
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return of_folder(tmp_path)
+
+
+@pytest.fixture
+def log(spark: SparkSession, settings: Settings) -> Iterator[Log]:
+    """The log of these settings, begun."""
     with session("test", settings):
-        log = begun(spark, settings)
-        one, other = (Sources(spark, log, settings) for _ in range(2))
-        one.bring()
-        add_file(tmp_path, "b")
-        other.bring()
-        one.bring()
-        add_file(tmp_path, "c")
-        other.bring()
-        assert brought(log) == ["a", "b", "c"]
+        yield begun(spark, settings)
+
+
+def test_an_archive_that_runs_on_does_not_take_what_another_has_taken_meanwhile(
+    log: Log, settings: Settings, tmp_path: Path
+) -> None:
+    one, other = (Sources(log.spark, log, settings) for _ in range(2))
+    one.bring()
+    add_file(tmp_path, "b")
+    other.bring()
+    one.bring()
+    add_file(tmp_path, "c")
+    other.bring()
+    assert brought(log) == ["a", "b", "c"]
 
 
 def test_an_archive_that_runs_on_takes_again_what_a_rollback_of_the_log_has_removed(
-    spark: SparkSession, tmp_path: Path
+    log: Log, settings: Settings, tmp_path: Path
 ) -> None:
-    settings = of_folder(tmp_path)
-    with session("test", settings):
-        log = begun(spark, settings)
-        sources = Sources(spark, log, settings)
-        sources.bring()
-        base, _ = log.position("history")
-        add_file(tmp_path, "b")
-        sources.bring()
-        spark.sql(f"CALL {settings.lake.catalog}.system.rollback_to_snapshot('stitch.events', {base})")
-        sources.bring()
-        assert brought(log) == ["a", "b"]
+    sources = Sources(log.spark, log, settings)
+    sources.bring()
+    base, _ = log.position("history")
+    add_file(tmp_path, "b")
+    sources.bring()
+    log.spark.sql(f"CALL {settings.lake.catalog}.system.rollback_to_snapshot('stitch.events', {base})")
+    sources.bring()
+    assert brought(log) == ["a", "b"]
 
 
 def test_the_text_of_a_row_is_its_json_with_instants_to_the_microsecond(spark: SparkSession, tmp_path: Path) -> None:

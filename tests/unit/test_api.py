@@ -19,6 +19,7 @@ from stitch.buckets import EPOCH, bucket_of
 from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings
 from stitch.settings import Settings, load_settings
+from tests.answers import get
 from tests.fakes import FakeLayers
 
 HOUR = timedelta(hours=1)
@@ -56,12 +57,6 @@ def hourly() -> FakeLayers:
 @pytest.fixture(scope="module")  # nothing is cached, and no test changes what the layers hold
 def client(settings: Settings, hourly: FakeLayers) -> FlaskClient:
     return create_app(settings, hourly, now=lambda: NOW).test_client()
-
-
-def get(client: FlaskClient, path: str, status: int = 200) -> Any:
-    answer = client.get(path)
-    assert answer.status_code == status, answer.text
-    return answer.get_json()
 
 
 def series(client: FlaskClient, query: str) -> list[tuple[str, int | None]]:

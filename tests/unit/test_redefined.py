@@ -17,6 +17,7 @@ from stitch.definitions import stored_names
 from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings
 from stitch.settings import Settings, load_settings
+from tests.answers import get
 from tests.fakes import FakeLayers
 
 DAY = datetime(2024, 3, 1, tzinfo=UTC)
@@ -53,12 +54,6 @@ def layers() -> FakeLayers:
 @pytest.fixture
 def client(settings: Settings, layers: FakeLayers) -> FlaskClient:
     return create_app(settings, layers, now=lambda: NOW).test_client()
-
-
-def get(client: FlaskClient, path: str, status: int = 200) -> Any:
-    answer = client.get(path)
-    assert answer.status_code == status, answer.text
-    return answer.get_json()
 
 
 def plays(client: FlaskClient, query: str = "") -> int:

@@ -14,6 +14,7 @@ from stitch.buckets import EPOCH
 from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings
 from stitch.settings import Settings, load_settings
+from tests.answers import get
 from tests.fakes import FakeLayers
 
 DAY = datetime(2024, 3, 1, tzinfo=UTC)
@@ -64,12 +65,6 @@ def layers() -> FakeLayers:
 @pytest.fixture
 def client(settings: Settings, layers: FakeLayers) -> FlaskClient:
     return create_app(settings, layers, now=lambda: NOW).test_client()
-
-
-def get(client: FlaskClient, path: str, status: int = 200) -> Any:
-    answer = client.get(path)
-    assert answer.status_code == status, answer.text
-    return answer.get_json()
 
 
 def test_totals_of_several_counters_and_keys_come_in_the_order_asked(client: FlaskClient) -> None:
