@@ -12,12 +12,12 @@ batch_totals on a keyspace, not both: nobody removes duplicates here.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
-from cassandra.cluster import Session
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.frames.totals import totals
@@ -35,21 +35,25 @@ from jobs.totals.counting import add
 from jobs.totals.loading import load_and_publish, stored_totals
 from jobs.totals.work import Work
 from stitch.cutoff import Published
-from stitch.definitions import by_definition, name_of, names_of, replacing, served
+from stitch.definitions import Publication, by_definition, names_of, replacing, served
 from stitch.runs import SUBJECT, How, Run, State, half_loaded, newest, plan, tag
 from stitch.settings import Settings, load_settings
 
 JOB = "rollup_increments"
 
 
-def plan_rollup(
-    settings: Settings, cassandra: Session, table: TotalsTable, cutoff: datetime, now: datetime
-) -> Run | None:
-    """Which totals to add to; None where the cutoff is published. Raises JobError where increments are gone."""
-    names, known = [counter.name for counter in settings.counters], published(cassandra)
+def plan_rollup(work: Work, cutoff: datetime) -> Run | None:
+    """Which totals to add to; None where the cutoff is published. Raises JobError where increments are gone, or a
+    definition changed."""
+    cassandra, table, names, known = work.cassandra, work.table, work.names, published(work.cassandra)
+    if changed := replacing(work.settings, known):
+        raise JobError(
+            f"the definitions of the counters {', '.join(names_of(changed))} changed: without a log their history "
+            "cannot be counted by the new ones. Set them back, or give the new counters other names"
+        )
     base = newest(names, known)
     table.settle(base)
-    if base and base.cutoff < (since := held_since(settings, now)):
+    if base and base.cutoff < (since := held_since(work.settings, work.now)):
         raise JobError(
             f"increments of the windows from the published cutoff {base.cutoff:%FT%TZ} to {since:%FT%TZ} have expired: "
             "totals would lack them. Run the rollup more often than realtime.retention, or raise that in time: rows "
@@ -67,11 +71,6 @@ def plan_rollup(
             "that died since; there is no log to count again: restore the table from a backup, or go back to a run "
             f"that is kept ({', '.join(map(tag, table.kept())) or 'there is none'}) by batch_totals --restore"
         )
-    if changed := replacing(settings, known):
-        raise JobError(
-            f"the definitions of the counters {', '.join(names_of(changed))} changed: without a log their history "
-            "cannot be counted by the new ones. Set them back, or give the new counters other names"
-        )
     run = plan(names, known, cutoff, True, died=half_loaded(runs, base), stored=latest_write(cassandra, runs))
     if run and (again := sorted(run.recount & known.keys())):
         raise JobError(
@@ -81,26 +80,33 @@ def plan_rollup(
     return replace(run, kind="rollup") if run else None
 
 
-def take_over(spark: SparkSession, settings: Settings, base: Published, table: TotalsTable) -> None:
+def as_before(settings: Settings, known: Mapping[str, Publication]) -> dict[str, str]:
+    """What an earlier version published under the plain name goes on under it, as long as the counter is the same."""
+    now = served(known)
+    return {counter.name: counter.name for counter in settings.counters
+            if now.get(counter.name) == counter.name and known[counter.name].counter in (None, counter)}  # fmt: skip
+
+
+def take_over(work: Work, base: Published) -> None:
     """Bring the published totals from Cassandra, which has them whole where no run has died since, into the table."""
+    table, counters = work.table, frozenset(work.names)
     print(f"stitch: {table.name} does not have {tag(base)}: taken from Cassandra", flush=True)
-    counters = [counter.name for counter in settings.counters]
-    table.begin(Run(None, base, frozenset(counters), "rollup"), How(frozenset(counters)))
-    rows = read_totals(spark, settings).where(F.col("counter").isin(counters))
+    table.begin(Run(None, base, counters, "rollup"), How(counters))
+    rows = read_totals(work.spark, work.settings).where(F.col("counter").isin(work.names))
     table.recount(rows.where("count is not null"), counters)
     table.keep(base)
 
 
-def fold(spark: SparkSession, settings: Settings, run: Run, table: TotalsTable, died: DataFrame) -> None:
+def fold(work: Work, run: Run, died: DataFrame) -> None:
     """Bring the run's branch to its cutoff. A counter that is new has no totals, and all its increments."""
     since = run.base.cutoff if run.base and not run.recount else None
-    live = read_increments(spark, settings, since, run.target.cutoff).withColumnRenamed("count", "amount")
+    live = read_increments(work.spark, work.settings, since, run.target.cutoff).withColumnRenamed("count", "amount")
     if run.base:
         new = F.col("counter").isin(sorted(run.recount)) | (F.col("ingest_window") >= F.lit(run.base.cutoff))
         live = live.where(new)
     if run.recount:  # what a run that died has left of them
-        table.recount(table.written().where(F.lit(False)), run.recount)
-    add(table, run, totals(live, settings.counters), died)
+        work.table.recount(work.table.written().where(F.lit(False)), run.recount)
+    add(work.table, run, totals(live, work.settings.counters), died)
 
 
 def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
@@ -112,31 +118,25 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
         leased(cassandra, SUBJECT) as lease,
         session(JOB, settings) as spark,
     ):
-        # What an earlier version published goes on under the name that it had.
-        known = publications(cassandra)
-        plain = {name: known[name].counter for name in served({name: one.at for name, one in known.items()}).values()
-                 if name_of(name) == name}  # fmt: skip
-        unchanged = [c.name for c in settings.counters if c.name in plain and plain[c.name] in (None, c)]
-        settings = by_definition(settings, dict(zip(unchanged, unchanged, strict=True)))
-        table = TotalsTable(spark, settings)
-        planned = plan_rollup(settings, cassandra, table, cutoff, now)
+        settings = by_definition(settings, as_before(settings, publications(cassandra)))
+        work = Work(spark, settings, cassandra, lease, TotalsTable(spark, settings), now, started)
+        planned = plan_rollup(work, cutoff)
         if planned is None:
             print(f"{JOB} nothing to do: {cutoff:%FT%TZ} is published", flush=True)
             return
         check_ingest_window(settings)
         check_counted(settings, cutoff)
         lease.check()
-        if planned.base and not table.holds(planned.base):
-            take_over(spark, settings, planned.base, table)
+        if planned.base and not work.table.holds(planned.base):
+            take_over(work, planned.base)
         stored, planned = stored_totals(spark, settings, planned)
         note(cassandra, planned, State.COUNTING)
         lease.check()
-        how = How(frozenset(counter.name for counter in settings.counters))
-        table.begin(planned, how)
-        fold(spark, settings, planned, table, stored)
+        how = How(frozenset(work.names))
+        work.table.begin(planned, how)
+        fold(work, planned, stored)
         stored.unpersist()
         nothing = Compared([], "there is no log to compare with")
-        work = Work(spark, settings, cassandra, lease, table, now, started)
         written = load_and_publish(work, planned, nothing, how)
     seconds = round(time.monotonic() - started, 1)
     print(f"{JOB} published cutoff={cutoff:%FT%TZ} rows_written={written} seconds={seconds}", flush=True)

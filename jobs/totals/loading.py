@@ -134,7 +134,7 @@ def load_and_publish(
     figures = {**how.figures, **(facts or {}), **left, "rows_written": written}
     work.lease.check()
     publish(
-        work.cassandra, run.done, [counter for counter in settings.counters if counter.name not in how.behind],
+        work.cassandra, run.done, work.named(set(work.names) - how.behind.keys()),
         statement(run, State.PUBLISHED, reason, how.counters, figures), retired,
     )  # fmt: skip
     keep(table, run.done)

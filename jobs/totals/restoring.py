@@ -19,11 +19,9 @@ from jobs.totals.counting import standing
 from jobs.totals.loading import keep, load, stored_totals
 from jobs.totals.planning import EXCLUSIONS, Ask, no_earlier_than
 from jobs.totals.work import Work
-from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.definitions import name_of
 from stitch.runs import How, Run, State, going_back, half_loaded, newest, restoring, tag
-from stitch.settings import Settings
 
 
 def restore(work: Work, ask: Ask) -> tuple[Published, int]:
@@ -85,7 +83,7 @@ def restore_counters(
         work.table.drop()
     figures = {**how.figures, "rows_written": written}
     publish(
-        cassandra, back.done, named(work.settings, names),
+        cassandra, back.done, work.named(names),
         statement(replace(back, upto=how.position), State.PUBLISHED, tag(kept), names, figures),
     )  # fmt: skip
     return back, written
@@ -107,14 +105,9 @@ def load_kept(work: Work, kept: Published, how: How, back: Run) -> tuple[Run, in
     work.lease.check()
     known = {name: at for name, at in published(cassandra).items() if name in back.recount}
     if first := going_back(known, back.target):
-        publish(cassandra, back.target, named(settings, first))
+        publish(cassandra, back.target, work.named(first))
         no_longer = settings.serving.timeout + settings.serving.cache
         time.sleep(no_longer.total_seconds())  # than that goes a request on with the cutoff it read before
     written = load(table.written(), settings, back)
     work.lease.check()
     return back, written
-
-
-def named(settings: Settings, names: Collection[str]) -> list[Counter]:
-    """The counters of the settings that have those names."""
-    return [counter for counter in settings.counters if counter.name in names]

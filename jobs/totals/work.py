@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 
 from jobs.ledger.lease import Lease
 from jobs.sinks.totals_table import TotalsTable
+from stitch.counters import Counter
 from stitch.settings import Settings
 
 
@@ -32,3 +33,7 @@ class Work(NamedTuple):
     def names(self) -> list[str]:
         """Of the settings' counters."""
         return [counter.name for counter in self.settings.counters]
+
+    def named(self, names: Collection[str]) -> list[Counter]:
+        """The counters of the settings that have these names."""
+        return [counter for counter in self.settings.counters if counter.name in names]
