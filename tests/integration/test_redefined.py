@@ -189,6 +189,6 @@ def test_without_a_log_a_changed_definition_is_refused_since_its_history_cannot_
         run_in(double, "rollup_increments")
     changes = {"base": fresh.config_path, "events": {"max_text": 9}}
     all_of_them = load_settings(write_config(tmp_path / "all.toml", **changes))
-    with pytest.raises(JobError, match="the definitions of the counters .*creator_plays.* changed: without a log"):
+    with pytest.raises(JobError, match=r"the definitions of the counters .*creator_plays.* changed: without a log"):
         run_in(all_of_them, "rollup_increments")
     assert count(reader(fresh.settings), "plays", "t0") == 3
