@@ -29,8 +29,8 @@ import requests
 from cassandra.cluster import Session
 from cassandra.concurrent import execute_concurrent_with_args
 
-from serving.cassandra_layers import CassandraLayers
-from serving.layers import IncrementsSince, MembersOf, TotalsRange
+from serving.layers.cassandra import CassandraLayers
+from serving.layers.interface import IncrementsSince, MembersOf, TotalsRange
 from stitch.buckets import ALL, floor
 from stitch.cutoff import Published
 from stitch.local import stack

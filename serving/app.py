@@ -8,18 +8,18 @@ from datetime import UTC, datetime
 from flask import Flask
 from flask_compress import Compress
 
-from serving import logs
-from serving.access import guard
-from serving.answer_cache import AnswerCache
-from serving.cached_layers import CachedLayers
-from serving.cassandra_layers import CassandraLayers
-from serving.errors import handle_errors
-from serving.layers import Layers
-from serving.memcached_layers import MemcachedLayers
-from serving.pages import pages
-from serving.probes import probes
-from serving.reader import Reader
-from serving.routes import api
+from serving.api.access import guard
+from serving.api.answer_cache import AnswerCache
+from serving.api.errors import handle_errors
+from serving.api.probes import probes
+from serving.api.routes import api
+from serving.layers.cached import CachedLayers
+from serving.layers.cassandra import CassandraLayers
+from serving.layers.interface import Layers
+from serving.layers.memcached import MemcachedLayers
+from serving.observe import logs
+from serving.pages.routes import pages
+from serving.reading.reader import Reader
 from stitch.settings import Settings
 
 MAX_BODY = 64 * 1024 * 1024

@@ -27,7 +27,7 @@ class Server(BaseApplication):
         super().__init__()
 
     def load_config(self) -> None:
-        from serving.logs import (
+        from serving.observe.logs import (
             LOGGING,  # not before PROMETHEUS_MULTIPROC_DIR is set: prometheus_client looks at import
         )
 

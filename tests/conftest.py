@@ -200,7 +200,7 @@ def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
 def reader() -> Iterator[Reader]:
     """reader(settings) is a client of the reader over the real layers; their connections are closed with the test."""
     from serving.app import create_app
-    from serving.cassandra_layers import CassandraLayers
+    from serving.layers.cassandra import CassandraLayers
 
     opened: list[CassandraLayers] = []
 

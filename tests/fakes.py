@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 
-from serving.layers import (
+from serving.layers.interface import (
     Corrected,
     IncrementsSince,
     KeysFrom,

@@ -16,7 +16,7 @@ import pytest
 import requests
 
 from serving.app import create_app
-from serving.cassandra_layers import CassandraLayers
+from serving.layers.cassandra import CassandraLayers
 from tests.conftest import Stack, apart, free_ports, needs, run_in
 from tests.e2e.served import COUNTERS, SEED, Feed, Served
 from tests.steps import wait_for_the_window_to_end

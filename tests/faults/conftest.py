@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from serving.app import create_app
-from serving.cassandra_layers import CassandraLayers
+from serving.layers.cassandra import CassandraLayers
 from stitch.local.process import running, start
 from stitch.local.stack import services, wait_until_all_answer
 from stitch.settings import Settings, load_settings

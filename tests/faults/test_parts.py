@@ -144,7 +144,7 @@ def test_with_acks_1_and_a_broker_that_is_killed_the_count_lies_between_acknowle
 
 def total(stack: Stack) -> int:
     from serving.app import create_app
-    from serving.cassandra_layers import CassandraLayers
+    from serving.layers.cassandra import CassandraLayers
 
     layers = CassandraLayers(stack.settings)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from serving.app import create_app
-from serving.cassandra_layers import CassandraLayers
+from serving.layers.cassandra import CassandraLayers
 from stitch.buckets import EPOCH, floor
 from stitch.definitions import stored_names
 from stitch.settings import Settings, load_settings

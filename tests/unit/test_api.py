@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from serving.app import create_app
-from serving.layers import Corrected
+from serving.layers.interface import Corrected
 from stitch.buckets import EPOCH, bucket_of
 from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings

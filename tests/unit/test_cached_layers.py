@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from serving.cached_layers import CachedLayers, RowCache
-from serving.layers import IncrementsSince, LayerDown, Pending, TotalsRange
+from serving.layers.cached import CachedLayers, RowCache
+from serving.layers.interface import IncrementsSince, LayerDown, Pending, TotalsRange
 from stitch.buckets import ALL, EPOCH
 from stitch.cutoff import Published
 from stitch.merge import Increment, Total

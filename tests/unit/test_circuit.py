@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.circuit import Circuit
+from serving.layers.circuit import Circuit
 
 
 def test_after_three_failures_in_a_row_requests_fail_at_once_and_one_a_second_tries_again() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from openapi_spec_validator import validate
 
-from serving import parameters
+from serving.api import parameters
+from serving.api.openapi import document, operations
 from serving.app import create_app
-from serving.openapi import document, operations
 from stitch.settings import load_settings
 from tests.fakes import FakeLayers
 

@@ -10,7 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from serving.app import create_app
-from serving.layers import Corrected
+from serving.layers.interface import Corrected
 from stitch.buckets import EPOCH
 from stitch.counters import Counter
 from stitch.definitions import stored_names

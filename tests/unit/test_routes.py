@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from serving.app import create_app
-from serving.layers import Ran
+from serving.layers.interface import Ran
 from stitch.buckets import EPOCH
 from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings

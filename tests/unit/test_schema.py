@@ -15,7 +15,7 @@ from cassandra import InvalidRequest, OperationTimedOut, Unauthorized
 from click.testing import CliRunner
 
 from connections import schema
-from serving.cassandra_layers import _BATCH, _REALTIME
+from serving.layers.cassandra import _BATCH, _REALTIME
 from stitch import cql
 from stitch.cli import main
 from stitch.clusters import BatchSettings, RealtimeSettings

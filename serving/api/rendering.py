@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from serving import answers
-from serving.answers import iso, number
-from serving.layers import Ran
-from serving.params import SeriesQuery, Span
-from serving.reader import Point
-from serving.view import View
+from serving.api import answers
+from serving.api.answers import iso, number
+from serving.layers.interface import Ran
+from serving.reading.queries import SeriesQuery, Span
+from serving.reading.reader import Point
+from serving.reading.view import View
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
 from stitch.zones import Calendar

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from serving.layers import (
+from serving.layers.interface import (
     Corrected,
     IncrementsSince,
     KeysFrom,
@@ -25,9 +25,20 @@ from serving.layers import (
     TotalsRange,
     Unavailable,
 )
-from serving.params import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
-from serving.slices import Top, as_point, by_bucket, compared_points, flat, parts_of, ranked, runs, source, summed
-from serving.view import Down, PointStatus, View, answer, deferred, look, together
+from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
+from serving.reading.slices import (
+    Top,
+    as_point,
+    compared_points,
+    flat,
+    keyed,
+    parts_of,
+    ranked,
+    runs,
+    source,
+    summed,
+)
+from serving.reading.view import Down, PointStatus, View, answer, deferred, look, together
 from stitch import merge
 from stitch.buckets import ALL, Bucket, covering, granularities_of
 from stitch.counters import Counter
@@ -133,7 +144,7 @@ class Reader:
                 self._of_realtime(view, self._layers.member_increments, since),
             )
             published = at.cutoff if at else None
-            counts = merge.counts(buckets, by_bucket(ranges, slices or []), flat(held), published, view.layer)
+            counts = merge.counts(buckets, keyed(ranges, slices or []), flat(held), published, view.layer)
             gains = merge.by_bucket(buckets, flat(live))
             tally: Tally[str] = Tally()
             for bucket, totals in zip(buckets, rows or [{} for _ in buckets], strict=True):
@@ -206,7 +217,7 @@ class Reader:
         slices_left, live_left = iter(slices or ()), iter(live or ())
         counted = []
         for (counter, _), mine, my_since in zip(pairs, ranges, since, strict=True):
-            totals = by_bucket(mine, [next(slices_left) for _ in mine]) if slices else {}
+            totals = keyed(mine, [next(slices_left) for _ in mine]) if slices else {}
             increments = flat([next(live_left) for _ in my_since]) if live else []
             published = view.at(counter)
             cutoff = published.cutoff if published else None

@@ -19,8 +19,8 @@ from cassandra.query import tuple_factory
 
 from connections import cassandra
 from connections.cassandra import RETRY_AFTER
-from serving.circuit import Circuit
-from serving.layers import (
+from serving.layers.circuit import Circuit
+from serving.layers.interface import (
     Corrected,
     IncrementsSince,
     KeysFrom,

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from serving.layers import TotalsRange
-from serving.params import TopQuery, cursor
+from serving.layers.interface import TotalsRange
+from serving.reading.queries import TopQuery, cursor
 from stitch import merge
 from stitch.buckets import ALL, Bucket, Range, bucket_of, covering
 from stitch.merge import Increment, Total
@@ -98,9 +98,7 @@ def runs(buckets: Sequence[Bucket]) -> list[tuple[str, datetime, datetime]]:
     return found
 
 
-def by_bucket(
-    ranges: Sequence[TotalsRange], slices: Sequence[dict[datetime, Total]]
-) -> dict[tuple[str, datetime], Total]:
+def keyed(ranges: Sequence[TotalsRange], slices: Sequence[dict[datetime, Total]]) -> dict[tuple[str, datetime], Total]:
     return {
         (read.granularity, start): total
         for read, rows in zip(ranges, slices, strict=False)

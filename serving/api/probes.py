@@ -7,8 +7,9 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from serving import answers, metrics
-from serving.openapi import Operation, document, documented
+from serving.api import answers
+from serving.api.openapi import Operation, document, documented
+from serving.observe import metrics
 
 probes = Blueprint("probes", __name__)
 

@@ -22,8 +22,8 @@ from typing import Any, Generic, TypeVar
 
 from cachetools import TLRUCache
 
-from serving.layers import IncrementsSince, Layers, MembersOf, Pending, Through, TotalsRange
-from serving.metrics import CACHE_READS
+from serving.layers.interface import IncrementsSince, Layers, MembersOf, Pending, Through, TotalsRange
+from serving.observe.metrics import CACHE_READS
 from stitch.definitions import Publication
 from stitch.merge import Increment, Total
 from stitch.settings import Settings

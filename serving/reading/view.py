@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-from serving.layers import LayerDown, LayerName, Layers, Pending, Unavailable
-from serving.metrics import LAYER_ERRORS
+from serving.layers.interface import LayerDown, LayerName, Layers, Pending, Unavailable
+from serving.observe.metrics import LAYER_ERRORS
 from stitch.buckets import ALL, Bucket, finest_of, floor
 from stitch.counters import Counter
 from stitch.cutoff import Published

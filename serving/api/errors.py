@@ -10,8 +10,8 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from serving.form import BadRequest
-from serving.layers import Unavailable
+from serving.layers.interface import Unavailable
+from serving.reading.queries import BadRequest
 
 
 def problem(status: int, detail: str, **more: Any) -> Response:

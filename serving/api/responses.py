@@ -16,8 +16,8 @@ from typing import Any
 
 from flask import Response, g, request
 
-from serving.answers import iso
-from serving.view import View
+from serving.api.answers import iso
+from serving.reading.view import View
 
 STALE = 30  # seconds for which a cache may give an old answer while it asks for a new one
 Row = Sequence[Any]

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
-from serving.metrics import REQUESTS, SECONDS
+from serving.observe.metrics import REQUESTS, SECONDS
 
 ACCESS = logging.getLogger("stitch.access")
 _ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")

@@ -16,8 +16,8 @@ from flask import Flask
 from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
-from serving.answers import Problem
-from serving.parameters import MAX_LIMIT, PARAMETERS, TOTALS_BODY, Parameter
+from serving.api.answers import Problem
+from serving.api.parameters import MAX_LIMIT, PARAMETERS, TOTALS_BODY, Parameter
 from stitch.settings import Settings
 
 View = TypeVar("View", bound=Callable[..., Any])

@@ -7,14 +7,15 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from serving import answers, bodies, parameters, params
-from serving.access import allow
-from serving.answers import iso, number
-from serving.form import BadRequest, Mistake, Raw
-from serving.openapi import Operation, documented
-from serving.reader import Reader
-from serving.responses import csv_response, json_response, lifetime, wants_csv
-from serving.view import View
+from serving.api import answers, parameters, parsing, rendering
+from serving.api.access import allow
+from serving.api.answers import iso, number
+from serving.api.form import Raw
+from serving.api.openapi import Operation, documented
+from serving.api.responses import csv_response, json_response, lifetime, wants_csv
+from serving.reading.queries import BadRequest, Mistake, TotalsQuery
+from serving.reading.reader import Reader
+from serving.reading.view import View
 from stitch.settings import Settings
 
 RUNS_SHOWN = 5
@@ -25,13 +26,13 @@ api = Blueprint("api", __name__)
 @documented(Operation(answers.Counters, problems=(400, 401, 429)))
 def counters() -> Response:
     """The counters that can be asked for. What each counts, and by what it is broken down."""
-    params.parse_nothing(_raw(), _settings())
+    parsing.parse_nothing(_raw(), _settings())
     view, _ = _reader().status()
     shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
     body: answers.Counters = {
         "query": {},
-        "meta": bodies.meta(view, shown),
-        "data": [bodies.counter(counter) for counter in shown],
+        "meta": rendering.meta(view, shown),
+        "data": [rendering.counter(counter) for counter in shown],
     }
     return json_response(body, _lifetime(view, False))
 
@@ -41,48 +42,48 @@ def counters() -> Response:
 def totals() -> Response:
     """Counts of several keys, of all time or a range. Up to a thousand keys by several counters, from one view of the
     cutoff."""
-    return _totals(params.parse_totals(_raw(), _settings(), _now()))
+    return _totals(parsing.parse_totals(_raw(), _settings(), _now()))
 
 
 @api.post("/v1/totals")
 @documented(Operation(answers.Totals, body=parameters.TOTALS_BODY, csv=True, problems=(400, 401, 403, 413, 429, 503)))
 def many_totals() -> Response:
     """The same, asked by a JSON body. For more keys than an address holds, and for keys with commas."""
-    params.parse_nothing(_raw(), _settings())
-    return _totals(params.parse_totals_body(_body(), _settings(), _now()))
+    parsing.parse_nothing(_raw(), _settings())
+    return _totals(parsing.parse_totals_body(_body(), _settings(), _now()))
 
 
 @api.get("/v1/series")
 @documented(Operation(answers.Series, parameters=parameters.SERIES, csv=True))
 def series() -> Response:
     """Counts of one key by minute, hour, day, week or month. Every bucket of the range is a point, empty ones too."""
-    query = params.parse_series(_raw(), _settings(), _now())
+    query = parsing.parse_series(_raw(), _settings(), _now())
     allow(query.counters)
     found, view = _reader().series(query)
     names = [counter.name for counter in query.counters]
     max_age = _lifetime(view, view.closed(query.counters, query.span.end))
-    points = bodies.points(found.points, query, names)
+    points = rendering.points(found.points, query, names)
     if wants_csv(query.format):
         header = ["start", "end", *names, "source", "status", "complete", "final"]
         rows = [
-            [p["start"], p["end"], *(p["counts"][name] for name in names), p["source"], p["status"], *bodies.truth(p)]
+            [p["start"], p["end"], *map(p["counts"].get, names), p["source"], p["status"], *rendering.truth(p)]
             for p in points
         ]
         return csv_response(header, rows, view, max_age)
     body: answers.Series = {
         "query": {
-            "counters": names, "key": query.key, "granularity": query.granularity, **bodies.span(query.span),
+            "counters": names, "key": query.key, "granularity": query.granularity, **rendering.span(query.span),
             "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
         },
-        "meta": bodies.meta(view, query.counters),
+        "meta": rendering.meta(view, query.counters),
         "totals": {name: number(sum(point.counts[name] for point in found.points)) for name in names},
         "points": points,
     }  # fmt: skip
     if query.span.comparison:
         body["comparison"] = {
-            **bodies.bounds(query.span),  # type: ignore[typeddict-item]
-            "changes": {name: bodies.change(*pair) for name, pair in found.changes.items()},
-            "points": bodies.points(found.earlier, query, names),
+            **rendering.bounds(query.span),  # type: ignore[typeddict-item]
+            "changes": {name: rendering.change(*pair) for name, pair in found.changes.items()},
+            "points": rendering.points(found.earlier, query, names),
         }
     return json_response(body, max_age)
 
@@ -92,7 +93,7 @@ def series() -> Response:
 def top() -> Response:
     """The members of a key that counted most, of all time or a range. In a stable order, page by page, and the rest as
     one number."""
-    query = params.parse_top(_raw(), _settings(), _now())
+    query = parsing.parse_top(_raw(), _settings(), _now())
     allow([query.counter])
     found, view = _reader().top(query)
     max_age = _lifetime(view, view.closed([query.counter], query.span.end))
@@ -100,10 +101,10 @@ def top() -> Response:
         return csv_response(["member", "count"], found.members, view, max_age)
     body: answers.Top = {
         "query": {
-            "counter": query.counter.name, "key": query.key, **bodies.span(query.span), "limit": query.limit,
+            "counter": query.counter.name, "key": query.key, **rendering.span(query.span), "limit": query.limit,
             "layer": query.layer,
         },
-        "meta": bodies.meta(view, [query.counter]),
+        "meta": rendering.meta(view, [query.counter]),
         "members": [{"member": member, "count": number(count)} for member, count in found.members],
         "others": number(found.others),
         "total": number(found.total),
@@ -116,7 +117,7 @@ def top() -> Response:
 @documented(Operation(answers.Keys, parameters=parameters.KEYS, csv=True))
 def keys() -> Response:
     """The keys of a counter, by prefix. Those that the batch has counted; a newer key can be asked for all the same."""
-    query = params.parse_keys(_raw(), _settings())
+    query = parsing.parse_keys(_raw(), _settings())
     allow([query.counter])
     found, more = _reader().keys(query)
     if wants_csv(query.format):
@@ -130,7 +131,7 @@ def keys() -> Response:
 @documented(Operation(answers.Corrections, parameters=parameters.CORRECTIONS, csv=True))
 def corrections() -> Response:
     """What the batch changed of a counter, by day. Why did my plays drop? Duplicates, spam, or a repair."""
-    query = params.parse_corrections(_raw(), _settings(), _now())
+    query = parsing.parse_corrections(_raw(), _settings(), _now())
     allow([query.counter])
     data: list[answers.Correction] = [
         {
@@ -154,23 +155,23 @@ def corrections() -> Response:
 @documented(Operation(answers.Status, problems=(400, 401, 429)))
 def status() -> Response:
     """Which layers answer, how far each counter is published, and how the last runs ended. Always 200."""
-    params.parse_nothing(_raw(), _settings())
+    parsing.parse_nothing(_raw(), _settings())
     view, failures = _reader().status()
     shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
     body: answers.Status = {
         "query": {},
-        "meta": bodies.meta(view, shown),
+        "meta": rendering.meta(view, shown),
         "layers": {
             "batch": {"up": "batch" not in failures, "reason": failures.get("batch")},
             "realtime": {"up": "realtime" not in failures, "reason": failures.get("realtime")},
         },
         "cutoffs": {counter.name: iso(view.cutoff([counter])) for counter in shown},
-        "runs": [] if "batch" in failures else [bodies.run(run) for run in _reader().runs(RUNS_SHOWN)],
+        "runs": [] if "batch" in failures else [rendering.run(run) for run in _reader().runs(RUNS_SHOWN)],
     }
     return json_response(body, _lifetime(view, False))
 
 
-def _totals(query: params.TotalsQuery) -> Response:
+def _totals(query: TotalsQuery) -> Response:
     allow(query.counters)
     found, view = _reader().totals(query)
     names, span = [counter.name for counter in query.counters], query.span
@@ -179,8 +180,8 @@ def _totals(query: params.TotalsQuery) -> Response:
         rows = [[key, *(counts[name] for name in names)] for key, counts in found.counts.items()]
         return csv_response(["key", *names], rows, view, max_age)
     body: answers.Totals = {
-        "query": {"counters": names, "keys": query.keys, **bodies.span(span), "layer": query.layer},
-        "meta": bodies.meta(view, query.counters),
+        "query": {"counters": names, "keys": query.keys, **rendering.span(span), "layer": query.layer},
+        "meta": rendering.meta(view, query.counters),
         "data": [
             {"key": key, "counts": {name: number(count) for name, count in counts.items()}}
             for key, counts in found.counts.items()
@@ -188,9 +189,9 @@ def _totals(query: params.TotalsQuery) -> Response:
     }
     if span.comparison:
         body["comparison"] = {
-            **bodies.bounds(span),  # type: ignore[typeddict-item]
+            **rendering.bounds(span),  # type: ignore[typeddict-item]
             "data": [
-                {"key": key, "changes": {name: bodies.change(*pair) for name, pair in changes.items()}}
+                {"key": key, "changes": {name: rendering.change(*pair) for name, pair in changes.items()}}
                 for key, changes in found.changes.items()
             ],
         }

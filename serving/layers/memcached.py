@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from pymemcache import HashClient
 
-from serving.layers import Layers, MembersOf, Pending, Through, TotalsRange
-from serving.metrics import CACHE_READS
+from serving.layers.interface import Layers, MembersOf, Pending, Through, TotalsRange
+from serving.observe.metrics import CACHE_READS
 from stitch.buckets import EPOCH, micros
 from stitch.merge import Total
 from stitch.settings import Settings

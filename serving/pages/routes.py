@@ -9,7 +9,7 @@ from __future__ import annotations
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from serving.parameters import series_granularities
+from serving.api.parameters import series_granularities
 from stitch.buckets import finest_of
 from stitch.counters import Counter
 from stitch.periods import PERIODS

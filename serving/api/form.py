@@ -1,4 +1,4 @@
-"""A request's parameters while they are read, and every mistake found in them so far. Pure, like params.py."""
+"""A request's parameters while they are read, and every mistake found in them so far. Pure, like parsing.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar, cast
 
-from serving.parameters import FILLS, FORMATS, LAYERS, MAX_CURSOR_BYTES, MAX_LIMIT, series_granularities
+from serving.api.parameters import FILLS, FORMATS, LAYERS, MAX_CURSOR_BYTES, MAX_LIMIT, series_granularities
+from serving.reading.queries import BadRequest, Mistake
 from stitch.buckets import GRANULARITIES, Range, ceil, finest_of, floor
 from stitch.counters import Counter
 from stitch.merge import Layer
@@ -21,22 +22,6 @@ Raw = Mapping[str, Sequence[Any]]  # parameter → its values, as often as it wa
 Snap = Callable[[datetime], datetime]
 
 YEARS = (1900, 2999)
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One thing wrong with a request, and where."""
-
-    parameter: str
-    detail: str
-
-
-class BadRequest(Exception):
-    """The request cannot be understood; it carries every mistake in it, not the first alone."""
-
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        super().__init__("; ".join(f"{mistake.parameter}: {mistake.detail}" for mistake in mistakes))
-        self.mistakes = list(mistakes)
 
 
 @dataclass

@@ -11,98 +11,29 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from serving import parameters
-from serving.form import BadRequest, Form, Mistake, Raw
+from serving.api import parameters
+from serving.api.form import Form, Raw
+from serving.reading.queries import (
+    LONGEST,
+    BadRequest,
+    CorrectionsQuery,
+    KeysQuery,
+    Mistake,
+    SeriesQuery,
+    Span,
+    TopQuery,
+    TotalsQuery,
+)
 from stitch.buckets import FIXED, GRANULARITIES, Bucket, Range, finest_of
 from stitch.counters import Counter
-from stitch.merge import Layer
-from stitch.periods import Comparison, comparison, range_of
+from stitch.periods import comparison, range_of
 from stitch.settings import Settings
 from stitch.zones import Calendar, UnsplitError
 
 SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "week": 12, "month": 12}
-LONGEST = {**FIXED, "week": timedelta(days=7), "month": timedelta(days=28)}
-
-
-@dataclass(frozen=True)
-class Span:
-    """When: a range, or None for all time; and the zone it is seen in."""
-
-    range: Range | None
-    calendar: Calendar
-    period: str | None = None
-    comparison: Comparison | None = None
-    compare: str | None = None
-    match_weekday: bool = False
-
-    @property
-    def end(self) -> datetime | None:
-        return self.range.end if self.range else None
-
-
-@dataclass(frozen=True)
-class TotalsQuery:
-    counters: list[Counter]
-    keys: list[str]
-    span: Span
-    layer: Layer
-    format: str
-
-
-@dataclass(frozen=True)
-class SeriesQuery:
-    """`points` are None for all time: they begin with the first count, which is not known yet."""
-
-    counters: list[Counter]
-    key: str
-    granularity: str
-    span: Span
-    points: list[Bucket] | None
-    earlier: list[Bucket]
-    cumulative: bool
-    fill: str
-    layer: Layer
-    format: str
-
-    def points_from(self, first: datetime, now: datetime, most: int) -> list[Bucket]:
-        """The points of all time. Raises BadRequest where they are too many."""
-        calendar = self.span.calendar
-        length, start = LONGEST[self.granularity], calendar.floor(first, self.granularity)
-        if (now - start) // length * len(self.counters) > most:
-            raise BadRequest([Mistake("granularity", f"more than {most} points in all time; ask for a coarser one")])
-        return calendar.series(start, calendar.after(calendar.floor(now, self.granularity), self.granularity),
-                               self.granularity)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class TopQuery:
-    counter: Counter
-    key: str
-    span: Span
-    limit: int
-    after: tuple[int, str] | None
-    layer: Layer
-    format: str
-
-
-@dataclass(frozen=True)
-class KeysQuery:
-    counter: Counter
-    prefix: str
-    after: str | None
-    limit: int
-    format: str
-
-
-@dataclass(frozen=True)
-class CorrectionsQuery:
-    counter: Counter
-    range: Range
-    format: str
 
 
 def parse_totals(raw: Raw, settings: Settings, now: datetime) -> TotalsQuery:
@@ -193,11 +124,6 @@ def parse_corrections(raw: Raw, settings: Settings, now: datetime) -> Correction
 def parse_nothing(raw: Raw, settings: Settings) -> None:
     """For an endpoint without parameters."""
     Form(raw, settings, ()).done(lambda: None)
-
-
-def cursor(count: int, member: str) -> str:
-    """Where a page of members ended, for `after`; opaque, so that nobody builds on what is in it."""
-    return base64.urlsafe_b64encode(json.dumps([count, member]).encode()).decode().rstrip("=")
 
 
 def _cursor(form: Form) -> tuple[int, str] | None:

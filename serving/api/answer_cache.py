@@ -1,7 +1,7 @@
 """Whole answers, remembered in front of Flask: a page that thousands look at is made once, and handed out.
 
 Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for as long as the rows
-that it was made from (cached_layers.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API
+that it was made from (layers.cached.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API
 that may be cached at all, told apart by all that an answer depends on. Not there under a rate limit, which must see
 every request.
 """
@@ -16,9 +16,9 @@ from typing import Any
 
 from cachetools import TLRUCache
 
-from serving.cached_layers import FRESH_UNTIL
-from serving.logs import finished, request_id
-from serving.metrics import CACHE_READS
+from serving.layers.cached import FRESH_UNTIL
+from serving.observe.logs import finished, request_id
+from serving.observe.metrics import CACHE_READS
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]

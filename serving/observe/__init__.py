@@ -1,0 +1,1 @@
+"""What the reader tells of itself: log lines and figures."""
