@@ -51,6 +51,8 @@ PASSING = (
     "_ALL_BROKERS_DOWN", "org.apache.kafka.common.errors.TimeoutException", "Cassandra timeout during",
     "Not enough replicas",
 )  # fmt: skip
+# Iceberg's, for any storage: a file of the snapshot that is read is not there.
+GONE = "org.apache.iceberg.exceptions.NotFoundException"
 # What a cause means where its own words do not say it.
 MEANING = {
     "ArithmeticException: long overflow": (
@@ -58,6 +60,9 @@ MEANING = {
         "cannot read it; docs/reliability.md says how to go on behind it"
     ),
 }
+GONE_MEANING = (
+    "erase_key or maintain_log removed the snapshot that was being read; a file that the next run misses too is lost"
+)
 _HEAD = re.compile(
     r"^(?:Caused by: |: |[\w.]*Py4JJavaError: )*(?P<name>(?:[A-Za-z_$][\w$]*\.)+[\w$]*[A-Z][\w$]*)(?:: (?P<said>.*))?$"
 )
@@ -81,7 +86,8 @@ def cause_of(error: BaseException) -> str:
     """What happened, in a line: the innermost cause, by its class and message."""
     name, said = _innermost(error)
     told = f"{name}: {said}"[:MOST_CHARACTERS] if said else name
-    return f"{told} ({MEANING[told]})" if told in MEANING else told
+    meaning = GONE_MEANING if is_gone(error) else MEANING.get(told)
+    return f"{told} ({meaning})" if meaning else told
 
 
 def is_permanent(error: BaseException) -> bool:
@@ -92,8 +98,14 @@ def is_permanent(error: BaseException) -> bool:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same command later may be enough: a server was away, and nothing is wrong with what it was asked."""
-    return not is_permanent(error) and any(sign in text for text in _texts(error) for sign in PASSING)
+    """Whether the same command later may be enough: a server was away, or a snapshot went while it was read, and
+    nothing is wrong with what was asked."""
+    return not is_permanent(error) and any(sign in text for text in _texts(error) for sign in (*PASSING, GONE))
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether a file of a table was removed while it was read: of a snapshot that another job let go."""
+    return any(GONE in text for text in _texts(error))
 
 
 def _innermost(error: BaseException) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs.lake.log import Log, retried
-from jobs.process.causes import cause_of
+from jobs.process.causes import cause_of, is_gone
 from jobs.process.errors import NotYet
 from jobs.sinks.event_log import REFUSED, TRIES
 
@@ -79,14 +79,14 @@ class Maintenance:
         return int(row[0]) if row and row[0] is not None else otherwise
 
     def _committed(self, work: Callable[[], Answer]) -> Answer:
-        """What the work, which commits, returns; done again at once where another commit was first. Raises NotYet where
-        one always was."""
+        """What the work, which commits, returns; done again at once where another commit was first, or has let go the
+        snapshot that it read. Raises NotYet where one always was."""
         said = ""
         for _ in range(TRIES):
             try:
                 return work()
             except (Py4JJavaError, PySparkException) as error:
-                if not any(name in str(error) for name in REFUSED):
+                if not is_gone(error) and not any(name in str(error) for name in REFUSED):
                     raise
                 said = cause_of(error)
         raise NotYet(f"{self._log.name}: {TRIES} times others committed first: run again later ({said})")

@@ -8,14 +8,17 @@ import re
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.erase_key import erase_from_log
 from jobs.lake.log import Log
 from jobs.maintain_log import maintain
 from jobs.process.spark import session
+from jobs.sinks.maintenance import Maintenance
 from jobs.sinks.totals_table import TotalsTable
 from stitch.cutoff import Published
 from stitch.runs import How, Run
@@ -112,3 +115,18 @@ def test_nothing_of_an_erased_value_is_left_in_any_file_and_where_it_stood_is_kn
         assert erase_from_log(spark, settings, "track_id", "secret7", NOW) == 0
         assert erase_from_log(spark, settings, "track_id", "secret77", NOW) == 1
     assert holding(tmp_path / "lake", b"secret7") == []
+
+
+def test_what_lost_its_snapshot_to_an_erasure_begins_again_with_the_next_one() -> None:
+    tried = []
+
+    def compacts() -> int:
+        tried.append("once more")
+        if len(tried) < 3:
+            raise PySparkException(
+                "Caused by: org.apache.iceberg.exceptions.NotFoundException: Failed to open a.parquet"
+            )
+        return 7
+
+    table = Maintenance(SimpleNamespace(name="lake.stitch.events"))  # type: ignore[arg-type]
+    assert table._committed(compacts) == 7 and len(tried) == 3

@@ -6,7 +6,7 @@ import pytest
 from cassandra import Unauthorized, WriteTimeout
 from cassandra.cluster import NoHostAvailable
 
-from jobs.process.causes import cause_of, is_permanent
+from jobs.process.causes import cause_of, is_gone, is_permanent, may_pass
 
 AT = (
     "\tat com.datastax.spark.connector.writer.AsyncStatementWriter.close(TableWriter.scala:314)\n"
@@ -142,3 +142,16 @@ def test_a_cause_that_python_chained_is_found() -> None:
             raise RuntimeError("the load failed") from inner
     except RuntimeError as outer:
         assert is_permanent(outer) and cause_of(outer).startswith("Unauthorized: ")
+
+
+def test_a_file_of_a_snapshot_that_another_job_let_go_may_be_there_no_more_and_a_later_run_reads_the_next() -> None:
+    error = RuntimeError(
+        java(
+            ABORTED + "Lost task 0.3 in stage 3.0 (TID 11)",
+            "org.apache.iceberg.exceptions.NotFoundException: Failed to open input stream for file: /lake/a.parquet",
+            "java.io.FileNotFoundException: File /lake/a.parquet does not exist",
+        )
+    )
+    assert is_gone(error) and may_pass(error) and not is_permanent(error)
+    assert cause_of(error).startswith("FileNotFoundException: File /lake/a.parquet does not exist (erase_key or ")
+    assert not is_gone(FileNotFoundError("/lake/a.parquet")) and not may_pass(FileNotFoundError("/lake/a.parquet"))
