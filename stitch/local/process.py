@@ -1,7 +1,8 @@
 """Starts, recognises and stops the processes of the local stack by pid files that cannot be fooled by a reused pid.
 
-A pid file holds the pid and the instant at which that process was created: after a crash or a reboot the number may
-belong to somebody else, and the pair never does. So only a process that Stitch started is ever signalled.
+A pid file holds the pid and when that process was created: after a crash or a reboot the number may belong to somebody
+else, and the pair never does. So only a process that Stitch started is ever signalled. When is counted from the
+machine's start, since the instant that psutil tells moves with every correction of the clock.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from stitch.notes import write_note
 from stitch.settings import Settings
 
 SIGTERM_SECONDS = 30.0
+BIRTH_S = 0.05  # by which two looks at the birth of one process may differ
+CLOCK_S = 3600.0  # by which a clock may have been corrected meanwhile; a start of the machine before is told by it
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,10 @@ def running(pid_file: Path) -> psutil.Process | None:
     """The process of the pid file, where it still is the one that Stitch started; else None."""
     try:
         written = json.loads(pid_file.read_text("utf-8"))
-        process = psutil.Process(int(written["pid"]))
-        if abs(process.create_time() - float(written["created"])) < 0.05 and process.status() != psutil.STATUS_ZOMBIE:
+        process, created = psutil.Process(int(written["pid"])), float(written["created"])
+        born = float(written.get("since_boot", created - psutil.boot_time()))  # files before 0.2 have no since_boot
+        same = abs(since_boot(process) - born) < BIRTH_S and abs(process.create_time() - created) < CLOCK_S
+        if same and process.status() != psutil.STATUS_ZOMBIE:
             return process
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         pass
@@ -82,7 +87,13 @@ def start(service: Service) -> psutil.Process:
 
 def write_pid(pid_file: Path, process: psutil.Process) -> None:
     """Note the pid and the birth of the process."""
-    write_note(pid_file, json.dumps({"pid": process.pid, "created": process.create_time()}))
+    born = {"created": process.create_time(), "since_boot": since_boot(process)}
+    write_note(pid_file, json.dumps({"pid": process.pid, **born}))
+
+
+def since_boot(process: psutil.Process) -> float:
+    """When the process was created, in seconds since the machine's start."""
+    return psutil.Process(process.pid).create_time() - psutil.boot_time()
 
 
 def stop(pid_file: Path, patience: float = SIGTERM_SECONDS) -> str:

@@ -25,6 +25,13 @@ def test_a_pid_file_is_recognised_while_its_process_lives(tmp_path: Path) -> Non
     assert process.running(tmp_path / "x.pid") == psutil.Process()
 
 
+def test_a_pid_file_is_recognised_after_the_clock_was_corrected(tmp_path: Path) -> None:
+    process.write_pid(tmp_path / "x.pid", psutil.Process())
+    written = json.loads((tmp_path / "x.pid").read_text())
+    (tmp_path / "x.pid").write_text(json.dumps({**written, "created": written["created"] + 1}))
+    assert process.running(tmp_path / "x.pid") == psutil.Process()
+
+
 def test_a_pid_that_now_belongs_to_another_process_is_stale_and_is_not_signalled(tmp_path: Path) -> None:
     pid_file = tmp_path / "x.pid"
     pid_file.write_text(json.dumps({"pid": os.getpid(), "created": psutil.Process().create_time() - 3600}))
