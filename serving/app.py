@@ -23,6 +23,8 @@ from serving.reading.reader import Reader
 from stitch.settings import Settings
 
 MAX_BODY = 64 * 1024 * 1024
+COMPRESSED = ["application/json", "application/problem+json", "text/css", "text/csv", "text/html", "text/javascript",
+              "text/plain"]  # fmt: skip
 
 
 def create_app(
@@ -35,21 +37,20 @@ def create_app(
         MAX_CONTENT_LENGTH=MAX_BODY,
         SEND_FILE_MAX_AGE_DEFAULT=300,
         COMPRESS_ALGORITHM=["gzip"],
+        COMPRESS_MIMETYPES=COMPRESSED,
         COMPRESS_ALGORITHM_STREAMING=["gzip"],
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # members and counters come in the order they have
-    app.extensions["settings"] = settings
     app.extensions["now"] = now
-    app.extensions["reader"] = Reader(settings, remembered(layers or CassandraLayers(settings), settings), now)
     logs.observe(app)
     handle_errors(app)
-    guard(app, settings.serving)
     app.register_blueprint(api)
     app.register_blueprint(probes)
     app.register_blueprint(pages)
     Compress(app)
-    if settings.serving.cache and not settings.serving.rate_limit:
+    if settings.serving.cache:
         app.wsgi_app = AnswerCache(app.wsgi_app, settings.serving.cache.total_seconds())  # type: ignore[method-assign]
+    guard(app, settings, Reader(settings, remembered(layers or CassandraLayers(settings), settings), now))
     return app
 
 

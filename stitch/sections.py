@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from stitch.values import (
     Duration,
@@ -26,6 +26,7 @@ from stitch.values import (
 )
 
 Epoch = Literal["auto", "s", "ms", "us", "ns"]
+SHORTEST_SECRET = 32  # characters; HS256 wants a key as long as its hash
 
 
 class StreamingSettings(Section):
@@ -195,11 +196,17 @@ class TopicSettings(Section):
 
 
 class TokenSettings(Section):
-    """Who may read what: the SHA-256 of a token (`stitch token` makes one), and the counters it reads (all by
-    default)."""
+    """Who may read what: the SHA-256 of a token (`stitch token` makes one), and what it reads (all by default).
+
+    keys, key_prefix: it reads these keys alone, those that begin with the prefix among them
+    list_keys:        whether it may ask which keys there are
+    """
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     counters: list[str] | None = None
+    keys: list[str] | None = None
+    key_prefix: str | None = Field(default=None, min_length=1)
+    list_keys: bool = False
 
 
 class ServingSettings(Section):
@@ -213,8 +220,10 @@ class ServingSettings(Section):
     rate_limit:    requests per token, else address (`600/minute`); None: no limit
     cors_origins:  pages of these origins may read the API ("*": of any)
     trusted_proxies: how many proxies in front add X-Forwarded-For
-    tokens:        name → TokenSettings; with none, everybody reads everything
+    tokens:        name → TokenSettings; with none, and no token_secrets, everybody reads everything
+    token_secrets: what signs tokens and links, apart by white space: the first signs, all are accepted
     public:        counters that need no token
+    list_public_keys: whether their keys may be listed without a token
     """
 
     host: str = "127.0.0.1"
@@ -233,7 +242,24 @@ class ServingSettings(Section):
     cors_origins: list[str] = []
     trusted_proxies: int = Field(default=0, ge=0)
     tokens: dict[Identifier, TokenSettings] = {}
+    token_secrets: SecretStr | None = None
     public: list[str] = []
+    list_public_keys: bool = False
+
+    @property
+    def signing_secrets(self) -> list[str]:
+        """The first signs; what any of them signed is accepted."""
+        return self.token_secrets.get_secret_value().split() if self.token_secrets else []
+
+    @model_validator(mode="after")
+    def secrets_cannot_be_guessed(self) -> ServingSettings:
+        if self.token_secrets and not self.signing_secrets:
+            raise ValueError("token_secrets: is set, but holds none: `openssl rand -base64 32` makes one")
+        if any(len(secret) < SHORTEST_SECRET for secret in self.signing_secrets):
+            raise ValueError(
+                f"token_secrets: one has fewer than {SHORTEST_SECRET} characters: `openssl rand -base64 32` makes one"
+            )
+        return self
 
 
 class LocalSettings(Section):

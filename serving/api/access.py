@@ -1,131 +1,207 @@
 """Who may ask, how often, and from which pages: tokens, rate limit, CORS, and the headers that keep browsers careful.
 
-A token is known by its SHA-256 alone, so the settings hold no secret. Without tokens in the settings everybody reads
-everything.
+A request gets at counters only through what is here, `settings()` and `reader()`: the settings name no counter that it
+may not see, so that no message, document or page can, and the reader refuses what is outside of the request's scope.
+A view that thinks of neither cannot show too much. Without tokens in the settings everybody reads everything.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Never
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, request
 from flask_cors import CORS
-from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, TooManyRequests, Unauthorized
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from serving.api.rate_limit import address, rate_limit, told
+from serving.api.scope import EVERYTHING, Scope, Scopes
+from serving.layers.interface import Corrected, LayerName, Ran
+from serving.observe.logs import TOKEN
+from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
+from serving.reading.reader import Reader, Series, Top, Totals
+from serving.reading.view import View
 from stitch.counters import Counter
+from stitch.grants import BadToken
 from stitch.sections import ServingSettings
+from stitch.settings import Settings
 
+SCOPE, REFUSAL = "stitch.scope", "stitch.refusal"  # of a request, in its WSGI environment
+_OPEN = {"static", "probes.healthz", "probes.readyz"}  # whatever token comes: they tell nothing of the counts
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Permissions-Policy": "interest-cohort=()",
+    "Cache-Control": "no-cache",
 }
-_EXPOSED = ["ETag", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "X-Request-ID",
-            "Stitch-Missing", "Stitch-Realtime-Through"]  # fmt: skip
+_SHARED = r"/(v1/.*|openapi\.json|static/.*)"  # what pages of the allowed origins may read
+_EXPOSED = ["ETag", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID", "Content-Disposition",
+            "Stitch-Missing", "Stitch-Realtime-Through", "Stitch-Next", "Stitch-Others", "Stitch-Total"]  # fmt: skip
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
-@dataclass(frozen=True)
-class Scope:
-    """What a request may read: `token` names who asks (None: nobody said), `counters` None is all of them."""
-
-    token: str | None
-    counters: frozenset[str] | None
+def scope() -> Scope:
+    """What the present request may read. There is none where nobody found out: KeyError, and no answer."""
+    return request.environ[SCOPE]
 
 
-def allow(counters: Iterable[Counter], refuse: bool = True) -> bool:
-    """Whether the request may read the counters. Raises Unauthorized or Forbidden where it may not and `refuse`."""
-    scope: Scope | None = g.get("scope")
-    if scope is None or scope.counters is None:
-        return True
-    refused = [counter.name for counter in counters if counter.name not in scope.counters]
-    if refused and refuse:
-        if scope.token is None:
-            raise _unauthorized(f"a token is needed to read {', '.join(refused)}")
-        raise Forbidden(f"the token {scope.token!r} may not read {', '.join(refused)}")
-    return not refused
+def settings() -> Settings:
+    """The settings as the present request may see them: with the counters that it may read, and no others."""
+    return current_app.extensions["access"].settings(scope())
 
 
-def guard(app: Flask, settings: ServingSettings) -> None:
-    """Put all of it around the app."""
-    if settings.trusted_proxies:
-        hops = settings.trusted_proxies
+def reader() -> ScopedReader:
+    """The reader, for the present request."""
+    return ScopedReader(current_app.extensions["access"].reader, scope())
+
+
+def refuse(names: Sequence[str], what: str = "") -> Never:
+    """Raises Unauthorized or Forbidden. A counter that is hidden and one that is not there read alike."""
+    said = f"{', '.join(name[:60] for name in names)}{what}"
+    if scope().token is None:
+        raise _unauthorized(f"a token is needed to read {said}")
+    raise Forbidden(f"the token {scope().token!r} may not read {said}")
+
+
+class ScopedReader:
+    """The reader as one scope may ask it. What it lacks cannot be asked, so a new question is refused until somebody
+    says here who may ask it."""
+
+    def __init__(self, reader: Reader, scope: Scope) -> None:
+        self._reader, self._scope = reader, scope
+
+    def totals(self, query: TotalsQuery) -> tuple[Totals, View]:
+        self._check(query.counters, query.keys)
+        return self._reader.totals(query)
+
+    def series(self, query: SeriesQuery) -> tuple[Series, View]:
+        self._check(query.counters, [query.key])
+        return self._reader.series(query)
+
+    def top(self, query: TopQuery) -> tuple[Top, View]:
+        self._check([query.counter], [query.key])
+        return self._reader.top(query)
+
+    def keys(self, query: KeysQuery) -> tuple[list[str], str | None]:
+        """A right of its own: whoever knows a key has not been told who else is counted."""
+        self._check([query.counter])
+        if not self._scope.lists(query.counter.name, query.prefix):
+            refuse([query.counter.name], f": its keys{' that begin so' if self._scope.list_keys else ''}")
+        return self._reader.keys(query)
+
+    def corrections(self, query: CorrectionsQuery) -> list[Corrected]:
+        """Of all keys together, so not for a token of some keys."""
+        self._check([query.counter])
+        if not self._scope.of_all_keys(query.counter.name):
+            refuse([query.counter.name], " of all keys")
+        return self._reader.corrections(query)
+
+    def status(self) -> tuple[View, dict[LayerName, str]]:
+        return self._reader.status()
+
+    def runs(self, last: int) -> list[Ran]:
+        return self._reader.runs(last)
+
+    def _check(self, counters: Sequence[Counter], keys: Sequence[str] = ()) -> None:
+        if hidden := [counter.name for counter in counters if not self._scope.sees(counter.name)]:
+            refuse(hidden)
+        if foreign := [key for c in counters for key in keys if not self._scope.reads(c.name, key)]:
+            more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+            refuse([counter.name for counter in counters], f" of the key {foreign[0][:60]!r}{more}")
+
+
+class Access:
+    """The whole reader and the whole settings, which requests get at through their scope alone."""
+
+    def __init__(self, settings: Settings, reader: Reader) -> None:
+        self.reader = reader
+        self._settings = settings
+        self._of = lru_cache(256)(self._visible)
+
+    def settings(self, scope: Scope) -> Settings:
+        return self._settings if scope.counters is None else self._of(scope.counters)
+
+    def _visible(self, names: frozenset[str]) -> Settings:
+        shown = [counter for counter in self._settings.counters if counter.name in names]
+        return self._settings.model_copy(update={"counters": shown})
+
+
+class Callers:
+    """WSGI middleware: who asks, and whether he has asked too often, found out before anything answers: the cache of
+    answers tells callers apart by it, and whom it refuses is refused by the app, as an HTTP problem."""
+
+    def __init__(self, app: Wsgi, settings: ServingSettings) -> None:
+        self._app = app
+        self._scopes, self._limit = Scopes(settings), rate_limit(settings)
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        refusal: HTTPException | None = None
+        try:
+            found = self._scopes.of(environ.get("HTTP_AUTHORIZATION", ""))
+        except BadToken as error:
+            found, refusal = self._scopes.nobody, _unauthorized(str(error), "invalid_token")
+        environ[SCOPE], environ[TOKEN] = found, found.token
+        limited = environ["PATH_INFO"].startswith("/v1/") or refusal is not None  # who guesses tokens, wherever
+        if self._limit and limited and environ["REQUEST_METHOD"] != "OPTIONS":
+            caller = found.token is not None and not found.signed
+            hit = self._limit.hit(f"token:{found.token}" if caller else address(environ.get("REMOTE_ADDR", "")))
+            if not hit.allowed:
+                refusal = TooManyRequests(f"too many requests: {self._limit.policy}", retry_after=hit.seconds)
+            headers = [("RateLimit-Policy", self._limit.policy), ("RateLimit", told(hit))]
+            start_response = _with(headers, start_response)
+        if refusal:
+            environ[REFUSAL] = refusal
+        return self._app(environ, start_response)
+
+
+def guard(app: Flask, settings: Settings, reader: Reader) -> None:
+    """Put all of it around the app, as it is now: what is put around it later is not guarded."""
+    serving = settings.serving
+    app.extensions["access"] = Access(settings, reader)
+    app.wsgi_app = Callers(app.wsgi_app, serving)  # type: ignore[method-assign]
+    if serving.trusted_proxies:
+        hops = serving.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
-    if settings.tokens:
-        identify(app, settings)
-    if settings.rate_limit:
-        limit(app, settings)
-    if settings.cors_origins:
+    if serving.cors_origins:
         CORS(
             app,
-            resources={r"/(v1/.*|openapi\.json|static/.*)": {"origins": settings.cors_origins}},
+            resources={_SHARED: {"origins": serving.cors_origins}},
             allow_headers=["Authorization", "Content-Type", "If-None-Match"],
             expose_headers=_EXPOSED,
             max_age=3600,
         )
 
+    @app.before_request
+    def refuse_or_go_on() -> None:
+        refusal = request.environ.get(REFUSAL)
+        if refusal and request.endpoint not in _OPEN:
+            raise refusal
+
     @app.after_request
     def careful(response: Response) -> Response:
         for name, value in _SECURITY.items():
             response.headers.setdefault(name, value)
+        if scope() is not EVERYTHING and request.endpoint not in _OPEN:
+            response.vary.add("Authorization")
+        if serving.cors_origins:
+            response.vary.add("Origin")  # for all that may have the header, in an answer to whomever
         response.headers.pop("Date", None)  # the server gives it; werkzeug's own beside it would make two
         return response
 
 
-def identify(app: Flask, settings: ServingSettings) -> None:
-    """Find out before each request what it may read."""
-    known = {
-        token.sha256: Scope(
-            name, None if token.counters is None else frozenset(token.counters) | frozenset(settings.public)
-        )
-        for name, token in settings.tokens.items()
-    }
-    nobody = Scope(None, frozenset(settings.public))
+def _with(headers: list[tuple[str, str]], start_response: Callable[..., Any]) -> Callable[..., Any]:
+    def start(status: str, given: list[tuple[str, str]], *more: Any) -> Any:
+        return start_response(status, [*given, *headers], *more)
 
-    @app.before_request
-    def who() -> None:
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        if not kind:
-            g.scope = nobody
-        elif kind.lower() == "bearer" and (scope := known.get(hashlib.sha256(token.strip().encode()).hexdigest())):
-            g.scope = scope
-        elif request.path.startswith("/v1/"):
-            raise _unauthorized("the token is not known")
+    return start
 
 
-def limit(app: Flask, settings: ServingSettings) -> None:
-    """So many requests per token, else per address; the API alone, since probes and static files are cheap."""
-    app.config.update(
-        RATELIMIT_HEADER_LIMIT="RateLimit-Limit",
-        RATELIMIT_HEADER_REMAINING="RateLimit-Remaining",
-        RATELIMIT_HEADER_RESET="RateLimit-Reset",
-        RATELIMIT_HEADER_RETRY_AFTER="Retry-After",
-        RATELIMIT_HEADER_RETRY_AFTER_VALUE="delta-seconds",
-    )
-    limiter = Limiter(
-        _whose,
-        app=app,
-        default_limits=[settings.rate_limit or ""],
-        storage_uri=settings.rate_limit_storage,
-        strategy="fixed-window",
-        headers_enabled=True,
-        swallow_errors=True,  # a storage that is away must not take the counts with it
-        in_memory_fallback_enabled=True,
-    )
-    limiter.request_filter(lambda: not request.path.startswith("/v1/"))
-
-
-def _whose() -> str:
-    scope: Scope | None = g.get("scope")
-    return f"token:{scope.token}" if scope and scope.token else f"address:{get_remote_address()}"
-
-
-def _unauthorized(detail: str) -> Unauthorized:
-    return Unauthorized(detail, www_authenticate=WWWAuthenticate("bearer", {"realm": "stitch"}))
+def _unauthorized(detail: str, error: str | None = None) -> Unauthorized:
+    said = WWWAuthenticate("bearer", {"realm": "stitch", **({"error": error} if error else {})})
+    return Unauthorized(detail, www_authenticate=said)

@@ -2,8 +2,8 @@
 
 Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for as long as the rows
 that it was made from (layers.cached.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API
-that may be cached at all, told apart by all that an answer depends on. Not there under a rate limit, which must see
-every request.
+that may be cached at all, told apart by all that an answer depends on. Who asks, and how often, is found out before
+(access.Callers): it tells answers apart by what the caller may read, and hands none to whom is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from cachetools import TLRUCache
 
+from serving.api.access import REFUSAL, SCOPE
 from serving.layers.cached import FRESH_UNTIL
 from serving.observe.logs import finished, request_id
 from serving.observe.metrics import CACHE_READS
@@ -26,7 +27,7 @@ Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 MOST_BYTES = 64 * 1024 * 1024
 LARGEST = 1024 * 1024
-_VARY = ("HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING", "HTTP_AUTHORIZATION", "HTTP_ORIGIN")
+_VARY = ("HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING", "HTTP_ORIGIN")
 _NOT_IN_304 = {"content-length", "content-type", "content-encoding"}
 _HIT = CACHE_READS.labels("answers", "hit")
 _MISS = CACHE_READS.labels("answers", "miss")
@@ -47,7 +48,7 @@ class AnswerCache:
         """`seconds`: for what no row says it of."""
         self._app, self._seconds = app, seconds
         self._lock = threading.Lock()
-        self._kept: TLRUCache[tuple[str, ...], Answer] = TLRUCache(
+        self._kept: TLRUCache[tuple[Any, ...], Answer] = TLRUCache(
             MOST_BYTES,
             ttu=lambda _, answer, __: answer.until,
             timer=time.monotonic,
@@ -56,9 +57,9 @@ class AnswerCache:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
-        if environ["REQUEST_METHOD"] != "GET" or not path.startswith("/v1/"):
+        if environ["REQUEST_METHOD"] != "GET" or not path.startswith("/v1/") or REFUSAL in environ:
             return self._app(environ, start_response)
-        key = (path, environ["QUERY_STRING"], *(environ.get(name, "") for name in _VARY))
+        key = (environ[SCOPE], path, environ["QUERY_STRING"], *(environ.get(name, "") for name in _VARY))
         with self._lock:
             answer = self._kept.get(key)
         if answer:
@@ -70,7 +71,7 @@ class AnswerCache:
         began = time.perf_counter()
         _HIT.inc()
         headers, body, status = answer.headers, answer.body, "200 OK"
-        if answer.etag in environ.get("HTTP_IF_NONE_MATCH", ""):  # strong, quoted: no other can contain it
+        if answer.etag in environ.get("HTTP_IF_NONE_MATCH", ""):  # quoted: no other can contain it
             headers = [(name, value) for name, value in headers if name.lower() not in _NOT_IN_304]
             body, status = b"", "304 NOT MODIFIED"
         identity = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
@@ -78,7 +79,7 @@ class AnswerCache:
         finished(environ, identity, environ["PATH_INFO"].rpartition("/")[2], int(status[:3]), len(body), began)
         return [body]
 
-    def _make(self, key: tuple[str, ...], environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    def _make(self, key: tuple[Any, ...], environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         started: list[Any] = []
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
@@ -97,5 +98,5 @@ class AnswerCache:
         if status.startswith("200") and "max-age" in said.get("cache-control", "") and len(body) <= LARGEST:
             kept = [(name, value) for name, value in headers if name.lower() != "x-request-id"]
             with self._lock:
-                self._kept[key] = Answer(kept, body, said["etag"], FRESH_UNTIL.get())
+                self._kept[key] = Answer(kept, body, said["etag"].removeprefix("W/"), FRESH_UNTIL.get())
         return [body]

@@ -10,6 +10,7 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
+from serving.api.access import refuse, scope
 from serving.layers.interface import Unavailable
 from serving.reading.queries import BadRequest
 
@@ -18,7 +19,9 @@ def problem(status: int, detail: str, **more: Any) -> Response:
     """One problem as a response."""
     title = HTTP_STATUS_CODES.get(status, "Error")
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
-    return Response(json.dumps(body), status, content_type="application/problem+json")
+    response = Response(json.dumps(body), status, content_type="application/problem+json")
+    response.headers["Cache-Control"] = "no-store"  # else a cache may keep some of them (404, 405, 414)
+    return response
 
 
 def handle_errors(app: Flask) -> None:
@@ -26,6 +29,11 @@ def handle_errors(app: Flask) -> None:
 
     @app.errorhandler(BadRequest)
     def bad_request(error: BadRequest) -> Response:
+        if error.unknown and scope().counters is not None:
+            try:
+                refuse(error.unknown)
+            except HTTPException as refusal:
+                return refused(refusal)
         return problem(400, str(error), errors=[asdict(mistake) for mistake in error.mistakes])
 
     @app.errorhandler(Unavailable)
@@ -40,7 +48,7 @@ def handle_errors(app: Flask) -> None:
         kept = {
             name: value
             for name, value in error.get_headers()
-            if name in ("Allow", "Location", "Retry-After", "WWW-Authenticate")
+            if name in ("Allow", "Location", "WWW-Authenticate") or (name == "Retry-After" and error.code in (429, 503))
         }
         answer.headers.update(kept)
         return answer

@@ -32,6 +32,7 @@ class Form:
     settings: Settings
     known: Iterable[str]
     mistakes: list[Mistake] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # counters
 
     def __post_init__(self) -> None:
         for name in self.raw:
@@ -48,8 +49,10 @@ class Form:
             _ = self.layer
         if "format" in self.known:
             _ = self.format
+        if "download" in self.known:
+            self.flag("download")  # of the response alone (responses.py)
         if self.mistakes:
-            raise BadRequest(self.mistakes)
+            raise BadRequest(self.mistakes, self.unknown)
         return make()
 
     # Plain values
@@ -114,11 +117,12 @@ class Form:
     def counters(self, parameter: str) -> list[Counter]:
         names = self.listed(parameter)
         known = {counter.name: counter for counter in self.settings.counters}
-        for name in names:
-            if name not in known:
-                self.wrong(parameter, f"unknown counter {name[:60]!r}; known are {', '.join(known)}")
+        unknown = [name for name in names if name not in known]
+        self.unknown += unknown
+        for name in unknown:
+            self.wrong(parameter, f"unknown counter {name[:60]!r}; known are {', '.join(known) or 'none'}")
         if not names:
-            self.wrong(parameter, f"missing; known counters are {', '.join(known)}")
+            self.wrong(parameter, f"missing; known counters are {', '.join(known) or 'none'}")
         return [known[name] for name in names if name in known]
 
     def counter(self) -> list[Counter]:

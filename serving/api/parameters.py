@@ -24,12 +24,12 @@ FORMATS = ("json", "csv")
 
 TIME = ("start", "end", "period", "tz")
 COMPARING = ("compare", "match_weekday")
-TOTALS = ("counters", "keys", "key", *TIME, *COMPARING, "layer", "format")
-TOTALS_BODY = tuple(name for name in TOTALS if name != "key")
-SERIES = ("counters", "key", "granularity", *TIME, *COMPARING, "cumulative", "fill", "layer", "format")
-TOP = ("counter", "key", *TIME, "limit", "after", "layer", "format")
-KEYS = ("counter", "prefix", "limit", "after", "format")
-CORRECTIONS = ("counter", "start", "end", "format")
+TOTALS = ("counters", "keys", "key", *TIME, *COMPARING, "layer", "format", "download")
+TOTALS_BODY = tuple(name for name in TOTALS if name not in ("key", "download"))
+SERIES = ("counters", "key", "granularity", *TIME, *COMPARING, "cumulative", "fill", "layer", "format", "download")
+TOP = ("counter", "key", *TIME, "limit", "after", "layer", "format", "download")
+KEYS = ("counter", "prefix", "limit", "after", "format", "download")
+CORRECTIONS = ("counter", "start", "end", "format", "download")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Parameter:
 
 def series_granularities(settings: Settings) -> list[str]:
     """What a series can be asked by, finest first: what counters keep, and the sums of it."""
-    finest = min((finest_of(counter) for counter in settings.counters), key=GRANULARITIES.index)
+    finest = min((finest_of(counter) for counter in settings.counters), key=GRANULARITIES.index, default="hour")
     return [name for name in GRANULARITIES[GRANULARITIES.index(finest) :] if name in FIXED] + ["week", "month"]
 
 
@@ -62,7 +62,9 @@ def _flag() -> Callable[[Settings], Schema]:
 
 
 def _counter(settings: Settings) -> Schema:
-    return {"type": "string", "enum": [counter.name for counter in settings.counters]}
+    """Those that the caller may see; an enumeration of none would not be valid."""
+    names = [counter.name for counter in settings.counters]
+    return {"type": "string", "enum": names} if names else {"type": "string"}
 
 
 _KEY = {"type": "string", "minLength": 1}
@@ -123,5 +125,8 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "format": Parameter(
         "`csv` is also had by `Accept: text/csv`; it has no comparison", _one_of(*FORMATS, default="json")
+    ),
+    "download": Parameter(
+        "CSV as a file to keep: with a name, and with a byte order mark, by which spreadsheets know UTF-8", _flag()
     ),
 }  # fmt: skip

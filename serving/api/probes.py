@@ -8,6 +8,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, jsonify
 
 from serving.api import answers
+from serving.api.access import reader, scope, settings
 from serving.api.openapi import Operation, document, documented
 from serving.observe import metrics
 
@@ -25,7 +26,7 @@ def healthz() -> dict[str, str]:
 @documented(Operation(answers.Readiness, problems=(), ok=(200, 503)))
 def readyz() -> tuple[dict[str, Any], int]:
     """Whether counts can be answered. `degraded`, with 200, from one layer alone; 503 where both are missing."""
-    _, failures = current_app.extensions["reader"].status()
+    _, failures = reader().status()
     status = ("ready", "degraded", "unavailable")[len(failures)]
     return {"status": status, "missing": sorted(failures)}, 503 if status == "unavailable" else 200
 
@@ -33,18 +34,18 @@ def readyz() -> tuple[dict[str, Any], int]:
 @probes.get("/metrics")
 @documented(Operation(str, problems=(), content="text/plain"))
 def exposition() -> Response:
-    """The reader's own figures, for Prometheus. Requests, latencies, caches, layer errors, cutoff age, real-time
-    lag."""
-    view, failures = current_app.extensions["reader"].status()
-    counters = current_app.extensions["settings"].counters
+    """The reader's own figures, for Prometheus. Requests, latencies, caches, layer errors, cutoffs and progress; of the
+    counters that the token may read."""
+    view, failures = reader().status()
     up = {layer: layer not in failures for layer in ("batch", "realtime")}
-    metrics.observe(view.now, up, {c.name: view.cutoff([c]) for c in counters}, view.realtime_through)
-    return Response(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
+    cutoffs = {counter.name: view.cutoff([counter]) for counter in settings().counters}
+    found = metrics.exposition(metrics.Layers(up, cutoffs, view.realtime_through))
+    return Response(found, content_type=metrics.CONTENT_TYPE)
 
 
 @probes.get("/openapi.json")
 def openapi() -> Response:
     """This API as an OpenAPI 3.1 document."""
-    found = jsonify(document(current_app, current_app.extensions["settings"]))
-    found.headers["Cache-Control"] = "public, max-age=300"
+    found = jsonify(document(current_app, settings()))
+    found.headers["Cache-Control"] = f"{'public' if scope().token is None else 'private'}, max-age=300"
     return found

@@ -3,22 +3,23 @@ on."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from flask import Blueprint, Response, current_app, request
 
 from serving.api import answers, parameters, parsing, rendering
-from serving.api.access import allow
+from serving.api.access import ScopedReader, reader, settings
 from serving.api.answers import iso, number
 from serving.api.form import Raw
 from serving.api.openapi import Operation, documented
-from serving.api.responses import csv_response, json_response, lifetime, wants_csv
+from serving.api.responses import Lifetime, csv_response, json_response, lifetime, wants_csv
+from serving.layers.interface import LayerName
 from serving.reading.queries import BadRequest, Mistake, TotalsQuery
-from serving.reading.reader import Reader
 from serving.reading.view import View
 from stitch.settings import Settings
 
 RUNS_SHOWN = 5
+REASON = "does not answer; the reader's log says more"  # which may name hosts
 api = Blueprint("api", __name__)
 
 
@@ -28,7 +29,7 @@ def counters() -> Response:
     """The counters that can be asked for. What each counts, and by what it is broken down."""
     parsing.parse_nothing(_raw(), _settings())
     view, _ = _reader().status()
-    shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
+    shown = _settings().counters
     body: answers.Counters = {
         "query": {},
         "meta": rendering.meta(view, shown),
@@ -58,7 +59,6 @@ def many_totals() -> Response:
 def series() -> Response:
     """Counts of one key by minute, hour, day, week or month. Every bucket of the range is a point, empty ones too."""
     query = parsing.parse_series(_raw(), _settings(), _now())
-    allow(query.counters)
     found, view = _reader().series(query)
     names = [counter.name for counter in query.counters]
     max_age = _lifetime(view, view.closed(query.counters, query.span.end))
@@ -66,9 +66,10 @@ def series() -> Response:
     if wants_csv(query.format):
         header = ["start", "end", *names, "source", "status", "complete", "final"]
         rows = [
-            [p["start"], p["end"], *map(p["counts"].get, names), p["source"], p["status"], *rendering.truth(p)]
+            [p["start"], p["end"], *(_cell(p["counts"].get(name)) for name in names), p["source"], p["status"],
+             *rendering.truth(p)]
             for p in points
-        ]
+        ]  # fmt: skip
         return csv_response(header, rows, view, max_age)
     body: answers.Series = {
         "query": {
@@ -94,11 +95,11 @@ def top() -> Response:
     """The members of a key that counted most, of all time or a range. In a stable order, page by page, and the rest as
     one number."""
     query = parsing.parse_top(_raw(), _settings(), _now())
-    allow([query.counter])
     found, view = _reader().top(query)
     max_age = _lifetime(view, view.closed([query.counter], query.span.end))
     if wants_csv(query.format):
-        return csv_response(["member", "count"], found.members, view, max_age)
+        rest = {"Stitch-Next": found.next, "Stitch-Others": found.others, "Stitch-Total": found.total}
+        return csv_response(["member", "count"], found.members, view, max_age, rest)
     body: answers.Top = {
         "query": {
             "counter": query.counter.name, "key": query.key, **rendering.span(query.span), "limit": query.limit,
@@ -118,13 +119,12 @@ def top() -> Response:
 def keys() -> Response:
     """The keys of a counter, by prefix. Those that the batch has counted; a newer key can be asked for all the same."""
     query = parsing.parse_keys(_raw(), _settings())
-    allow([query.counter])
     found, more = _reader().keys(query)
     if wants_csv(query.format):
-        return csv_response(["key"], [[key] for key in found], None, 60)
+        return csv_response(["key"], [[key] for key in found], None, Lifetime(60), {"Stitch-Next": more})
     asked = {"counter": query.counter.name, "prefix": query.prefix, "limit": query.limit}
     body: answers.Keys = {"query": asked, "data": [{"key": key} for key in found], "next": more}
-    return json_response(body, 60)
+    return json_response(body, Lifetime(60))
 
 
 @api.get("/v1/corrections")
@@ -132,7 +132,6 @@ def keys() -> Response:
 def corrections() -> Response:
     """What the batch changed of a counter, by day. Why did my plays drop? Duplicates, spam, or a repair."""
     query = parsing.parse_corrections(_raw(), _settings(), _now())
-    allow([query.counter])
     data: list[answers.Correction] = [
         {
             "day": row.day.isoformat(),  # type: ignore[typeddict-item]  # a date in the schema, its text in JSON
@@ -145,10 +144,11 @@ def corrections() -> Response:
     ]
     if wants_csv(query.format):
         header = ["day", "cutoff", "before", "after", "difference"]
-        return csv_response(header, [list(row.values()) for row in data], None, 60)
+        rows = [[r["day"], r["cutoff"], *map(_cell, (r["before"], r["after"], r["difference"]))] for r in data]
+        return csv_response(header, rows, None, Lifetime(60))
     asked = {"counter": query.counter.name, "start": iso(query.range.start), "end": iso(query.range.end)}
     body: answers.Corrections = {"query": asked, "data": data}
-    return json_response(body, 60)
+    return json_response(body, Lifetime(60))
 
 
 @api.get("/v1/status")
@@ -157,13 +157,13 @@ def status() -> Response:
     """Which layers answer, how far each counter is published, and how the last runs ended. Always 200."""
     parsing.parse_nothing(_raw(), _settings())
     view, failures = _reader().status()
-    shown = [counter for counter in _settings().counters if allow([counter], refuse=False)]
+    shown = _settings().counters
     body: answers.Status = {
         "query": {},
         "meta": rendering.meta(view, shown),
         "layers": {
-            "batch": {"up": "batch" not in failures, "reason": failures.get("batch")},
-            "realtime": {"up": "realtime" not in failures, "reason": failures.get("realtime")},
+            layer: {"up": layer not in failures, "reason": REASON if layer in failures else None}
+            for layer in get_args(LayerName)
         },
         "cutoffs": {counter.name: iso(view.cutoff([counter])) for counter in shown},
         "runs": [] if "batch" in failures else [rendering.run(run) for run in _reader().runs(RUNS_SHOWN)],
@@ -172,7 +172,6 @@ def status() -> Response:
 
 
 def _totals(query: TotalsQuery) -> Response:
-    allow(query.counters)
     found, view = _reader().totals(query)
     names, span = [counter.name for counter in query.counters], query.span
     max_age = _lifetime(view, view.closed(query.counters, span.end))
@@ -198,9 +197,14 @@ def _totals(query: TotalsQuery) -> Response:
     return json_response(body, max_age)
 
 
-def _lifetime(view: View, closed: bool) -> int | None:
+def _lifetime(view: View, closed: bool) -> Lifetime:
     serving = _settings().serving
     return lifetime(view, closed, serving.cache.total_seconds(), serving.cache_closed.total_seconds())
+
+
+def _cell(count: answers.Count | None) -> int | None:
+    """A count as a number, in which no program looks for a formula."""
+    return None if count is None else int(count)
 
 
 def _raw() -> Raw:
@@ -219,8 +223,8 @@ def _now() -> Any:
 
 
 def _settings() -> Settings:
-    return current_app.extensions["settings"]
+    return settings()
 
 
-def _reader() -> Reader:
-    return current_app.extensions["reader"]
+def _reader() -> ScopedReader:
+    return reader()

@@ -7,6 +7,7 @@ fail fast to the other layer. All statements are prepared: no key or query can r
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ from stitch.runs import SUBJECT
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
 
+LOG = logging.getLogger("stitch.layers")
 STREAMING_JOB = "streaming_counts"
 IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
 
@@ -113,6 +115,7 @@ class Connection:
         except _FAILURES as error:
             reason = _reason(error)
             self._circuit.failed(reason)
+            LOG.warning("the %s layer cannot be read: %s", self.layer, reason)
             raise LayerDown(self.layer, reason) from error
 
     def _connected(self) -> Any:

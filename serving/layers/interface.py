@@ -23,10 +23,11 @@ Pending = Callable[[], T]  # waits for what was sent; it may raise LayerDown
 
 
 class LayerDown(Exception):
-    """A layer cannot be read now; the reader answers from the other one."""
+    """A layer cannot be read now; the reader answers from the other one. The message is for callers; `reason` may name
+    hosts, and is for the log."""
 
     def __init__(self, layer: LayerName, reason: str) -> None:
-        super().__init__(f"the {layer} layer cannot be read: {reason}")
+        super().__init__(f"the {layer} layer cannot be read now")
         self.layer: LayerName = layer
         self.reason = reason
 

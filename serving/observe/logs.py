@@ -12,7 +12,9 @@ from flask import Flask, Response, g, request
 
 from serving.observe.metrics import REQUESTS, SECONDS
 
+TOKEN = "stitch.token"  # in a request's WSGI environment: the name of the token that it came with
 ACCESS = logging.getLogger("stitch.access")
+METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}  # whatever else is sent is one value
 _ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 
 
@@ -53,29 +55,22 @@ def observe(app: Flask) -> None:
     def end(response: Response) -> Response:
         endpoint = (request.endpoint or "none").rpartition(".")[2]
         response.headers["X-Request-ID"] = g.request_id
-        size, scope = response.content_length or 0, g.get("scope")
-        finished(request.environ, g.request_id, endpoint, response.status_code, size, g.began, scope and scope.token)
+        size = response.content_length or 0
+        finished(request.environ, g.request_id, endpoint, response.status_code, size, g.began)
         return response
 
 
-def finished(
-    environ: dict[str, Any],
-    identity: str,
-    endpoint: str,
-    status: int,
-    size: int,
-    began: float,
-    token: str | None = None,
-) -> None:
+def finished(environ: dict[str, Any], identity: str, endpoint: str, status: int, size: int, began: float) -> None:
     """Count a request that was answered, and log it. `began` is of time.perf_counter()."""
     seconds = time.perf_counter() - began
-    REQUESTS.labels(endpoint, environ["REQUEST_METHOD"], status).inc()
+    method = environ["REQUEST_METHOD"]
+    REQUESTS.labels(endpoint, method if method in METHODS else "other", status).inc()
     SECONDS.labels(endpoint).observe(seconds)
     if ACCESS.isEnabledFor(logging.INFO):
         line = {
-            "request_id": identity, "method": environ["REQUEST_METHOD"], "path": environ["PATH_INFO"],
+            "request_id": identity, "method": method, "path": environ["PATH_INFO"],
             "query": environ["QUERY_STRING"][:1000], "endpoint": endpoint, "status": status,
             "milliseconds": round(1000 * seconds, 2), "bytes": size, "address": environ.get("REMOTE_ADDR"),
-            "token": token,
+            "token": environ.get(TOKEN),
         }  # fmt: skip
         ACCESS.info("request", extra=line)

@@ -7,6 +7,8 @@ that PROMETHEUS_MULTIPROC_DIR names, which serving.server sets before this is im
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from prometheus_client import (
@@ -14,11 +16,12 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     generate_latest,
     multiprocess,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -33,32 +36,40 @@ CACHE_READS = Counter(
     "stitch_cache_reads", "reads of a cache: hit, miss, or joined to one under way", ["cache", "outcome"]
 )
 LAYER_ERRORS = Counter("stitch_layer_errors", "answers that had to do without a layer", ["layer"])
-LAYER_UP = Gauge("stitch_layer_up", "1 where the layer answers", ["layer"], multiprocess_mode="mostrecent")
-CUTOFF_AGE = Gauge(
-    "stitch_cutoff_age_seconds", "time since the published cutoff", ["counter"], multiprocess_mode="mostrecent"
-)
-REALTIME_LAG = Gauge(
-    "stitch_realtime_lag_seconds", "time since what the increments hold", multiprocess_mode="mostrecent"
-)
 
 
-def observe(
-    now: datetime, up: dict[str, bool], cutoffs: dict[str, datetime | None], realtime_through: datetime | None
-) -> None:
-    """Set the gauges from what the layers say now."""
-    for layer, answers in up.items():
-        LAYER_UP.labels(layer).set(answers)
-    for counter, cutoff in cutoffs.items():
-        if cutoff:
-            CUTOFF_AGE.labels(counter).set((now - cutoff).total_seconds())
-    if realtime_through:
-        REALTIME_LAG.set((now - realtime_through).total_seconds())
+@dataclass(frozen=True, eq=False)  # a registry keeps collectors by what they are
+class Layers:
+    """What the layers say when they are asked for it; not remembered by the process, so it is never of another time.
+    Instants, not ages: what does not move any more is still what it was, and the alert knows the time."""
+
+    up: dict[str, bool]
+    cutoffs: dict[str, datetime | None]
+    realtime_through: datetime | None
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        up = GaugeMetricFamily("stitch_layer_up", "1 where the layer answers", labels=["layer"])
+        for layer, answers in self.up.items():
+            up.add_metric([layer], answers)
+        cutoffs = GaugeMetricFamily("stitch_cutoff_timestamp_seconds", "the published cutoff", labels=["counter"])
+        for counter, cutoff in self.cutoffs.items():
+            if cutoff:
+                cutoffs.add_metric([counter], cutoff.timestamp())
+        through = GaugeMetricFamily("stitch_realtime_through_timestamp_seconds", "what the increments hold")
+        if self.realtime_through:
+            through.add_metric([], self.realtime_through.timestamp())
+        yield from (up, cutoffs, through)
 
 
-def exposition() -> bytes:
-    """Everything counted so far, by all workers."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)
-    return generate_latest(registry)
+def exposition(layers: Layers) -> bytes:
+    """Everything counted so far, by all workers, and what the layers say now."""
+    now = CollectorRegistry()
+    now.register(layers)
+    counted: CollectorRegistry = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        counted = CollectorRegistry()
+        multiprocess.MultiProcessCollector(counted)
+    return generate_latest(counted) + generate_latest(now)

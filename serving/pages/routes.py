@@ -2,13 +2,18 @@
 
 Each is a small document without data: its script asks the API, as every other page could. A key that a path cannot
 carry (`..`, one that begins with a slash) is had by `?key=`.
+
+A browser that opens a page sends no token. What is not public is answered by a page that knows nothing but how to ask
+again with a token: that of a link, in the part of its address that no server and no log sees (`#token=…`), or a
+person's.
 """
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from serving.api.access import scope, settings
 from serving.api.parameters import series_granularities
 from stitch.buckets import finest_of
 from stitch.counters import Counter
@@ -26,8 +31,10 @@ def home() -> AnyResponse:
 
 
 @pages.get("/stats")
-def finder() -> str:
+def finder() -> str | Response:
     """Find the keys of a counter."""
+    if not _counters():
+        return _not_found("")
     return render_template("finder.html", counters=_counters(), chosen=None)
 
 
@@ -37,10 +44,10 @@ def stats(counter: str, key: str | None = None) -> str | Response:
     """Everything about one key of a counter, live; without a key, the finder."""
     found, key = _find(counter), key or request.args.get("key")
     if not found:
-        return _no_counter(counter)
+        return _not_found(counter)
     if not key:
         return render_template("finder.html", counters=_counters(), chosen=counter)
-    offered = series_granularities(current_app.extensions["settings"])
+    offered = series_granularities(settings())
     granularities = offered[offered.index(finest_of(found)) :]
     return render_template("stats.html", counter=found, key=key, granularities=granularities, periods=PERIODS[:-1])
 
@@ -51,7 +58,7 @@ def embed(counter: str, key: str | None = None) -> Response:
     """One live count, for an <iframe> on any other page."""
     found, key = _find(counter), key or request.args.get("key")
     if not found or not key:
-        return _no_counter(counter)
+        return _not_found(counter, "locked_frame.html", EMBEDDED)
     response = make_response(
         render_template("embed.html", counter=found, key=key, label=request.args.get("label", counter))
     )
@@ -66,12 +73,20 @@ def docs() -> str:
 
 
 def _counters() -> list[Counter]:
-    return list(current_app.extensions["settings"].counters)
+    return settings().counters
 
 
 def _find(name: str) -> Counter | None:
     return next((counter for counter in _counters() if counter.name == name), None)
 
 
-def _no_counter(name: str) -> Response:
-    return make_response(render_template("missing.html", name=name, counters=_counters()), 404)
+def _not_found(name: str, locked: str = "locked.html", policy: str | None = None) -> Response:
+    """No such counter, for whoever asks; who brought no token may have one."""
+    if scope().counters is not None and scope().token is None:
+        response = make_response(render_template(locked), 401)
+        response.headers["WWW-Authenticate"] = 'Bearer realm="stitch"'
+    else:
+        response = make_response(render_template("missing.html", name=name, counters=_counters()), 404)
+    if policy:
+        response.headers["Content-Security-Policy"] = policy
+    return response

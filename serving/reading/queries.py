@@ -26,11 +26,14 @@ class Mistake:
 
 
 class BadRequest(Exception):
-    """The request cannot be understood; it carries every mistake in it, not the first alone."""
+    """The request cannot be understood; it carries every mistake in it, not the first alone.
 
-    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+    unknown: the counters it names that are not there, or not for whoever asks
+    """
+
+    def __init__(self, mistakes: Sequence[Mistake], unknown: Sequence[str] = ()) -> None:
         super().__init__("; ".join(f"{mistake.parameter}: {mistake.detail}" for mistake in mistakes))
-        self.mistakes = list(mistakes)
+        self.mistakes, self.unknown = list(mistakes), list(unknown)
 
 
 @dataclass(frozen=True)

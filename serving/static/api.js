@@ -2,6 +2,35 @@
 
 const TOKEN = "stitch-token";
 
+// The token of a link comes after the #, which no server and no log sees. Others are kept as long as the tab is; a
+// frame on another site may have no storage.
+const ofLink = new URLSearchParams(location.hash.slice(1)).get("token");
+let given = null;
+
+function token() {
+  try {
+    return ofLink ?? given ?? sessionStorage.getItem(TOKEN);
+  } catch {
+    return ofLink ?? given;
+  }
+}
+
+function keep(text) {
+  given = text;
+  try {
+    sessionStorage.setItem(TOKEN, text);
+  } catch {
+    // it is had by this document alone
+  }
+}
+
+if (ofLink && window === window.top) keep(ofLink); // other addresses of this page have no #
+
+export function authorization() {
+  const held = token();
+  return held ? { Authorization: `Bearer ${held}` } : {};
+}
+
 export class ApiError extends Error {
   constructor(status, problem, retryAfter) {
     const wrong = problem.errors?.map((one) => `${one.parameter}: ${one.detail}`).join("; ");
@@ -19,9 +48,7 @@ export function address(path, asked) {
 
 // "no-cache" asks with the ETag that the browser holds: what did not change is a 304 without a body.
 export async function ask(path, asked, signal) {
-  const token = sessionStorage.getItem(TOKEN);
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const response = await fetch(address(path, asked), { headers, cache: "no-cache", signal });
+  const response = await fetch(address(path, asked), { headers: authorization(), cache: "no-cache", signal });
   if (!response.ok) {
     const problem = await response.json().catch(() => ({}));
     throw new ApiError(response.status, problem, Number(response.headers.get("Retry-After")) || 0);
@@ -41,8 +68,8 @@ export function askForToken(reason) {
     dialog.addEventListener(
       "close",
       () => {
-        const given = dialog.querySelector("input").value;
-        if (dialog.returnValue === "use" && given) sessionStorage.setItem(TOKEN, given);
+        const text = dialog.querySelector("input").value;
+        if (dialog.returnValue === "use" && text) keep(text);
         dialog.querySelector("input").value = "";
         resolve(dialog.returnValue === "use");
       },

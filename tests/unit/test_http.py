@@ -7,13 +7,20 @@ import hashlib
 import json
 import logging
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 from flask.testing import FlaskClient
+from prometheus_client import REGISTRY
+from werkzeug.http import HTTP_STATUS_CODES
 
 from serving.app import create_app
+from serving.layers.interface import Corrected
+from serving.observe import metrics
+from serving.observe.logs import METHODS
 from stitch.buckets import EPOCH
 from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings
@@ -75,9 +82,9 @@ def test_what_is_before_the_cutoff_is_kept_for_an_hour_and_what_is_open_for_seco
 
     def max_age(path: str) -> int:
         found = re.fullmatch(
-            r"public, max-age=(\d+), stale-while-revalidate=30", client.get(path).headers["Cache-Control"]
+            r"public, max-age=(\d+), stale-while-revalidate=(\d+)", client.get(path).headers["Cache-Control"]
         )
-        assert found
+        assert found and int(found[2]) == min(30, int(found[1]))  # what is old by more than its age is not given
         return int(found[1])
 
     assert {max_age(f"{PATH}{n}") for n in range(40)} == {1, 2}
@@ -162,7 +169,9 @@ def test_public_counters_need_no_token_and_lists_show_what_may_be_read(settings:
 def test_more_requests_than_allowed_are_429_and_told_when_to_come_again(settings: Settings, layers: FakeLayers) -> None:
     client = reader(settings, layers, rate_limit="2/minute", tokens={"a": hashed("a"), "b": hashed("b")})
     first = client.get(PATH, headers=bearer("a"))
-    assert (first.headers["RateLimit-Limit"], first.headers["RateLimit-Remaining"]) == ("2", "1")
+    assert first.headers["RateLimit-Policy"] == '"requests";q=2;w=60'
+    assert re.fullmatch(r'"requests";r=1;t=([1-9]|[1-5][0-9]|60)', first.headers["RateLimit"])
+    assert "Retry-After" not in first.headers
     client.get(PATH, headers=bearer("a"))
     refused = client.get(PATH, headers=bearer("a"))
     assert (refused.status_code, refused.content_type) == (429, "application/problem+json")
@@ -262,11 +271,199 @@ def test_metrics_count_requests_caches_layer_errors_and_ages(settings: Settings,
     assert re.search(r'stitch_http_request_seconds_bucket\{endpoint="totals",le="0.005"\} \d', text)
     assert re.search(r'stitch_cache_reads_total\{cache="totals",outcome="hit"\} [1-9]', text)
     assert re.search(r'stitch_layer_errors_total\{layer="realtime"\} [1-9]', text)
-    assert 'stitch_cutoff_age_seconds{counter="plays"} 9000.0' in text
-    assert "stitch_realtime_lag_seconds 2.0" in text
+    assert re.search(r'\nstitch_cutoff_timestamp_seconds\{counter="plays"\} 1\.7092872e\+09\n', text)
+    assert re.search(r"\nstitch_realtime_through_timestamp_seconds 1\.709296198e\+09\n", text)
+    away = reader(settings, layers).get("/metrics").text
+    assert "\nstitch_realtime_through_timestamp_seconds" not in away  # not known now, and so not said
+    assert '\nstitch_layer_up{layer="realtime"} 0.0' in away
 
 
 def test_json_is_compact_and_keeps_the_order_of_the_settings(settings: Settings, layers: FakeLayers) -> None:
     answer = reader(settings, layers).get("/v1/counters")
     assert b": " not in answer.data
     assert [row["name"] for row in json.loads(answer.data)["data"]][:3] == ["plays", "likes", "comments"]
+
+
+def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
+    """Whatever code counts is known to the registry as soon as it is imported."""
+    kinds = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for registered in (REGISTRY.collect(), metrics.Layers({}, {}, None).collect())
+        for family in registered
+        if family.name.startswith("stitch_")
+    }
+    page = Path("docs/metrics.md").read_text("utf-8")
+    assert dict(re.findall(r"^\| `(stitch_\w+)` \| (\w+) \|", page, re.MULTILINE)) == kinds
+    assert len(kinds) >= 7
+
+
+def test_labels_of_metrics_have_few_values_whatever_is_asked(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, cache=timedelta(seconds=60))
+    for method in ("BREW", "PROPFIND", "x" * 50):
+        client.open(PATH, method=method)
+    for path in ("/nothing", "/v1/nothing", f"/v1/{'x' * 99}", "/stats/a/b/c", "/%00", "/v1//totals", PATH, PATH):
+        client.get(path)
+    text = client.get("/metrics").text
+    found = set(re.findall(r'stitch_http_requests_total\{endpoint="(.*?)",method="(.*?)",status="(.*?)"\}', text))
+    endpoints = {rule.endpoint.rpartition(".")[2] for rule in client.application.url_map.iter_rules()}
+    assert {endpoint for endpoint, _, _ in found} <= {*endpoints, "none"}
+    assert {method for _, method, _ in found} <= {*METHODS, "other"} and ("none", "other", "405") in found
+    assert {status for _, _, status in found} <= {str(status) for status in HTTP_STATUS_CODES}
+
+
+# What caches may do
+
+
+def etag_and_meta(client: FlaskClient, path: str) -> tuple[str, Any]:
+    answer = client.get(path)
+    return answer.headers["ETag"], answer.get_json().get("meta")
+
+
+CLOSED_PATHS = [
+    CLOSED,
+    "/v1/series?counters=plays&key=t1&granularity=day&start=2024-02-01&end=2024-03-01",
+    "/v1/top?counter=creator_plays&key=t1&start=2024-02-01&end=2024-03-01",
+]
+
+
+@pytest.mark.parametrize("path", CLOSED_PATHS)
+def test_the_etag_of_a_closed_range_changes_with_its_counts_and_with_nothing_else(
+    settings: Settings, layers: FakeLayers, path: str
+) -> None:
+    client = reader(settings, layers)
+    layers.published["creator_plays"] = CUTOFF
+    first, meta = etag_and_meta(client, path)
+    layers.through = NOW
+    layers.published = {name: CUTOFF + timedelta(hours=1) for name in layers.published}
+    again, moved = etag_and_meta(client, path)
+    assert (again, moved != meta) == (first, True) and first.startswith("W/")
+    assert client.get(path, headers={"If-None-Match": first}).status_code == 304
+    late = datetime(2024, 2, 9, tzinfo=UTC)
+    for counter in ("plays", "creator_plays"):
+        layers.increment_rows.append((counter, "t1", Increment(late, CUTOFF + timedelta(hours=1), 1)))
+    assert etag_and_meta(client, path)[0] != first
+
+
+def test_what_is_open_has_an_etag_of_its_bytes(settings: Settings, layers: FakeLayers) -> None:
+    """A page shows by `meta` how far the counts are, so it must get it."""
+    client = reader(settings, layers)
+    first, _ = etag_and_meta(client, PATH)
+    layers.through = NOW
+    assert etag_and_meta(client, PATH)[0] != first and not first.startswith("W/")
+
+
+def test_a_closed_answer_at_hand_is_304_for_its_etag(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, cache=timedelta(seconds=60))
+    etag = client.get(CLOSED).headers["ETag"]
+    for sent in (etag, etag.removeprefix("W/"), f'"other", {etag}'):
+        answer = client.get(CLOSED, headers={"If-None-Match": sent})
+        assert (answer.status_code, answer.headers["ETag"]) == (304, etag)
+
+
+def test_no_cache_keeps_the_answer_to_a_post_or_an_error(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers)
+    posted = client.post("/v1/totals", json={"counters": ["plays"], "keys": ["t1"], "start": "2024-02-01",
+                                             "end": "2024-03-01"})  # fmt: skip
+    wrong = [client.get("/v1/totals"), client.get("/nope"), client.delete(PATH)]
+    assert [posted.status_code, *(answer.status_code for answer in wrong)] == [200, 400, 404, 405]
+    for answer in (posted, *wrong):
+        assert (answer.headers["Cache-Control"], answer.headers.get("ETag")) == ("no-store", None)
+
+
+@pytest.mark.parametrize("origins", [["https://stats.example.com"], ["*"], ["https://a.example", "https://b.example"]])
+@pytest.mark.parametrize("origin", [{}, {"Origin": "https://stats.example.com"}, {"Origin": "https://evil.example"}])
+def test_what_depends_on_the_origin_says_so_to_caches(
+    settings: Settings, layers: FakeLayers, origins: list[str], origin: dict[str, str]
+) -> None:
+    client = reader(settings, layers, cors_origins=origins, cache=timedelta(seconds=60))
+    for path in (PATH, PATH, "/v1/totals", "/openapi.json", "/static/page.css"):
+        vary = client.get(path, headers=origin).headers["Vary"]
+        assert [name.strip() for name in vary.split(",")].count("Origin") == 1
+
+
+def test_retry_after_is_told_with_429_and_503_alone(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, rate_limit="3/hour")
+    answers = [client.get(PATH), client.get("/v1/totals")]
+    layers.down = {"batch", "realtime"}
+    answers += [client.get(PATH), client.get(PATH)]
+    found = [(answer.status_code, "Retry-After" in answer.headers) for answer in answers]
+    assert found == [(200, False), (400, False), (503, True), (429, True)]
+
+
+# CSV
+
+
+CELLS = {
+    # a key → its cell
+    "=1+1": "'=1+1",
+    "+49": "'+49",
+    "-5": "'-5",
+    "@SUM(A1)": "'@SUM(A1)",
+    "\tx": "'\tx",
+    "\rx": '"\'\rx"',
+    "＝1": "'＝1",
+    "a=1": "a=1",
+    "t1": "t1",
+    'a"b': '"a""b"',
+}
+
+
+def test_no_cell_is_a_formula_and_numbers_stay_numbers(settings: Settings, layers: FakeLayers) -> None:
+    far = 2**53 + 1
+    for key in CELLS:
+        layers.total_rows["plays", key, "all", EPOCH] = Total(-far, CUTOFF)
+    layers.published["creator_plays"] = CUTOFF
+    layers.total_rows["creator_plays", "c", "all", EPOCH] = Total(-3, CUTOFF)
+    layers.member_total_rows["creator_plays", "c", "all", EPOCH, "=cmd"] = Total(-3, CUTOFF)
+    client = reader(settings, layers)
+    rows = client.post("/v1/totals", json={"counters": ["plays"], "keys": list(CELLS), "format": "csv"}).text
+    assert rows == "key,plays\r\n" + "".join(f"{cell},-{far}\r\n" for cell in CELLS.values())
+    assert client.get("/v1/top?counter=creator_plays&key=c&format=csv").text == "member,count\r\n'=cmd,-3\r\n"
+    layers.correction_rows = [("plays", Corrected(date(2024, 2, 28), CUTOFF, far, 0))]
+    changed = client.get("/v1/corrections?counter=plays&format=csv").text
+    assert changed.endswith(f"2024-02-28,2024-03-01T10:00:00Z,{far},0,-{far}\r\n")
+
+
+FILES = {
+    f"{PATH}&format=csv": "plays-t1.csv",
+    "/v1/series?counters=plays,likes&key=t1&period=7d&format=csv": "plays-likes-t1.csv",
+    "/v1/keys?counter=plays&format=csv": "plays.csv",
+    "/v1/totals?counters=plays&key=../..%2Fetc%22;x&format=csv": "plays-etc-x.csv",
+    "/v1/totals?counters=plays&key=ключ&format=csv": f"plays.csv; filename*=UTF-8''plays-{quote('ключ')}.csv",
+}
+
+
+@pytest.mark.parametrize(("path", "name"), FILES.items())
+def test_a_download_has_a_name_and_a_byte_order_mark(
+    settings: Settings, layers: FakeLayers, path: str, name: str
+) -> None:
+    client = reader(settings, layers)
+    plain, file = client.get(path), client.get(f"{path}&download=true")
+    assert file.headers["Content-Disposition"] == f"attachment; filename={name}"
+    assert file.data == b"\xef\xbb\xbf" + plain.data and "Content-Disposition" not in plain.headers
+    assert file.headers["ETag"] != plain.headers["ETag"]
+
+
+def test_csv_is_gzipped(settings: Settings, layers: FakeLayers) -> None:
+    path = "/v1/series?counters=plays&key=t1&period=30d&format=csv"
+    packed = reader(settings, layers).get(path, headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["Content-Encoding"] == "gzip" and gzip.decompress(packed.data).startswith(b"start,end,plays")
+
+
+def test_csv_says_in_headers_what_json_has_beside_the_rows(settings: Settings, layers: FakeLayers) -> None:
+    layers.published["creator_plays"] = CUTOFF
+    layers.total_rows["creator_plays", "c", "all", EPOCH] = Total(10, CUTOFF)
+    for member in ("a", "b", "ü,b"):
+        layers.member_total_rows["creator_plays", "c", "all", EPOCH, member] = Total(3, CUTOFF)
+    client = reader(settings, layers)
+    path = "/v1/top?counter=creator_plays&key=c&limit=2"
+    told, table = client.get(path).get_json(), client.get(f"{path}&format=csv")
+    assert (table.headers["Stitch-Others"], table.headers["Stitch-Total"]) == ("4", "10")
+    assert unquote(table.headers["Stitch-Next"]) == told["next"]
+    last = client.get(f"{path}&format=csv&after={table.headers['Stitch-Next']}")
+    assert last.text == 'member,count\r\n"ü,b",3\r\n' and "Stitch-Next" not in last.headers
+    layers.total_rows |= {("plays", key, "all", EPOCH): Total(1, CUTOFF) for key in ("a&b=ü", "z")}
+    keys = client.get("/v1/keys?counter=plays&limit=1&format=csv")
+    assert unquote(keys.headers["Stitch-Next"]) == "a&b=ü"
+    following = client.get(f"/v1/keys?counter=plays&limit=1&format=csv&after={keys.headers['Stitch-Next']}")
+    assert following.text == "key\r\nt1\r\n"

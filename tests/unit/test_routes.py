@@ -206,7 +206,7 @@ def test_with_both_layers_down_an_answer_is_503_but_the_process_is_healthy(
     assert answer.headers["Retry-After"] == "1"
     assert get(client, "/healthz") == {"status": "ok"}
     status = get(client, "/v1/status")
-    assert status["layers"]["batch"] == {"up": False, "reason": "connection refused"}
+    assert status["layers"]["batch"] == {"up": False, "reason": "does not answer; the reader's log says more"}
     assert status["meta"]["missing"] == ["batch", "realtime"]
 
 
@@ -249,7 +249,7 @@ MISTAKES = {
         (
             "strat",
             "unknown parameter; known are "
-            "compare, counters, end, format, key, keys, layer, match_weekday, period, start, tz",
+            "compare, counters, download, end, format, key, keys, layer, match_weekday, period, start, tz",
         )
     ],
     f"{T}&start=2024-01-01": [("end", "missing: `start` is given")],

@@ -1,0 +1,89 @@
+"""How often one may ask: so many requests in a window of time, per token or address.
+
+Told in the fields `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers (10 and 11). Counted by
+the library `limits`, not by Flask-Limiter over it: that sees a request only after the cache of answers.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+from limits import parse
+from limits.storage import MemoryStorage, storage_from_string
+from limits.strategies import FixedWindowRateLimiter
+
+from serving.layers.circuit import Circuit
+from stitch.sections import ServingSettings
+
+LOG = logging.getLogger("stitch.access")
+POLICY = "requests"
+MEMORY = "memory://"
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One request that was counted."""
+
+    allowed: bool
+    remaining: int
+    seconds: int  # until the window ends
+
+
+class RateLimit:
+    def __init__(self, said: str, storage: str, workers: int) -> None:
+        """`said`: as the settings say it, `600/minute`. A storage that is away takes no counts with it: this process
+        counts for itself until it is back."""
+        self._limit = parse(said)
+        self._own = FixedWindowRateLimiter(MemoryStorage())
+        self._shared = None if storage == MEMORY else FixedWindowRateLimiter(storage_from_string(storage))
+        self._circuit = Circuit(failures=1, retry_after=5)
+        self.policy = f'"{POLICY}";q={self._limit.amount};w={self._limit.get_expiry()}'
+        if workers > 1 and not self._shared:
+            LOG.warning(
+                "serving.rate_limit %s is counted by each of %d workers for itself, so that up to %d times as many "
+                "are let through: serving.rate_limit_storage names a storage that they share", said, workers, workers,
+            )  # fmt: skip
+
+    def hit(self, who: str) -> Hit:
+        """Count a request."""
+        if self._shared and self._circuit.refusal() is None:
+            try:
+                found = self._hit(self._shared, who)
+                self._circuit.succeeded()
+                return found
+            except Exception as error:  # of whatever client the storage has
+                self._circuit.failed(str(error), at_once=True)
+                LOG.warning("the storage of the rate limit does not answer, so this process counts for itself: %s",
+                            error)  # fmt: skip
+        return self._hit(self._own, who)
+
+    def _hit(self, limiter: FixedWindowRateLimiter, who: str) -> Hit:
+        allowed = limiter.hit(self._limit, who)
+        window = limiter.get_window_stats(self._limit, who)
+        return Hit(allowed, window.remaining, max(1, math.ceil(window.reset_time - time.time())))
+
+
+def told(hit: Hit) -> str:
+    """The field `RateLimit`."""
+    return f'"{POLICY}";r={hit.remaining};t={hit.seconds}'
+
+
+def rate_limit(settings: ServingSettings) -> RateLimit | None:
+    """The limit of the settings, if there is one."""
+    said = settings.rate_limit
+    return RateLimit(said, settings.rate_limit_storage, settings.workers) if said else None
+
+
+def address(remote: str) -> str:
+    """Who asks, by his address. Of IPv6 its network of 64 bits, since one household or machine has all of it."""
+    try:
+        found = ip_address(remote)
+    except ValueError:
+        return remote
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or f"{IPv6Address(int(found) >> 64 << 64)}/64")
+    return str(found)
