@@ -91,7 +91,8 @@ class Form:
         return self.choice("fill", FILLS, "zero") or "zero"
 
     def limit(self) -> int:
-        text = self.single("limit") or "10"
+        text = self.single("limit")
+        text = "10" if text is None else text
         if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_LIMIT):
             self.wrong("limit", f"{text[:60]!r} is not a whole number from 1 to {MAX_LIMIT}")
             return 10
@@ -134,11 +135,12 @@ class Form:
 
     def keys(self, split: bool) -> list[str]:
         given = [part for value in self.raw.get("keys", ()) for part in (value.split(",") if split else [value])]
-        keys = list(dict.fromkeys([*given, *self.raw.get("key", ())]))
+        given += self.raw.get("key", ())
+        keys = list(dict.fromkeys(given))
         if not keys:
             self.wrong("keys", "missing: at least one key")
-        if len(keys) > self.settings.serving.max_keys:
-            self.wrong("keys", f"{len(keys)} keys; at most {self.settings.serving.max_keys} in one request")
+        if len(given) > self.settings.serving.max_keys:
+            self.wrong("keys", f"{len(given)} keys; at most {self.settings.serving.max_keys} in one request")
         for key in keys:
             self._check_key("keys", key)
         return keys

@@ -32,7 +32,7 @@ PROBLEMS = {
     503: "no layer that could answer can be read now",
 }
 _HEADERS = {
-    "ETag": "strong; send it back as If-None-Match for a 304",
+    "ETag": "send it back as If-None-Match for a 304; weak where the range is closed: it stays while no count changes",
     "Cache-Control": "follows the data: an hour where all is before the cutoff, else seconds",
     "X-Request-ID": "the request's, or a new one; in the reader's log too",
 }
@@ -141,9 +141,14 @@ def _operation(operation: Operation, name: str, said: str, answer: Schema, setti
 
 
 def _parameter(name: str, parameter: Parameter, endpoint: str, settings: Settings) -> Schema:
+    if name == "counter" and endpoint == "top":
+        shown = [counter for counter in settings.counters if counter.member]
+        settings = settings.model_copy(update={"counters": shown})
     schema = parameter.schema(settings)
     if name == "key" and endpoint == "totals":  # as many as one likes, beside or in place of `keys`
-        schema = {"type": "array", "items": schema, "maxItems": settings.serving.max_keys}
+        schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": settings.serving.max_keys}
+    if name == "keys":  # what a comma would cut is asked for by `key`
+        schema = schema | {"items": schema["items"] | {"pattern": r"^[^,\s]([^,]*[^,\s])?$"}}
     needed = parameter.required or (name == "key" and endpoint in ("series", "top"))
     found = {"name": name, "in": "query", "required": needed, "description": parameter.description, "schema": schema}
     if schema["type"] == "array":
@@ -156,7 +161,6 @@ def _body(settings: Settings) -> Schema:
     properties = {
         name: PARAMETERS[name].schema(settings) | {"description": PARAMETERS[name].description} for name in TOTALS_BODY
     }
-    properties["keys"] = properties["keys"] | {"minItems": 1}
     return {"type": "object", "additionalProperties": False, "required": ["counters", "keys"], "properties": properties}
 
 
@@ -167,5 +171,5 @@ layer away the answer comes from the other and says `"partial": true`.
 
 Ranges are half-open, `[start, end)`; instants are ISO-8601. Counts beyond ±(2^53 − 1), which JavaScript would round,
 are decimal strings: `BigInt(count)` takes both. An unknown parameter is refused, and an error lists everything that
-was wrong (`application/problem+json`, RFC 9457). Every answer has a strong ETag and a Cache-Control that follows its
-data; the Date header is the reader's clock."""
+was wrong (`application/problem+json`, RFC 9457). Every answer to a GET has an ETag and a Cache-Control that follows
+its data; one to a POST is kept by no cache. The Date header is the reader's clock."""

@@ -81,7 +81,7 @@ PARAMETERS: dict[str, Parameter] = {
     "counter": Parameter("the counter", _counter, required=True),
     "keys": Parameter(
         "the keys that were counted (`/v1/counters` says what they are), separated by commas",
-        lambda s: {"type": "array", "items": _KEY, "maxItems": s.serving.max_keys},
+        lambda s: {"type": "array", "items": _KEY, "minItems": 1, "maxItems": s.serving.max_keys},
         explode=False,
     ),
     "key": Parameter(
@@ -117,7 +117,7 @@ PARAMETERS: dict[str, Parameter] = {
     "limit": Parameter(
         "at most so many rows", lambda _: {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 10}
     ),
-    "after": Parameter("`next` of the page before", _text(minLength=1)),
+    "after": Parameter("`next` of the page before; empty: from the beginning", _text()),
     "prefix": Parameter("only keys that begin with this", _text()),
     "layer": Parameter(
         "`merged` is the whole count; `batch` and `realtime` are what one layer holds",

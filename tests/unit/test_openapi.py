@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, seed
+from hypothesis import settings as hypothesis_settings
 from openapi_spec_validator import validate
+from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from serving.api import parameters
 from serving.api.openapi import document, operations
@@ -62,3 +70,48 @@ def test_the_limits_are_stated() -> None:
     limited = SETTINGS.model_copy(update={"serving": SETTINGS.serving.model_copy(update={"rate_limit": "600/minute"})})
     said = document(APP, limited)["info"]["description"]
     assert "1,000 keys in a request, 10,000 counts in an answer" in said and "600 requests a minute" in said
+
+
+# What schemathesis makes of the document: every check that it has, each in milliseconds over layers in memory.
+
+ASKED = schemathesis.openapi.from_wsgi("/openapi.json", create_app(SETTINGS, FakeLayers()))
+OPERATIONS = {found.ok().label: found.ok() for found in ASKED.get_all_operations()}
+WITH_PARAMETERS = [label for label, operation in OPERATIONS.items() if operation.query or operation.body]
+PLAIN = {"Accept-Encoding": "identity"}
+# What JSON Schema cannot say: a range on the edges of buckets, a start before its end, a `compare` with a range, …
+BEYOND_A_SCHEMA = ("start", "end", "tz", "compare", "match_weekday", "period", "after")
+
+
+def ask(label: str, mode: GenerationMode, prepare: Callable[[Any], None], **checks: Any) -> None:
+    @seed(0)
+    @given(case=OPERATIONS[label].as_strategy(generation_mode=mode))
+    @hypothesis_settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def asked(case: Any) -> None:
+        prepare(case)
+        case.call_and_validate(headers=PLAIN, **checks)
+
+    asked()
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_whatever_is_asked_is_answered_as_the_document_says(label: str) -> None:
+    ask(label, GenerationMode.POSITIVE, lambda case: None, excluded_checks=[positive_data_acceptance])
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+def test_what_the_document_allows_is_accepted(label: str) -> None:
+    def within_a_schema(case: Any) -> None:
+        for asked in (case.query, case.body):
+            for name in BEYOND_A_SCHEMA if isinstance(asked, dict) else ():
+                asked.pop(name, None)
+        if label == "GET /v1/series":
+            case.query.setdefault("granularity", "day")  # or a period
+        if label == "GET /v1/totals":
+            case.query.setdefault("key", ["t1"])  # or keys
+
+    ask(label, GenerationMode.POSITIVE, within_a_schema)
+
+
+@pytest.mark.parametrize("label", WITH_PARAMETERS)
+def test_what_the_document_does_not_allow_is_refused(label: str) -> None:
+    ask(label, GenerationMode.NEGATIVE, lambda case: None)
