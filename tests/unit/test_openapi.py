@@ -85,7 +85,7 @@ BEYOND_A_SCHEMA = ("start", "end", "tz", "compare", "match_weekday", "period", "
 def ask(label: str, mode: GenerationMode, prepare: Callable[[Any], None], **checks: Any) -> None:
     @seed(0)
     @given(case=OPERATIONS[label].as_strategy(generation_mode=mode))
-    @hypothesis_settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @hypothesis_settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def asked(case: Any) -> None:
         prepare(case)
         case.call_and_validate(headers=PLAIN, **checks)
