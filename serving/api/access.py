@@ -30,6 +30,7 @@ from stitch.sections import ServingSettings
 from stitch.settings import Settings
 
 SCOPE, REFUSAL = "stitch.scope", "stitch.refusal"  # of a request, in its WSGI environment
+NAMED = 10  # counters, in a refusal
 _OPEN = {"static", "probes.healthz", "probes.readyz"}  # whatever token comes: they tell nothing of the counts
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -63,7 +64,8 @@ def reader() -> ScopedReader:
 
 def refuse(names: Sequence[str], what: str = "") -> Never:
     """Raises Unauthorized or Forbidden. A counter that is hidden and one that is not there read alike."""
-    said = f"{', '.join(name[:60] for name in names)}{what}"
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    said = f"{', '.join(name[:60] for name in names[:NAMED])}{more}{what}"
     if scope().token is None:
         raise _unauthorized(f"a token is needed to read {said}")
     raise Forbidden(f"the token {scope().token!r} may not read {said}")

@@ -36,6 +36,18 @@ _HEADERS = {
     "Cache-Control": "follows the data: an hour where all is before the cutoff, else seconds",
     "X-Request-ID": "the request's, or a new one; in the reader's log too",
 }
+_CSV_HEADERS = {
+    "Content-Disposition": "with `download`: the name of the file",
+    "Stitch-Next": "of CSV: what JSON has as `next`, as `after` takes it",
+    "Stitch-Others": "of CSV: what JSON has as `others`",
+    "Stitch-Total": "of CSV: what JSON has as `total`",
+    "Stitch-Missing": "of CSV: the layers that did not answer",
+    "Stitch-Realtime-Through": "of CSV: what JSON has as `meta.realtime_through`",
+}
+_LIMITED = {
+    "RateLimit-Policy": '`"requests";q=600;w=60`: 600 requests in 60 seconds',
+    "RateLimit": '`"requests";r=599;t=42`: 599 are left for 42 seconds',
+}
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,9 @@ def document(app: Flask, settings: Settings) -> Schema:
         paths.setdefault(path, {})[method] = _operation(
             operation, name, said, schemas[operation.answer.__name__, "serialization"], settings
         )
-    secured: Schema = {"security": [{"token": []}, {}]} if settings.serving.tokens else {}
+    secured: Schema = (
+        {"security": [{"token": []}, {}]} if settings.serving.tokens or settings.serving.token_secrets else {}
+    )
     return {
         "openapi": "3.1.0",
         "info": {"title": "Stitch", "version": version("stitch"), "description": DESCRIPTION + _limits(settings)},
@@ -113,7 +127,8 @@ def _operation(operation: Operation, name: str, said: str, answer: Schema, setti
     contents: Schema = {operation.content: {"schema": answer}}
     if operation.csv:
         contents["text/csv"] = {"schema": {"type": "string"}}
-    headers = {header: {"description": text, "schema": {"type": "string"}} for header, text in _HEADERS.items()}
+    told = _HEADERS | (_CSV_HEADERS if operation.csv else {}) | (_LIMITED if settings.serving.rate_limit else {})
+    headers = {header: {"description": text, "schema": {"type": "string"}} for header, text in told.items()}
     found: Schema = {
         "operationId": name,
         "tags": ["counts" if operation.problems else "the reader"],

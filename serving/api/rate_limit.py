@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
 from limits import parse
-from limits.storage import MemoryStorage, storage_from_string
+from limits.storage import MemoryStorage, StorageTypes, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from serving.layers.circuit import Circuit
@@ -22,6 +22,7 @@ from stitch.sections import ServingSettings
 LOG = logging.getLogger("stitch.access")
 POLICY = "requests"
 MEMORY = "memory://"
+SECONDS = 0.1  # to connect to a shared storage, and for its answer
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class RateLimit:
         counts for itself until it is back."""
         self._limit = parse(said)
         self._own = FixedWindowRateLimiter(MemoryStorage())
-        self._shared = None if storage == MEMORY else FixedWindowRateLimiter(storage_from_string(storage))
+        self._shared = None if storage == MEMORY else FixedWindowRateLimiter(_storage(storage))
         self._circuit = Circuit(failures=1, retry_after=5)
         self.policy = f'"{POLICY}";q={self._limit.amount};w={self._limit.get_expiry()}'
         if workers > 1 and not self._shared:
@@ -65,6 +66,14 @@ class RateLimit:
         allowed = limiter.hit(self._limit, who)
         window = limiter.get_window_stats(self._limit, who)
         return Hit(allowed, window.remaining, max(1, math.ceil(window.reset_time - time.time())))
+
+
+def _storage(uri: str) -> StorageTypes:
+    """A storage whose client waits for no longer than a request can; by default they wait for ever."""
+    kind = uri.partition(":")[0]
+    names = {"memcached": ("connect_timeout", "timeout"), "redis": ("socket_connect_timeout", "socket_timeout")}
+    waits = dict.fromkeys(names.get(kind.replace("rediss", "redis"), ()), SECONDS)
+    return storage_from_string(uri, **waits)
 
 
 def told(hit: Hit) -> str:

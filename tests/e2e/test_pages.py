@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 import requests
 from axe_playwright_python.sync_playwright import Axe
+from pydantic import SecretStr
 
+from stitch.grants import link_of
 from tests.conftest import free_ports
 from tests.e2e.served import Served
 from tests.queries import counted
@@ -199,6 +201,34 @@ def test_a_page_asks_for_the_token_that_is_needed(served: Served, serve: Callabl
         found.fill("dialog input", "secret")
         found.click("dialog button.primary")
         assert number(eventually(found, "#total", r"\d")) == truth(served, "plays", "a")
+
+
+def test_a_link_opens_one_key_in_a_page_and_in_a_frame_and_no_other(
+    served: Served, serve: Callable[..., str], chromium: Any
+) -> None:
+    secret = "s" * 32
+    site = serve(STITCH_SERVING__TOKEN_SECRETS=secret)
+    signs = served.stack.settings.serving.model_copy(update={"token_secrets": SecretStr(secret)})
+    settings = served.stack.settings.model_copy(update={"serving": signs})
+    link = link_of(settings, "plays", "a", timedelta(days=1), site)
+    with page(chromium, site, expected_errors=9) as found:
+        found.goto(link.page)
+        assert number(eventually(found, "#total", r"\d")) == truth(served, "plays", "a")
+        found.select_option("select[name=period]", "24h")  # which makes another address of it
+        found.reload()
+        assert number(eventually(found, "#total", r"\d")) == truth(served, "plays", "a")
+        found.goto(f"{site}/stats/plays/b%2Fc")
+        eventually(found, "#note", "may not read plays of the key 'b/c'")
+    with page(chromium, site, expected_errors=1) as found:
+        found.goto(link.frame)
+        assert number(eventually(found, "#count", r"\d")) == truth(served, "plays", "a")
+    with page(chromium, site, expected_errors=1) as found:
+        found.goto(f"{site}/embed/plays/a")
+        eventually(found, "#note", "–")
+    with page(chromium, site, expected_errors=1) as found:
+        found.goto(f"{site}/stats/plays/a")
+        found.wait_for_selector("dialog[open]")
+        assert "track_id" not in found.content()  # nothing of a counter that is not public
 
 
 def test_when_the_reader_goes_away_what_is_shown_stays_and_it_comes_back(site: str, chromium: Any) -> None:

@@ -8,6 +8,8 @@ import hashlib
 import json
 import logging
 import re
+import socket
+import time
 import tomllib
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -381,6 +383,15 @@ def test_a_storage_that_is_away_takes_neither_counts_nor_limit_with_it(
     client = client_of(settings, layers, rate_limit="1/hour", rate_limit_storage=storage)
     assert [client.get(totals("plays", "t1")).status_code for _ in range(2)] == [200, 429]
     assert caplog.text.count("this process counts for itself") == 1  # and not with each request
+
+
+def test_a_storage_that_hangs_is_waited_for_a_moment(settings: Settings, layers: FakeLayers) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        storage = f"memcached://127.0.0.1:{silent.getsockname()[1]}"
+        client = client_of(settings, layers, rate_limit="9/hour", rate_limit_storage=storage)
+        began = time.monotonic()
+        assert [client.get(totals("plays", "t1")).status_code for _ in range(5)] == [200] * 5
+        assert time.monotonic() - began < 2
 
 
 def test_the_log_says_who_was_handed_an_answer_from_the_cache(
