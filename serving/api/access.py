@@ -92,14 +92,12 @@ class ScopedReader:
 
     def keys(self, query: KeysQuery) -> tuple[list[str], str | None]:
         """A right of its own: whoever knows a key has not been told who else is counted."""
-        self._check([query.counter])
         if not self._scope.lists(query.counter.name, query.prefix):
             refuse([query.counter.name], f": its keys{' that begin so' if self._scope.list_keys else ''}")
         return self._reader.keys(query)
 
     def corrections(self, query: CorrectionsQuery) -> list[Corrected]:
         """Of all keys together, so not for a token of some keys."""
-        self._check([query.counter])
         if not self._scope.of_all_keys(query.counter.name):
             refuse([query.counter.name], " of all keys")
         return self._reader.corrections(query)
@@ -110,9 +108,7 @@ class ScopedReader:
     def runs(self, last: int) -> list[Ran]:
         return self._reader.runs(last)
 
-    def _check(self, counters: Sequence[Counter], keys: Sequence[str] = ()) -> None:
-        if hidden := [counter.name for counter in counters if not self._scope.sees(counter.name)]:
-            refuse(hidden)
+    def _check(self, counters: Sequence[Counter], keys: Sequence[str]) -> None:
         if foreign := [key for c in counters for key in keys if not self._scope.reads(c.name, key)]:
             more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
             refuse([counter.name for counter in counters], f" of the key {foreign[0][:60]!r}{more}")

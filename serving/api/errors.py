@@ -48,7 +48,7 @@ def handle_errors(app: Flask) -> None:
         kept = {
             name: value
             for name, value in error.get_headers()
-            if name in ("Allow", "Location", "WWW-Authenticate") or (name == "Retry-After" and error.code in (429, 503))
+            if name in ("Allow", "Location", "Retry-After", "WWW-Authenticate")
         }
         answer.headers.update(kept)
         return answer

@@ -218,7 +218,7 @@ def test_a_link_opens_one_key_in_a_page_and_in_a_frame_and_no_other(
         found.reload()
         assert number(eventually(found, "#total", r"\d")) == truth(served, "plays", "a")
         found.goto(f"{site}/stats/plays/b%2Fc")
-        eventually(found, "#note", "may not read plays of the key 'b/c'")
+        eventually(found, "#freshness", "may not read plays of the key 'b/c'")
     with page(chromium, site, expected_errors=1) as found:
         found.goto(link.frame)
         assert number(eventually(found, "#count", r"\d")) == truth(served, "plays", "a")
