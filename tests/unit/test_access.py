@@ -25,15 +25,18 @@ from markupsafe import escape
 from serving.api import access
 from serving.api.rate_limit import RateLimit, address
 from serving.app import create_app
-from serving.layers.interface import Corrected
+from serving.layers.cassandra import Connection
+from serving.layers.interface import Corrected, LayerDown
 from serving.reading.queries import Span, TotalsQuery
 from stitch.buckets import EPOCH
 from stitch.cli import main
+from stitch.clusters import BatchSettings
 from stitch.grants import Grant, sign
 from stitch.merge import Total
 from stitch.sections import ServingSettings
 from stitch.settings import Settings, SettingsError, load_settings
 from stitch.zones import UTC_CALENDAR
+from tests.conftest import free_ports
 from tests.fakes import FakeLayers
 
 NOW = datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
@@ -313,6 +316,14 @@ def test_where_hosts_are_is_for_the_log_and_not_for_callers(settings: Settings, 
     assert client.get(totals("plays", "t1")).get_json()["detail"] == (
         "the batch layer cannot be read now; the realtime layer cannot be read now"
     )
+
+
+def test_the_log_has_the_hosts_that_did_not_answer(caplog: pytest.LogCaptureFixture) -> None:
+    (port,) = free_ports(1)
+    connection = Connection("batch", BatchSettings(port=port), 1, {})
+    with pytest.raises(LayerDown, match=r"^the batch layer cannot be read now$"):
+        connection.send("any", [()])()
+    assert f"127.0.0.1:{port}" in caplog.text
 
 
 # How often
