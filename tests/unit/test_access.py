@@ -20,10 +20,14 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
+from hypothesis import example, given
+from hypothesis import strategies as st
 from markupsafe import escape
+from pydantic import SecretStr
 
 from serving.api import access
 from serving.api.rate_limit import RateLimit, address
+from serving.api.scope import Scopes
 from serving.app import create_app
 from serving.layers.cassandra import Connection
 from serving.layers.interface import Corrected, LayerDown
@@ -31,7 +35,7 @@ from serving.reading.queries import Span, TotalsQuery
 from stitch.buckets import EPOCH
 from stitch.cli import main
 from stitch.clusters import BatchSettings
-from stitch.grants import Grant, sign
+from stitch.grants import BadToken, Grant, sign
 from stitch.merge import Total
 from stitch.sections import ServingSettings
 from stitch.settings import Settings, SettingsError, load_settings
@@ -45,6 +49,7 @@ NEW, OLD, FOREIGN = "n" * 32, "o" * 32, "f" * 32
 SECRETS = f"{NEW}\n{OLD}\n"
 HIDDEN = 424242  # every count of what a caller may not see
 SHOWN = ["plays"]
+SIGNED = Scopes(ServingSettings(token_secrets=SecretStr(SECRETS)))
 RESTRICTED: dict[str, Any] = {"public": SHOWN, "token_secrets": SECRETS}
 
 
@@ -225,6 +230,22 @@ def test_a_bad_token_is_401_with_words(
         assert answer.get_json()["detail"].startswith(said)
         assert answer.headers["WWW-Authenticate"].startswith("Bearer") and "invalid_token" in str(answer.headers)
     assert client.get("/healthz", headers=bearer(token())).status_code == 200  # a probe is no matter of tokens
+
+
+def nested() -> str:
+    return base64.urlsafe_b64encode(b"[" * 5000).rstrip(b"=").decode()
+
+
+@given(st.one_of(st.text(), st.binary().map(lambda some: some.decode("latin-1"))), st.sampled_from(["", "Bearer "]))
+@example(f"{nested()}.e30.", "Bearer ")
+@example(f"{nested()}.{nested()}.{nested()}", "Bearer ")
+def test_whatever_is_sent_as_authorization_is_a_scope_or_a_bad_token(text: str, kind: str) -> None:
+    scopes = SIGNED
+    for sent in (text, f"{text}.{text}.{text}"):
+        try:
+            assert scopes.of(kind + sent) == scopes.nobody and not kind + sent
+        except BadToken as error:
+            assert str(error)
 
 
 @pytest.mark.parametrize("wrong", ["hunter2", f"{NEW} hunter2", " "])
