@@ -10,6 +10,7 @@ async function look() {
     const response = await fetch(location.pathname + location.search, { headers, cache: "no-store" });
     if (response.ok) {
       const page = await response.text();
+      if (response.redirected) history.replaceState(null, "", response.url + location.hash);
       document.open();
       document.write(page);
       document.close();
