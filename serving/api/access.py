@@ -14,7 +14,7 @@ from typing import Any, Never
 from flask import Flask, Response, current_app, request
 from flask_cors import CORS
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, HTTPException, TooManyRequests, Unauthorized
+from werkzeug.exceptions import Forbidden, TooManyRequests, Unauthorized
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from serving.api.rate_limit import address, rate_limit, told
@@ -138,23 +138,27 @@ class Callers:
         self._app = app
         self._scopes, self._limit = Scopes(settings), rate_limit(settings)
 
+    def identify(self, environ: Environ) -> Scope:
+        """The scope of the request, kept in its environment: whoever looks for an answer before the app does asks this
+        first."""
+        if SCOPE not in environ:
+            try:
+                found = self._scopes.of(environ.get("HTTP_AUTHORIZATION", ""))
+            except BadToken as error:
+                found, environ[REFUSAL] = self._scopes.nobody, _unauthorized(str(error), "invalid_token")
+            environ[SCOPE], environ[TOKEN] = found, found.token
+        return environ[SCOPE]
+
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        refusal: HTTPException | None = None
-        try:
-            found = self._scopes.of(environ.get("HTTP_AUTHORIZATION", ""))
-        except BadToken as error:
-            found, refusal = self._scopes.nobody, _unauthorized(str(error), "invalid_token")
-        environ[SCOPE], environ[TOKEN] = found, found.token
-        limited = environ["PATH_INFO"].startswith("/v1/") or refusal is not None  # who guesses tokens, wherever
-        if self._limit and limited and environ["REQUEST_METHOD"] != "OPTIONS":
+        found, refusal = self.identify(environ), environ.get(REFUSAL)
+        asks = environ["PATH_INFO"].startswith("/v1/") and environ["REQUEST_METHOD"] != "OPTIONS"
+        if self._limit and (asks or refusal is not None):  # and who guesses tokens, wherever and however
             caller = found.token is not None and not found.signed
             hit = self._limit.hit(f"token:{found.token}" if caller else address(environ.get("REMOTE_ADDR", "")))
             if not hit.allowed:
-                refusal = TooManyRequests(f"too many requests: {self._limit.policy}", retry_after=hit.seconds)
+                environ[REFUSAL] = TooManyRequests(f"too many: {self._limit.policy}", retry_after=hit.seconds)
             headers = [("RateLimit-Policy", self._limit.policy), ("RateLimit", told(hit))]
             start_response = _with(headers, start_response)
-        if refusal:
-            environ[REFUSAL] = refusal
         return self._app(environ, start_response)
 
 
