@@ -1,6 +1,6 @@
 """How often one may ask: so many requests in a window of time, per token or address.
 
-Told in the fields `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers (10 and 11). Counted by
+Told in the fields `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-10. Counted by
 the library `limits`, not by Flask-Limiter over it: that sees a request only after the cache of answers.
 """
 
