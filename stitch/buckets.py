@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from stitch.counters import Counter
 
@@ -45,6 +46,34 @@ class Bucket:
     def holds(self, instant: datetime) -> bool:
         """Whether the instant falls into the bucket; every instant falls into `all`, also those before 1970."""
         return self.granularity == "all" or self.start <= utc(instant) < self.end
+
+
+class Slice(NamedTuple):
+    """Neighbouring buckets of one granularity, from the one that starts at `start` to the one that ends at `end`."""
+
+    granularity: str
+    start: datetime
+    end: datetime
+
+    def holds(self, instant: datetime) -> bool:
+        """Whether the instant falls into one of the buckets."""
+        return self.granularity == "all" or self.start <= instant < self.end
+
+    def within(self, bounds: Range) -> Slice | None:
+        """The part of it whose buckets touch the bounds; None where there is none."""
+        if self.granularity == "all":
+            return self
+        start = max(self.start, floor(bounds.start, self.granularity))
+        end = min(self.end, ceil(bounds.end, self.granularity))
+        return Slice(self.granularity, start, end) if start < end else None
+
+    def buckets(self) -> int:
+        """How many they are."""
+        if self.granularity == "all":
+            return 1
+        if self.granularity == "month":
+            return (self.end.year - self.start.year) * 12 + self.end.month - self.start.month
+        return (self.end - self.start) // _length(self.granularity)
 
 
 def utc(instant: datetime) -> datetime:
@@ -108,21 +137,38 @@ def series(start: datetime, end: datetime, granularity: str) -> list[Bucket]:
 def covering(start: datetime, end: datetime, kept: Sequence[str]) -> list[Bucket]:
     """The fewest buckets of the kept granularities (granularities_of) that cover exactly `[start, end)`.
 
-    A year is 12 months, not 8,760 hours. At each instant the longest bucket that starts there and ends within the range
-    is taken; as each bucket is made of whole finer ones, no other choice needs fewer. `all` never takes part: it has no
-    edge.
+    A year is 12 months, not 8,760 hours. `all` never takes part: it has no edge.
     """
-    longest_first = [granularity for granularity in reversed(kept) if granularity != "all"]
-    for name, instant in (("start", start), ("end", end)):
-        if floor(instant, longest_first[-1]) != utc(instant):
-            raise ValueError(f"{name} {instant.isoformat()} is not the edge of a bucket of {longest_first[-1]!r}")
-    found = []
-    at, end = utc(start), utc(end)
-    while at < end:
-        bucket = next(b for b in (bucket_of(at, g) for g in longest_first) if b.start == at and b.end <= end)
-        found.append(bucket)
-        at = bucket.end
-    return found
+    return [bucket for part in slices(start, end, kept) for bucket in bucketed(part)]
+
+
+def slices(start: datetime, end: datetime, kept: Sequence[str]) -> list[Slice]:
+    """The same, with neighbours of one granularity as one: in a few steps, however many buckets they are.
+
+    The longest buckets that lie within the range are in its middle, and what is left before and behind them is made up
+    of shorter ones. As each bucket is made of whole finer ones, no other choice needs fewer.
+    """
+    return _slices(utc(start), utc(end), [granularity for granularity in reversed(kept) if granularity != "all"])
+
+
+def _slices(start: datetime, end: datetime, longest_first: Sequence[str]) -> list[Slice]:
+    if start >= end:
+        return []
+    granularity, *finer = longest_first
+    first, last = ceil(start, granularity), floor(end, granularity)
+    if not finer:
+        if (first, last) != (start, end):
+            name, instant = ("start", start) if first != start else ("end", end)
+            raise ValueError(f"{name} {instant.isoformat()} is not the edge of a bucket of {granularity!r}")
+        return [Slice(granularity, start, end)]
+    if first >= last:
+        return _slices(start, end, finer)
+    return [*_slices(start, first, finer), Slice(granularity, first, last), *_slices(last, end, finer)]
+
+
+def bucketed(part: Slice) -> list[Bucket]:
+    """Each bucket of the slice."""
+    return [ALL] if part.granularity == "all" else series(part.start, part.end, part.granularity)
 
 
 def finest_of(counter: Counter) -> str:

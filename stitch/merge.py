@@ -21,6 +21,8 @@ A cutoff read after the totals may be newer than they are: a run that published 
 the increments that count and into totals which were read too early, so these events would be in neither heap. An
 older cutoff than the totals is harmless, because then the rows written since carry their own, newer one.
 
+`count` says this of one bucket, and `Rows.counts` of points that are made up of thousands.
+
 The real-time layer keeps a counter's finest buckets only. The live part of an hour, a day, a month or of all time
 is the sum of the finest increments that fall into it, so coarse counts are always the sum of the fine ones.
 
@@ -29,13 +31,15 @@ is the sum of the finest increments that fall into it, so coarse counts are alwa
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
+from operator import itemgetter
 from typing import Literal
 
-from stitch.buckets import Bucket
+from stitch.buckets import Bucket, Slice, floor
 
 Layer = Literal["merged", "batch", "realtime"]
 Source = Literal["batch", "realtime", "mixed"]
@@ -79,25 +83,81 @@ def count(
         return Count(total.count if total else 0, "batch")
     if layer == "realtime":
         total, published = None, None
-    cutoffs = [cutoff for cutoff in (total and total.cutoff, published) if cutoff]
-    cutoff = max(cutoffs) if cutoffs else None
+    cutoff = _later(total.cutoff if total else None, published)
     live = [i.count for i in increments if bucket.holds(i.bucket) and (not cutoff or i.ingest_window >= cutoff)]
-    return Count((total.count if total else 0) + sum(live), _source(total, live, published))
+    return Count((total.count if total else 0) + sum(live), _source(total is not None, bool(live), published))
 
 
-def counts(
-    buckets: Sequence[Bucket],
-    totals: Mapping[tuple[str, datetime], Total],
-    increments: Iterable[Increment],
-    published: datetime | None,
-    layer: Layer = "merged",
-) -> list[Count]:
-    """The counts of buckets that do not overlap, in their order; one without any row counts 0.
+class Rows:
+    """The rows of one counter and key, from which the counts of any points are taken.
 
-    `totals` are by (granularity, bucket start), since a range is covered by buckets of several granularities.
+    The totals of a slice are the difference of two running sums, and each increment is looked at once: the time follows
+    the rows that there are, and not the buckets that there might be.
     """
-    fallen = by_bucket(buckets, increments)
-    return [count(b, totals.get((b.granularity, b.start)), fallen[b], published, layer) for b in buckets]
+
+    def __init__(
+        self,
+        totals: Mapping[str, Mapping[datetime, Total]],
+        increments: Sequence[Increment],
+        published: datetime | None,
+        layer: Layer = "merged",
+    ) -> None:
+        """`totals` are by granularity, then bucket start."""
+        if layer == "realtime":
+            totals, published = {}, None
+        self._totals = {granularity: _Running(found, published) for granularity, found in totals.items() if found}
+        self._increments = increments if layer != "batch" else ()
+        self._published, self._layer = published, layer
+
+    def counts(self, points: Sequence[Sequence[Slice]]) -> list[Count]:
+        """The count of each point, which is all buckets of its slices; no two slices overlap. A point without any row
+        counts 0."""
+        live = self._live(points)
+        counted = []
+        for at, parts in enumerate(points):
+            found = [self._totals[part.granularity].of(part) for part in parts if part.granularity in self._totals]
+            sum_, rows = sum(total for total, _ in found), any(rows for _, rows in found)
+            source = "batch" if self._layer == "batch" else _source(rows, at in live, self._published)
+            counted.append(Count(sum_ + live.get(at, 0), source))
+        return counted
+
+    def _live(self, points: Sequence[Sequence[Slice]]) -> dict[int, int]:
+        """The place of a point → the increments of it that no total holds; of those points that have any."""
+        if not self._increments:
+            return {}
+        ordered = sorted((part.start, at, part) for at, parts in enumerate(points) for part in parts)
+        edges = [start for start, _, _ in ordered]
+        found: dict[int, int] = {}
+        for increment in self._increments:
+            place = max(bisect_right(edges, increment.bucket) - 1, 0)  # 0: `all` holds also what is before its start
+            if not ordered or not ordered[place][2].holds(increment.bucket):
+                continue
+            _, at, part = ordered[place]
+            totals = self._totals.get(part.granularity)
+            cutoff = totals.cutoff(floor(increment.bucket, part.granularity)) if totals else self._published
+            if cutoff is None or increment.ingest_window >= cutoff:
+                found[at] = found.get(at, 0) + increment.count
+        return found
+
+
+class _Running:
+    """Totals of one granularity and their running sum."""
+
+    def __init__(self, totals: Mapping[datetime, Total], published: datetime | None) -> None:
+        ordered = sorted(totals.items(), key=itemgetter(0))
+        self._starts = [start for start, _ in ordered]
+        self._sums = [0, *accumulate(total.count for _, total in ordered)]
+        self._totals, self._published = totals, published
+
+    def of(self, part: Slice) -> tuple[int, int]:
+        """What the slice's totals come to, and how many there are."""
+        first, last = bisect_left(self._starts, part.start), bisect_left(self._starts, part.end)
+        return self._sums[last] - self._sums[first], last - first
+
+    def cutoff(self, start: datetime) -> datetime | None:
+        """From which ingest window on increments of the bucket are in no total: each row has its own."""
+        total = self._totals.get(start)
+        return _later(total.cutoff if total else None, self._published)
 
 
 def by_bucket(buckets: Sequence[Bucket], increments: Iterable[Increment]) -> dict[Bucket, list[Increment]]:
@@ -127,8 +187,12 @@ def members(
     return {m: count(bucket, totals.get(m), live.get(m, []), published, layer).count for m in {*totals, *live}}
 
 
-def _source(total: Total | None, live: list[int], published: datetime | None) -> Source:
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(one, other) if one and other else one or other
+
+
+def _source(counted: bool, live: bool, published: datetime | None) -> Source:
     """Where a count came from. One without any row is the batch's word once it has published: it saw nothing."""
     if live:
-        return "mixed" if total else "realtime"
-    return "batch" if total or published else "realtime"
+        return "mixed" if counted else "realtime"
+    return "batch" if counted or published else "realtime"

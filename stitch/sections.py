@@ -212,6 +212,8 @@ class TokenSettings(Section):
 class ServingSettings(Section):
     """The reader.
 
+    max_reads:     partitions of the layers' tables that are asked for one answer
+    max_rows:      rows of totals that one answer may need: as many buckets, or members of a key
     cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at
     all)
     cache_closed:  the same where only a batch run can change it; HTTP caches keep such an answer as long
@@ -232,6 +234,8 @@ class ServingSettings(Section):
     threads: int = Field(default=8, ge=1)
     max_keys: int = Field(default=1000, ge=1)
     max_points: int = Field(default=10_000, ge=1)
+    max_reads: int = Field(default=10_000, ge=1)
+    max_rows: int = Field(default=250_000, ge=1)
     timeout: Duration = timedelta(seconds=5)
     cache: OptionalDuration = timedelta(seconds=1)
     cache_closed: Duration = timedelta(hours=1)

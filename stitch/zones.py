@@ -1,7 +1,7 @@
 """The calendar of a time zone: its hours, days, weeks, months and years as half-open ranges of UTC instants.
 
 Counts are kept in UTC. A day of Berlin is 23, 24 or 25 of its hours, so a zone's buckets are only ever sums of finer
-UTC ones; `stitch.buckets.covering` finds the fewest. That is exact wherever the zone's edges are edges of the counter's
+UTC ones; `stitch.buckets.slices` finds the fewest. That is exact wherever the zone's edges are edges of the counter's
 finest buckets: India, half an hour off, needs quarters of an hour.
 
 A day starts at its first midnight, or where the clock skips midnight, at the instant it goes on; one that a zone left

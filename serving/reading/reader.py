@@ -25,22 +25,23 @@ from serving.layers.interface import (
     TotalsRange,
     Unavailable,
 )
+from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check
 from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
 from serving.reading.slices import (
     Top,
     as_point,
+    as_range,
     compared_points,
+    fewest,
     flat,
     keyed,
-    parts_of,
+    planned,
     ranked,
-    runs,
     source,
-    summed,
 )
 from serving.reading.view import Down, PointStatus, View, answer, deferred, look, together
 from stitch import merge
-from stitch.buckets import ALL, Bucket, covering, granularities_of
+from stitch.buckets import ALL, Bucket, bucketed, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import ingest_dates
 from stitch.definitions import served, stored_names
@@ -91,7 +92,7 @@ class Reader:
         def ask(view: View) -> Totals:
             found = Totals({key: {} for key in query.keys}, {key: {} for key in query.keys} if compared else {})
             for (counter, key), (whole, *parts) in zip(
-                pairs, self._count(view, pairs, [asked, *compared]), strict=True
+                pairs, self._count(view, pairs, [asked, *compared], Asked(len(query.keys), span.range)), strict=True
             ):
                 found.counts[key][counter.name] = whole[0].count
                 if compared:
@@ -111,7 +112,7 @@ class Reader:
                 first = self._first(view, pairs) or view.now
                 points = query.points_from(first, view.now, self._settings.serving.max_points)
             groups = [points, query.earlier, *compared]
-            rows = self._count(view, pairs, groups)
+            rows = self._count(view, pairs, groups, Asked(None, as_range(points), query.granularity))
             changes = (
                 {c.name: (row[2][0].count, row[3][0].count) for (c, _), row in zip(pairs, rows, strict=True)}
                 if compared
@@ -133,23 +134,30 @@ class Reader:
         def ask(view: View) -> Top:
             view.check(counter, [as_point(span)] if span else [], members=True)
             kept = granularities_of(view.counted_as(counter))
-            buckets = covering(span.start, span.end, kept) if span else [ALL]
+            holds = can_hold(self._settings.events, view.now)
+            plan = fewest([as_point(span) if span else ALL], kept, holds)
+            buckets = flat(bucketed(read) for read in plan.reads)
+            check(Cost(len(plan.reads) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets)),
+                  self._settings.serving, Asked(None, span))  # fmt: skip
             at, stored, since = view.at(counter), view.stored[counter.name], self._increments_of(view, counter, key)
-            ranges = [TotalsRange(stored, key, *run, at) for run in runs(buckets)]
-            reads = [MembersOf(stored, key, bucket, at) for bucket in buckets]
-            slices, rows, held, live = together(
+            ranges = [TotalsRange(stored, key, *read, at) for read in plan.reads]
+            slices, held, live = together(
                 self._of_batch(view, self._layers.totals, ranges),
-                self._of_batch(view, self._layers.member_totals, reads),
                 self._of_realtime(view, self._layers.increments, since),
                 self._of_realtime(view, self._layers.member_increments, since),
             )
+            totals = keyed(ranges, slices or [])
+            # A bucket without a total has none by member: a range of years is not asked bucket by bucket.
+            reads = [MembersOf(stored, key, b, at) for b in buckets if b.start in totals.get(b.granularity, ())]
+            (rows,) = together(self._of_batch(view, self._layers.member_totals, reads))
+            by_member = {read.bucket: found for read, found in zip(reads, rows or (), strict=False)}
             published = at.cutoff if at else None
-            counts = merge.counts(buckets, keyed(ranges, slices or []), flat(held), published, view.layer)
+            (count,) = merge.Rows(totals, flat(held), published, view.layer).counts(plan.parts)
             gains = merge.by_bucket(buckets, flat(live))
             tally: Tally[str] = Tally()
-            for bucket, totals in zip(buckets, rows or [{} for _ in buckets], strict=True):
-                tally.update(merge.members(bucket, totals, gains[bucket], published, view.layer))
-            return ranked(tally, sum(count.count for count in counts), query)
+            for bucket in buckets:
+                tally.update(merge.members(bucket, by_member.get(bucket, {}), gains[bucket], published, view.layer))
+            return ranked(tally, count.count, query)
 
         return self._answer(query, ask)
 
@@ -197,16 +205,25 @@ class Reader:
             raise Unavailable(str(down)) from down
         return found
 
-    def _count(self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]]) -> list[list[list[merge.Count]]]:
-        """pair → group → the count of each point, everything read at once. Points of one group do not overlap."""
-        asked = flat(groups)
+    def _count(
+        self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked
+    ) -> list[list[list[merge.Count]]]:
+        """pair → group → the count of each point, everything read at once. Points of one group do not overlap. Raises
+        BadRequest where it would cost more than a request may."""
+        points, holds = flat(groups), can_hold(self._settings.events, view.now)
         for counter in {counter.name: counter for counter, _ in pairs}.values():
-            view.check(counter, asked)
+            view.check(counter, points)
         granularities = {c.name: granularities_of(view.counted_as(c)) for c, _ in pairs}
-        plans = {kept: [parts_of(group, kept) for group in groups] for kept in set(granularities.values())}
-        cuts = {kept: list(dict.fromkeys(run for plan in plans[kept] for run in runs(flat(plan)))) for kept in plans}
+        plans = {kept: [planned(group, kept, holds) for group in groups] for kept in set(granularities.values())}
+        reads = {kept: list(dict.fromkeys(read for plan in plans[kept] for read in plan.reads)) for kept in plans}
+        rows = {kept: sum(read.buckets() for read in reads[kept]) for kept in plans}
+        cost = Cost(
+            sum(len(reads[granularities[counter.name]]) + READS_OF_INCREMENTS for counter, _ in pairs),
+            sum(rows[granularities[counter.name]] for counter, _ in pairs),
+        )
+        check(cost, self._settings.serving, asked)
         ranges = [
-            [TotalsRange(view.stored[c.name], key, *run, view.at(c)) for run in cuts[granularities[c.name]]]
+            [TotalsRange(view.stored[c.name], key, *read, view.at(c)) for read in reads[granularities[c.name]]]
             for c, key in pairs
         ]
         since = [self._increments_of(view, counter, key) for counter, key in pairs]
@@ -220,10 +237,8 @@ class Reader:
             totals = keyed(mine, [next(slices_left) for _ in mine]) if slices else {}
             increments = flat([next(live_left) for _ in my_since]) if live else []
             published = view.at(counter)
-            cutoff = published.cutoff if published else None
-            counted.append(
-                [summed(parts, totals, increments, cutoff, view.layer) for parts in plans[granularities[counter.name]]]
-            )
+            found = merge.Rows(totals, increments, published.cutoff if published else None, view.layer)
+            counted.append([found.counts(plan.parts) for plan in plans[granularities[counter.name]]])
         return counted
 
     def _points(

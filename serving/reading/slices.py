@@ -1,4 +1,4 @@
-"""From points to the buckets that are read for them, and from the rows back to counts. Pure.
+"""From points to the slices that are read for them, and from rows to a list of members. Pure.
 
 A point is any range; the layers keep buckets. Neighbouring buckets of one granularity are one slice of one partition.
 """
@@ -15,11 +15,12 @@ from typing import TypeVar
 from serving.layers.interface import TotalsRange
 from serving.reading.queries import TopQuery, cursor
 from stitch import merge
-from stitch.buckets import ALL, Bucket, Range, bucket_of, covering
-from stitch.merge import Increment, Total
+from stitch.buckets import ALL, GRANULARITIES, Bucket, Range, Slice, bucket_of, slices
+from stitch.merge import Total
 from stitch.periods import Comparison
 
 T = TypeVar("T")
+ROWS_OF_A_READ = 50  # that take as long as a read of its own does, in the driver
 
 
 @dataclass(frozen=True)
@@ -48,38 +49,66 @@ def as_point(asked: Range) -> Bucket:
     return Bucket("range", asked.start, asked.end)
 
 
+def as_range(points: Sequence[Bucket]) -> Range | None:
+    """From the first point to the last; None without any."""
+    return Range(points[0].start, points[-1].end) if points else None
+
+
 def compared_points(comparison: Comparison | None) -> list[list[Bucket]]:
     """The current and the earlier range as groups of one point each; none without a comparison."""
     return [[as_point(comparison.current)], [as_point(comparison.previous)]] if comparison else []
 
 
-def parts_of(points: Sequence[Bucket], kept: Sequence[str]) -> list[list[Bucket]]:
-    """The kept buckets that make up each point."""
-    return [[p] if p is ALL or _is_kept(p, kept) else covering(p.start, p.end, kept) for p in points]
+@dataclass(frozen=True)
+class Plan:
+    """parts: the slices that each point is the sum of; reads: what is read for them."""
+
+    parts: list[list[Slice]]
+    reads: list[Slice]
+
+    @property
+    def buckets(self) -> int:
+        """How many rows there may be to read."""
+        return sum(read.buckets() for read in self.reads)
 
 
-def _is_kept(point: Bucket, kept: Sequence[str]) -> bool:
-    """Whether the point is a kept bucket itself: of UTC most are."""
-    return point.granularity in kept and bucket_of(point.start, point.granularity) == point
+def fewest(points: Sequence[Bucket], kept: Sequence[str], can_hold: Range) -> Plan:
+    """The points, which follow one another, of as few buckets as can be. Nothing is read outside of `can_hold`."""
+    parts = [_parts(point, kept) for point in points]
+    return Plan(parts, _within(_joined(flat(parts)), can_hold))
 
 
-def summed(
-    parts: list[list[Bucket]],
-    totals: dict[tuple[str, datetime], Total],
-    increments: list[Increment],
-    cutoff: datetime | None,
-    layer: merge.Layer,
-) -> list[merge.Count]:
-    """The count of each point: its parts' counts together."""
-    counts = iter(merge.counts(flat(parts), totals, increments, cutoff, layer))
-    counted = []
-    for buckets in parts:
-        found = [next(counts) for _ in buckets]
-        whole = (
-            found[0] if len(found) == 1 else merge.Count(sum(c.count for c in found), source(c.source for c in found))
-        )
-        counted.append(whole)
-    return counted
+def planned(points: Sequence[Bucket], kept: Sequence[str], can_hold: Range) -> Plan:
+    """The same, or by one slice of the finest buckets that are needed, where that is less work than many reads."""
+    plan = fewest(points, kept, can_hold)
+    if len(plan.reads) < 2:
+        return plan
+    finest = min((part.granularity for part in flat(plan.parts)), key=GRANULARITIES.index)
+    parts = [[Slice(finest, point.start, point.end)] for point in points]
+    one = Plan(parts, _within([Slice(finest, points[0].start, points[-1].end)], can_hold))
+    return min(plan, one, key=lambda plan: len(plan.reads) * ROWS_OF_A_READ + plan.buckets)
+
+
+def _parts(point: Bucket, kept: Sequence[str]) -> list[Slice]:
+    """The fewest slices of kept buckets that make up the point. Of UTC, most points are a kept bucket themselves."""
+    if point is ALL or (point.granularity in kept and bucket_of(point.start, point.granularity) == point):
+        return [Slice(point.granularity, point.start, point.end)]
+    return slices(point.start, point.end, kept)
+
+
+def _joined(parts: Iterable[Slice]) -> list[Slice]:
+    """Neighbours of one granularity are one read: a year of hours is one slice of one partition."""
+    found: list[Slice] = []
+    for part in parts:
+        if found and (found[-1].granularity, found[-1].end) == (part.granularity, part.start):
+            found[-1] = found[-1]._replace(end=part.end)
+        else:
+            found.append(part)
+    return found
+
+
+def _within(reads: Iterable[Slice], can_hold: Range) -> list[Slice]:
+    return [part for part in (read.within(can_hold) for read in reads) if part]
 
 
 def source(sources: Iterable[merge.Source]) -> merge.Source:
@@ -87,23 +116,12 @@ def source(sources: Iterable[merge.Source]) -> merge.Source:
     return found.pop() if len(found) == 1 else "mixed"
 
 
-def runs(buckets: Sequence[Bucket]) -> list[tuple[str, datetime, datetime]]:
-    """Neighbouring buckets of one granularity are one read: a year of hours is one slice of one partition."""
-    found: list[tuple[str, datetime, datetime]] = []
-    for b in buckets:
-        if found and (found[-1][0], found[-1][2]) == (b.granularity, b.start):
-            found[-1] = (b.granularity, found[-1][1], b.end)
-        else:
-            found.append((b.granularity, b.start, b.end))
-    return found
-
-
-def keyed(ranges: Sequence[TotalsRange], slices: Sequence[dict[datetime, Total]]) -> dict[tuple[str, datetime], Total]:
-    return {
-        (read.granularity, start): total
-        for read, rows in zip(ranges, slices, strict=False)
-        for start, total in rows.items()
-    }
+def keyed(ranges: Sequence[TotalsRange], found: Sequence[dict[datetime, Total]]) -> dict[str, dict[datetime, Total]]:
+    """granularity → bucket start → total."""
+    totals: dict[str, dict[datetime, Total]] = {}
+    for read, rows in zip(ranges, found, strict=False):
+        totals.setdefault(read.granularity, {}).update(rows)
+    return totals
 
 
 def flat(lists: Iterable[Sequence[T]] | None) -> list[T]:

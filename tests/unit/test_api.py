@@ -250,3 +250,65 @@ def test_what_cannot_be_answered_is_said_clearly(client: FlaskClient, path: str,
     errors = get(client, path, 400)["errors"]
     assert [error["parameter"] for error in errors] == [mistake[0]], errors
     assert mistake[1] in errors[0]["detail"]
+
+
+S15 = "/v1/series?counters=plays&key=t1&granularity=day&tz=Asia/Kolkata"
+BEYOND = {
+    f"{S15}&start=2001-01-01&end=2024-01-01": (
+        "start", "would take up to 806,400 buckets, and one may take 250,000 (serving.max_rows): ask for at most 2604 "
+        "days at a time, or by a coarser granularity",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def by_quarter(settings: Settings) -> tuple[FlaskClient, FakeLayers]:
+    """A reader whose counter `plays` keeps quarters of an hour, and what it reads."""
+    counters = [c.model_copy(update={"resolution": "15m"}) if c.name == "plays" else c for c in settings.counters]
+    fake = FakeLayers()
+    fake.published, fake.through = {"plays": CUTOFF, "creator_plays": CUTOFF}, NOW
+    chosen = settings.model_copy(update={"counters": counters, "serving": ServingSettings(cache=timedelta(0))})
+    return create_app(chosen, fake, now=lambda: NOW).test_client(), fake
+
+
+@pytest.mark.parametrize(("path", "mistake"), BEYOND.items(), ids=list(BEYOND))
+def test_what_would_cost_too_much_is_refused_before_a_row_is_read_with_what_to_ask_instead(
+    by_quarter: tuple[FlaskClient, FakeLayers], path: str, mistake: tuple[str, str]
+) -> None:
+    client, fake = by_quarter
+    errors = get(client, path, 400)["errors"]
+    assert [error["parameter"] for error in errors] == [mistake[0]] and mistake[1] in errors[0]["detail"]
+    assert fake.reads == 0
+
+
+def test_a_post_of_too_many_reads_is_told_how_many_keys_are_not(by_quarter: tuple[FlaskClient, FakeLayers]) -> None:
+    client, fake = by_quarter
+    asked = {"counters": ["plays", "likes", "comments", "reposts"], "keys": [f"t{n}" for n in range(1000)]}
+    answer = client.post("/v1/totals", json=asked)
+    assert answer.status_code == 400 and fake.reads == 0
+    assert answer.get_json()["errors"] == [
+        {
+            "parameter": "keys",
+            "detail": "the answer would take up to 12,000 reads of the layers, and one may take 10,000 "
+            "(serving.max_reads): ask for at most 833 keys at a time, or for fewer counters",
+        }
+    ]
+    assert client.post("/v1/totals", json=asked | {"keys": asked["keys"][:833]}).status_code == 200
+
+
+READS = {  # of totals and increments; the cutoff is of today
+    f"{S15}&start=2017-04-01&end=2024-03-01": 2,  # seven years of days that no UTC day is part of
+    # hours, days, hours, days, hours: less work than all of their hours
+    "/v1/series?counters=creator_plays&key=t1&granularity=month&tz=America/New_York&start=2024-01-01&end=2024-03-01": 6,
+    "/v1/top?counter=creator_plays&key=c1&start=1900-01-01&end=2999-12-31": 3,  # its totals first: there are none
+    "/v1/totals?counters=plays&keys=t1&start=2500-01-01&end=2600-01-01": 1,  # nothing occurred there yet
+}
+
+
+@pytest.mark.parametrize(("path", "reads"), READS.items(), ids=list(READS))
+def test_a_range_is_few_reads_however_its_points_lie(
+    by_quarter: tuple[FlaskClient, FakeLayers], path: str, reads: int
+) -> None:
+    client, fake = by_quarter
+    get(client, path)
+    assert fake.reads == reads

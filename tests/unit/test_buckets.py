@@ -8,7 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stitch.buckets import ALL, EPOCH, FIXED, after, ceil, covering, floor, granularities_of, series
+from stitch.buckets import (
+    ALL,
+    EPOCH,
+    FIXED,
+    Range,
+    Slice,
+    after,
+    bucketed,
+    ceil,
+    covering,
+    floor,
+    granularities_of,
+    series,
+    slices,
+)
 from stitch.counters import Counter
 
 
@@ -84,6 +98,30 @@ def test_a_range_is_covered_by_the_longest_buckets_that_the_counter_keeps(
 def test_a_range_off_the_finest_edges_is_refused() -> None:
     with pytest.raises(ValueError, match=r"end .* is not the edge of a bucket of 'hour'"):
         covering(at("2024-01-01T00"), at("2024-01-01T00:30"), HOURLY)
+
+
+def test_a_thousand_years_are_as_few_slices_as_a_day_and_tell_their_buckets() -> None:
+    found = slices(at("1900-01-30T23"), at("2999-03-01T01"), HOURLY)
+    assert [(part.granularity, part.buckets()) for part in found] == [
+        ("hour", 1), ("day", 1), ("month", 13_189), ("hour", 1),
+    ]  # fmt: skip
+    assert all(len(bucketed(part)) == part.buckets() for part in found)
+
+
+@pytest.mark.parametrize(
+    ("granularity", "start", "end", "within"),
+    [
+        ("hour", "2024-01-01T00", "2024-01-09T00", ("2024-01-02T10", "2024-01-03T00")),
+        ("month", "2023-01-01T00", "2025-01-01T00", ("2024-01-01T00", "2024-02-01T00")),
+        ("hour", "2024-02-01T00", "2024-02-02T00", None),
+    ],
+)
+def test_a_slice_is_cut_to_the_buckets_that_touch_the_bounds(
+    granularity: str, start: str, end: str, within: tuple[str, str] | None
+) -> None:
+    bounds = Range(at("2024-01-02T10:30"), at("2024-01-02T23:30"))
+    cut = Slice(granularity, at(start), at(end)).within(bounds)
+    assert cut == (Slice(granularity, at(within[0]), at(within[1])) if within else None)
 
 
 hours = st.integers(0, 24 * 366 * 3).map(lambda n: at("2023-01-01") + timedelta(hours=n))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stitch.buckets import ALL, Bucket, bucket_of
-from stitch.merge import Count, Increment, Total, by_bucket, count, counts, members
+from stitch.buckets import ALL, Bucket, Slice, bucket_of, bucketed, slices
+from stitch.merge import Count, Increment, Layer, Rows, Total, by_bucket, count, members
 
 DAY = datetime(2024, 1, 31, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -86,7 +86,7 @@ def test_a_merged_count_is_the_truth_however_far_the_load_has_come(
     merged: dict[str, dict[Bucket, int]] = {}
     for granularity in GRANULARITIES:
         buckets = sorted({bucket_of(o, granularity) for o, *_ in rows})
-        totals: dict[tuple[str, datetime], Total] = {}
+        totals: dict[datetime, Total] = {}
         member_totals: dict[Bucket, dict[str, Total]] = {bucket: {} for bucket in buckets}
         for bucket in buckets:
             for member in (None, "a", "b", "c"):
@@ -97,10 +97,11 @@ def test_a_merged_count_is_the_truth_however_far_the_load_has_come(
                     continue
                 total = Total(sum(row[2] for row in touched), cutoff)
                 if member is None:
-                    totals[granularity, bucket.start] = total
+                    totals[bucket.start] = total
                 else:
                     member_totals[bucket][member] = total
-        found = counts(buckets, totals, increments, published)
+        points = [[Slice(granularity, bucket.start, bucket.end)] for bucket in buckets]
+        found = Rows({granularity: totals}, increments, published).counts(points)
         merged[granularity] = {b: c.count for b, c in zip(buckets, found, strict=True)}
         for bucket in buckets:
             assert merged[granularity][bucket] == sum(row[2] for row in rows if bucket.holds(row[0]))
@@ -109,3 +110,45 @@ def test_a_merged_count_is_the_truth_however_far_the_load_has_come(
     for fine, coarse in pairwise(GRANULARITIES):
         for bucket, n in merged[coarse].items():
             assert n == sum(m for b, m in merged[fine].items() if bucket.holds(b.start))
+
+
+KEPT = ("quarter_hour", "hour", "day", "month", "all")
+QUARTER = timedelta(minutes=15)
+quarters = st.integers(-100, 6000)  # over two months, the first of them begun
+totals_of = st.tuples(quarters, st.sampled_from(KEPT), st.integers(1, 50), st.sampled_from([OLD, PUBLISHED, NEW]))
+increments_of = st.tuples(quarters, st.integers(8, 16), st.integers(1, 5))
+
+
+@given(
+    st.lists(totals_of, max_size=60),
+    st.lists(increments_of, max_size=60),
+    st.lists(quarters, min_size=2, max_size=8, unique=True).map(sorted),
+    st.none() | st.sampled_from([OLD, PUBLISHED, NEW]),
+    st.sampled_from(["merged", "batch", "realtime"]),
+)
+def test_points_of_many_buckets_count_as_the_rule_says_of_each_bucket(
+    totals_drawn: list[tuple[int, str, int, datetime]],
+    increments_drawn: list[tuple[int, int, int]],
+    edges: list[int],
+    published: datetime | None,
+    layer: Layer,
+) -> None:
+    """Of any rows, those of a load half done and those that contradict each other among them."""
+    totals: dict[str, dict[datetime, Total]] = {}
+    for at, granularity, n, cutoff in totals_drawn:
+        totals.setdefault(granularity, {})[bucket_of(DAY + at * QUARTER, granularity).start] = Total(n, cutoff)
+    increments = [Increment(DAY + at * QUARTER, DAY + h * HOUR, n) for at, h, n in increments_drawn]
+    points = [slices(DAY + a * QUARTER, DAY + b * QUARTER, KEPT) for a, b in pairwise(edges)]
+    found = Rows(totals, increments, published, layer).counts(points)
+    for point, merged in zip(points, found, strict=True):
+        parts = [
+            count(bucket, totals.get(bucket.granularity, {}).get(bucket.start), increments, published, layer)
+            for part in point
+            for bucket in bucketed(part)
+        ]
+        assert merged.count == sum(part.count for part in parts)
+        sources = {part.source for part in parts if part not in (Count(0, "batch"), Count(0, "realtime"))}
+        if sources:  # of buckets without a row nothing is from anywhere
+            assert merged.source == (sources.pop() if len(sources) == 1 else "mixed")
+    everything = Rows(totals, increments, published, layer).counts([[Slice("all", ALL.start, ALL.end)]])
+    assert everything == [count(ALL, totals.get("all", {}).get(ALL.start), increments, published, layer)]
