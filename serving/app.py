@@ -17,12 +17,13 @@ from serving.layers.cached import CachedLayers
 from serving.layers.cassandra import CassandraLayers
 from serving.layers.interface import Layers
 from serving.layers.memcached import MemcachedLayers
+from serving.layers.memory import Memory
 from serving.observe import logs
 from serving.pages.routes import pages
 from serving.reading.reader import Reader
 from stitch.settings import Settings
 
-MAX_BODY = 64 * 1024 * 1024
+MAX_BODY = 4 * 1024 * 1024  # a thousand keys of a kilobyte, escaped
 COMPRESSED = ["application/json", "application/problem+json", "text/css", "text/csv", "text/html", "text/javascript",
               "text/plain"]  # fmt: skip
 
@@ -42,6 +43,7 @@ def create_app(
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # members and counters come in the order they have
     app.extensions["now"] = now
+    memory = Memory(settings.serving.cache_bytes)
     logs.observe(app)
     handle_errors(app)
     app.register_blueprint(api)
@@ -49,13 +51,14 @@ def create_app(
     app.register_blueprint(pages)
     Compress(app)
     if settings.serving.cache:
-        app.wsgi_app = AnswerCache(app.wsgi_app, settings.serving.cache.total_seconds())  # type: ignore[method-assign]
-    guard(app, settings, Reader(settings, remembered(layers or CassandraLayers(settings), settings), now))
+        seconds = settings.serving.cache.total_seconds()
+        app.wsgi_app = AnswerCache(app.wsgi_app, seconds, memory)  # type: ignore[method-assign]
+    guard(app, settings, Reader(settings, remembered(layers or CassandraLayers(settings), settings, memory), now))
     return app
 
 
-def remembered(layers: Layers, settings: Settings) -> Layers:
+def remembered(layers: Layers, settings: Settings, memory: Memory) -> Layers:
     """The layers behind the caches that the settings ask for: this process's before the one that all share."""
     if settings.serving.memcached:
         layers = MemcachedLayers(layers, settings)
-    return CachedLayers(layers, settings) if settings.serving.cache else layers
+    return CachedLayers(layers, settings, memory) if settings.serving.cache else layers

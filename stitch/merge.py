@@ -45,7 +45,7 @@ Layer = Literal["merged", "batch", "realtime"]
 Source = Literal["batch", "realtime", "mixed"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are many of them
 class Increment:
     """What one ingest window contributed to one finest bucket (of one member)."""
 
@@ -55,7 +55,7 @@ class Increment:
     member: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are many of them
 class Total:
     """A count and the cutoff it is exact for."""
 

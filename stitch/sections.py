@@ -217,7 +217,7 @@ class ServingSettings(Section):
     cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at
     all)
     cache_closed:  the same where only a batch run can change it; HTTP caches keep such an answer as long
-    cache_rows:    how many rows of totals and increments a reader process keeps at most
+    cache_bytes:   how many bytes of rows and answers a reader process keeps at most
     memcached:     servers (host:port) of a second cache that all reader processes share
     rate_limit:    requests per token, else address (`600/minute`); None: no limit
     cors_origins:  pages of these origins may read the API ("*": of any)
@@ -239,7 +239,7 @@ class ServingSettings(Section):
     timeout: Duration = timedelta(seconds=5)
     cache: OptionalDuration = timedelta(seconds=1)
     cache_closed: Duration = timedelta(hours=1)
-    cache_rows: int = Field(default=500_000, ge=1)
+    cache_bytes: int = Field(default=128 * 1024 * 1024, ge=1_000_000)
     memcached: list[Annotated[str, Field(pattern=r"^[^:\s]+:[0-9]{1,5}$")]] = []
     rate_limit: str | None = Field(default=None, pattern=r"^[1-9][0-9]*/(second|minute|hour|day)$")
     rate_limit_storage: str = "memory://"

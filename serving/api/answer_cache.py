@@ -8,16 +8,14 @@ that may be cached at all, told apart by all that an answer depends on. Who asks
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from cachetools import TLRUCache
-
 from serving.api.access import REFUSAL, SCOPE
 from serving.layers.cached import FRESH_UNTIL
+from serving.layers.memory import Memory
 from serving.observe.logs import finished, request_id
 from serving.observe.metrics import CACHE_READS
 
@@ -25,9 +23,9 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 
-MOST_BYTES = 64 * 1024 * 1024
 LARGEST = 1024 * 1024
 _VARY = ("HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING", "HTTP_ORIGIN")
+HEADERS = 3000  # bytes that Python takes for those of an answer
 _NOT_IN_304 = {"content-length", "content-type", "content-encoding"}
 _HIT = CACHE_READS.labels("answers", "hit")
 _MISS = CACHE_READS.labels("answers", "miss")
@@ -38,32 +36,22 @@ class Answer:
     headers: list[tuple[str, str]]
     body: bytes
     etag: str
-    until: float
 
 
 class AnswerCache:
     """WSGI middleware around `app`."""
 
-    def __init__(self, app: Wsgi, seconds: float) -> None:
+    def __init__(self, app: Wsgi, seconds: float, memory: Memory) -> None:
         """`seconds`: for what no row says it of."""
-        self._app, self._seconds = app, seconds
-        self._lock = threading.Lock()
-        self._kept: TLRUCache[tuple[Any, ...], Answer] = TLRUCache(
-            MOST_BYTES,
-            ttu=lambda _, answer, __: answer.until,
-            timer=time.monotonic,
-            getsizeof=lambda answer: len(answer.body) + 1000,
-        )
+        self._app, self._seconds, self._memory = app, seconds, memory
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if environ["REQUEST_METHOD"] != "GET" or not path.startswith("/v1/") or REFUSAL in environ:
             return self._app(environ, start_response)
         key = (environ[SCOPE], path, environ["QUERY_STRING"], *(environ.get(name, "") for name in _VARY))
-        with self._lock:
-            answer = self._kept.get(key)
-        if answer:
-            return self._hand_out(answer, environ, start_response)
+        if kept := self._memory.get("answers", key):
+            return self._hand_out(kept.value, environ, start_response)
         _MISS.inc()
         return self._make(key, environ, start_response)
 
@@ -97,6 +85,7 @@ class AnswerCache:
         said = {name.lower(): value for name, value in headers}
         if status.startswith("200") and "max-age" in said.get("cache-control", "") and len(body) <= LARGEST:
             kept = [(name, value) for name, value in headers if name.lower() != "x-request-id"]
-            with self._lock:
-                self._kept[key] = Answer(kept, body, said["etag"].removeprefix("W/"), FRESH_UNTIL.get())
+            answer = Answer(kept, body, said["etag"].removeprefix("W/"))
+            size = len(body) + sum(map(len, key[1:])) + HEADERS
+            self._memory.keep("answers", key, answer, FRESH_UNTIL.get(), size)
         return [body]

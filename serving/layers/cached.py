@@ -4,7 +4,8 @@ repeated.
 How long a row is kept follows what can change it. Totals change only when a batch run publishes, so they are kept under
 the published run that was seen when they were asked for: the next run asks under another name. Everything else
 (cutoffs, increments, progress) is kept for `serving.cache`. Either is exact by the rule of stitch.merge, as of at most
-so long ago: a published cutoff older than the totals is harmless, since rows written since carry their own.
+so long ago: a published cutoff older than the totals is harmless, since rows written since carry their own. That a read
+has no rows is kept for `serving.cache` alone, or whoever asks for keys that are not there would fill the memory.
 
 Whatever is asked of a key meanwhile rests on the same rows, so the answers of a process agree: the hours of a day with
 the day, a series with its total. FRESH_UNTIL tells whoever keeps an answer for how long that holds.
@@ -12,7 +13,9 @@ the day, a series with its total. FRESH_UNTIL tells whoever keeps an answer for 
 
 from __future__ import annotations
 
+import copy
 import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -20,9 +23,18 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from cachetools import TLRUCache
-
-from serving.layers.interface import IncrementsSince, Layers, MembersOf, Pending, Through, TotalsRange
+from serving.layers.interface import (
+    Deadline,
+    IncrementsSince,
+    Layers,
+    MembersOf,
+    OutOfTime,
+    Pending,
+    Through,
+    TooManyRows,
+    TotalsRange,
+)
+from serving.layers.memory import Memory
 from serving.observe.metrics import CACHE_READS
 from stitch.definitions import Publication
 from stitch.merge import Increment, Total
@@ -31,15 +43,17 @@ from stitch.settings import Settings
 FRESH_UNTIL: ContextVar[float] = ContextVar(
     "FRESH_UNTIL"
 )  # when the first of the rows used runs out, by time.monotonic()
+ROW = 240  # bytes of a row of totals or increments, but for a member's text
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
 class Flight(Generic[V]):
-    """Reads that are sent together. Whoever needs one waits for all, once; others find what came."""
+    """`reads` that are sent together. Whoever needs one waits for all, once; others find what came."""
 
     def __init__(self, started: float) -> None:
         self.started = started
+        self.reads: set[Any] = set()
         self._lock = threading.Lock()
         self._lock.acquire()  # until it is sent: who joins it before that waits here
         self._pending: Pending[V] | None = None
@@ -55,9 +69,11 @@ class Flight(Generic[V]):
         finally:
             self._lock.release()
 
-    def value(self) -> V:
-        """What came. Raises what went wrong, to everybody who waits for it."""
-        with self._lock:
+    def value(self, deadline: Deadline) -> V:
+        """What came. Raises what went wrong, to everybody who waits for it, and OutOfTime at the deadline."""
+        if not self._lock.acquire(timeout=deadline.left()):
+            raise OutOfTime(deadline.seconds)
+        try:
             if self._pending:
                 pending, self._pending = self._pending, None
                 try:
@@ -65,24 +81,24 @@ class Flight(Generic[V]):
                     self.landed = time.monotonic()
                 except Exception as failure:
                     self._failure = failure
+        finally:
+            self._lock.release()
         if self._failure:
             raise self._failure
         return self._value  # type: ignore[return-value]
 
 
 class RowCache(Generic[K, V]):
-    """read → rows, kept for `seconds(read)`, at most `most` rows in all; `join` bounds how old a flight may be
-    joined."""
+    """read → rows, kept for `seconds(read, rows)`; `join` bounds how old a flight may be joined."""
 
-    def __init__(self, name: str, most: int, seconds: Callable[[K], float], join: float) -> None:
-        self._name, self._join, self._seconds = name, join, seconds
+    def __init__(self, name: str, memory: Memory, seconds: Callable[[K, V], float], join: float) -> None:
+        self._name, self._memory, self._join, self._seconds = name, memory, join, seconds
         self._lock = threading.Lock()
-        self._kept: TLRUCache[K, tuple[V, float]] = TLRUCache(  # with when they run out
-            most, ttu=lambda _, kept, __: kept[1], timer=time.monotonic, getsizeof=lambda kept: _rows(kept[0])
-        )
-        self._flying: dict[K, tuple[Flight[list[V]], int]] = {}
+        self._flying: dict[K, tuple[Flight[list[V]], int]] = {}  # the oldest first
 
-    def many(self, reads: Sequence[K], send: Callable[[Sequence[K]], Pending[list[V]]]) -> Pending[list[V]]:
+    def many(
+        self, reads: Sequence[K], send: Callable[[Sequence[K]], Pending[list[V]]], deadline: Deadline
+    ) -> Pending[list[V]]:
         """The rows of each read: kept ones, those of flights under way, and the others by `send`."""
         found: dict[K, V] = {}
         joined: dict[K, tuple[Flight[list[V]], int]] = {}
@@ -90,15 +106,17 @@ class RowCache(Generic[K, V]):
         now, until = time.monotonic(), math.inf
         flight: Flight[list[V]] = Flight(now)
         with self._lock:
+            self._give_up(now - self._join)
             for read in dict.fromkeys(reads):
-                if (kept := self._kept.get(read)) is not None:
-                    found[read] = kept[0]
-                    until = min(until, kept[1])
-                elif (under_way := self._flying.get(read)) and now - under_way[0].started < self._join:
+                if (kept := self._memory.get(self._name, read)) is not None:
+                    found[read] = kept.value
+                    until = min(until, kept.until)
+                elif under_way := self._flying.get(read):
                     joined[read] = under_way
                 else:
                     self._flying[read] = joined[read] = (flight, len(mine))
                     mine.append(read)
+        flight.reads.update(mine)
         for outcome, count in (("hit", len(found)), ("joined", len(joined) - len(mine)), ("miss", len(mine))):
             if count:
                 CACHE_READS.labels(self._name, outcome).inc(count)
@@ -107,72 +125,114 @@ class RowCache(Generic[K, V]):
             flight.send(lambda: send(mine))
 
         def rows() -> list[V]:
+            again: list[K] = []
             try:
                 for read, (of, at) in joined.items():
-                    found[read] = of.value()[at]
-                    _fresh(of.landed + self._seconds(read))
+                    try:
+                        found[read] = of.value(deadline)[at]
+                    except (OutOfTime, TooManyRows):
+                        if of is flight or of.reads <= joined.keys() or not deadline.left():
+                            raise
+                        again.append(read)  # what else was asked for there was too much
+                        continue
+                    _fresh(of.landed + self._seconds(read, found[read]))
             finally:
                 self._land(joined, found)
+            if again:
+                found.update(zip(again, send(again)(), strict=True))
             return [found[read] for read in reads]
 
         return rows if joined else lambda: [found[read] for read in reads]
 
     def _land(self, joined: dict[K, tuple[Flight[list[V]], int]], found: dict[K, V]) -> None:
+        landed = []
         with self._lock:
             for read, under_way in joined.items():
                 if self._flying.get(read) == under_way:  # not landed by another, nor given up
                     del self._flying[read]
-                    if read in found and _rows(found[read]) <= self._kept.maxsize:
-                        self._kept[read] = (found[read], under_way[0].landed + self._seconds(read))
+                    if read in found:
+                        landed.append((read, under_way[0].landed))
+        for read, at in landed:
+            rows = found[read]
+            self._memory.keep(self._name, read, rows, at + self._seconds(read, rows), _bytes(read, rows))
+
+    def _give_up(self, before: float) -> None:
+        """Nobody waits any more for flights that began before then: whoever sent them was refused meanwhile."""
+        while self._flying:
+            read, (flight, _) = next(iter(self._flying.items()))
+            if flight.started > before:
+                return
+            del self._flying[read]
 
 
 class CachedLayers(Through):
     """Another's layers, remembered. Keys and corrections are asked for seldom and go through."""
 
-    def __init__(self, layers: Layers, settings: Settings) -> None:
+    def __init__(self, layers: Layers, settings: Settings, memory: Memory) -> None:
         super().__init__(layers)
         serving = settings.serving
-        join, most = serving.timeout.total_seconds(), serving.cache_rows
+        self._timeout = join = serving.timeout.total_seconds()
+        self._deadline: Deadline | None = None
         brief, long = serving.cache.total_seconds(), serving.cache_closed.total_seconds()
 
-        def of_run(read: TotalsRange | MembersOf) -> float:
-            return long if read.at else brief  # before the first run has published, its rows come one by one
+        def of_run(read: TotalsRange | MembersOf, rows: Any) -> float:
+            return long if read.at and rows else brief  # before the first run has published, its rows come one by one
 
-        self._cutoffs: RowCache[str, dict[str, Publication]] = RowCache("cutoffs", most, lambda _: brief, join)
-        self._through: RowCache[str, Any] = RowCache("progress", most, lambda _: brief, join)
-        self._totals: RowCache[TotalsRange, dict[datetime, Total]] = RowCache("totals", most, of_run, join)
-        self._members: RowCache[MembersOf, dict[str, Total]] = RowCache("member_totals", most, of_run, join)
-        self._live: RowCache[IncrementsSince, list[Increment]] = RowCache("increments", most, lambda _: brief, join)
+        def briefly(_: Any, __: Any) -> float:
+            return brief
+
+        self._cutoffs: RowCache[str, dict[str, Publication]] = RowCache("cutoffs", memory, briefly, join)
+        self._through: RowCache[str, Any] = RowCache("progress", memory, briefly, join)
+        self._totals: RowCache[TotalsRange, dict[datetime, Total]] = RowCache("totals", memory, of_run, join)
+        self._members: RowCache[MembersOf, dict[str, Total]] = RowCache("member_totals", memory, of_run, join)
+        self._live: RowCache[IncrementsSince, list[Increment]] = RowCache("increments", memory, briefly, join)
         self._live_members: RowCache[IncrementsSince, list[Increment]] = RowCache(
-            "member_increments", most, lambda _: brief, join
+            "member_increments", memory, briefly, join
         )
 
+    def within(self, deadline: Deadline) -> Layers:
+        bound = copy.copy(self)
+        bound._layers, bound._deadline = self._layers.within(deadline), deadline
+        return bound
+
     def cutoffs(self) -> Pending[dict[str, Publication]]:
-        return _only(self._cutoffs.many(["all"], lambda _: _listed(self._layers.cutoffs())))
+        return _only(self._cutoffs.many(["all"], lambda _: _listed(self._layers.cutoffs()), self._until()))
 
     def realtime_through(self) -> Pending[datetime | None]:
-        through = _only(self._through.many(["progress"], lambda _: _listed(_listed(self._layers.realtime_through()))))
+        def send(_: Sequence[str]) -> Pending[list[Any]]:
+            return _listed(_listed(self._layers.realtime_through()))
+
+        through = _only(self._through.many(["progress"], send, self._until()))
         return lambda: through()[0]
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
-        return self._totals.many(reads, self._layers.totals)
+        return self._totals.many(reads, self._layers.totals, self._until())
 
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
-        return self._members.many(reads, self._layers.member_totals)
+        return self._members.many(reads, self._layers.member_totals, self._until())
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
-        return self._live.many(reads, self._layers.increments)
+        return self._live.many(reads, self._layers.increments, self._until())
 
     def member_increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
-        return self._live_members.many(reads, self._layers.member_increments)
+        return self._live_members.many(reads, self._layers.member_increments, self._until())
+
+    def _until(self) -> Deadline:
+        return self._deadline or Deadline.after(self._timeout)
 
 
 def _fresh(until: float) -> None:
     FRESH_UNTIL.set(min(FRESH_UNTIL.get(math.inf), until))
 
 
-def _rows(value: Any) -> int:
-    return len(value) + 1
+def _bytes(read: Any, rows: Any) -> int:
+    """What Python takes for the texts of a read and for its rows."""
+    size = sum(sys.getsizeof(text) for text in (getattr(read, "key", ""), getattr(read, "counter", "")))
+    if not isinstance(rows, dict | list):
+        return size
+    names = rows if isinstance(rows, dict) else (row.member for row in rows if isinstance(row, Increment))
+    texts = sum(sys.getsizeof(name) for name in names if isinstance(name, str))
+    return size + texts + ROW * len(rows)
 
 
 def _listed(pending: Pending[V]) -> Pending[list[V]]:

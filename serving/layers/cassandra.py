@@ -1,4 +1,4 @@
-"""The layers in Cassandra: two clusters, each connected on first use and again after it was away.
+"""The layers in Cassandra: two clusters, each connected on first use and again after it was away (connection.py).
 
 Nothing connects at import or when the app is made: gunicorn forks its workers, and a driver session does not survive
 a fork. A cluster that does not answer is left alone for a second at a time (circuit.py), so that requests in between
@@ -7,25 +7,17 @@ fail fast to the other layer. All statements are prepared: no key or query can r
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections import deque
+import copy
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from cassandra import DriverException, RequestExecutionException
-from cassandra.cluster import NoHostAvailable
-from cassandra.query import tuple_factory
-
-from connections import cassandra
-from connections.cassandra import RETRY_AFTER
-from serving.layers.circuit import Circuit
+from serving.layers.connection import Connection, Limits, Rows
 from serving.layers.interface import (
     Corrected,
+    Deadline,
     IncrementsSince,
     KeysFrom,
-    LayerDown,
     LayerName,
     Layers,
     MembersOf,
@@ -33,18 +25,14 @@ from serving.layers.interface import (
     Ran,
     TotalsRange,
 )
-from stitch.clusters import CassandraSettings
 from stitch.cutoff import Published
 from stitch.definitions import Publication, from_text
-from stitch.errors import StitchError
 from stitch.merge import Increment, Total
 from stitch.runs import SUBJECT
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
 
-LOG = logging.getLogger("stitch.layers")
 STREAMING_JOB = "streaming_counts"
-IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
 
 _BATCH = {
     "cutoffs": "SELECT counter, cutoff, revision, definition FROM cutoffs",
@@ -66,99 +54,30 @@ _REALTIME = {
     "progress": "SELECT realtime_through FROM progress WHERE job = ?",
 }
 _FIRST_WINDOW = datetime(1970, 1, 1, tzinfo=UTC)
-_FAILURES = (DriverException, RequestExecutionException, NoHostAvailable, StitchError, OSError)
-
-
-class Connection:
-    """One layer's cluster: a session and its prepared statements, made when they are first needed."""
-
-    def __init__(self, layer: LayerName, settings: CassandraSettings, timeout: float, queries: dict[str, str]) -> None:
-        self.layer: LayerName = layer
-        self._settings, self._timeout, self._queries = settings, timeout, queries
-        self._lock = threading.Lock()
-        self._cluster: Any = None
-        self._session: Any = None
-        self._prepared: dict[str, Any] = {}
-        self._circuit = Circuit(retry_after=RETRY_AFTER)
-
-    def send(self, query: str, parameters: Sequence[tuple[Any, ...]]) -> Pending[list[list[tuple[Any, ...]]]]:
-        """Send the query for each tuple of parameters; the rows of each are waited for by what is returned.
-
-        Not by the driver's execute_concurrent: that waits without a timeout, for ever on a server that hangs.
-        """
-        answers: list[list[tuple[Any, ...]]] = []
-        waiting: deque[Any] = deque()
-
-        def sent() -> None:
-            session = self._connected()
-            for values in parameters:
-                if len(waiting) >= IN_FLIGHT:
-                    answers.append(list(waiting.popleft().result()))
-                waiting.append(session.execute_async(self._prepared[query], values))
-
-        def answered() -> list[list[tuple[Any, ...]]]:
-            answers.extend(list(future.result()) for future in waiting)
-            self._circuit.succeeded()
-            return answers
-
-        self._guarded(sent)
-        return lambda: self._guarded(answered)
-
-    def close(self) -> None:
-        """Shut the cluster's connections."""
-        with self._lock:
-            self._shut()
-
-    def _guarded(self, call: Any) -> Any:
-        try:
-            return call()
-        except _FAILURES as error:
-            reason = _reason(error)
-            self._circuit.failed(reason)
-            LOG.warning("the %s layer cannot be read: %s", self.layer, reason)
-            raise LayerDown(self.layer, reason) from error
-
-    def _connected(self) -> Any:
-        refusal = self._circuit.refusal()
-        if refusal is not None:
-            raise LayerDown(self.layer, refusal)
-        if self._session:
-            return self._session
-        if not self._lock.acquire(timeout=self._timeout):
-            raise LayerDown(self.layer, "another request is still connecting")
-        try:
-            if not self._session:
-                self._connect()
-            return self._session
-        except _FAILURES as error:
-            self._circuit.failed(_reason(error), at_once=True)
-            self._shut()
-            raise
-        finally:
-            self._lock.release()
-
-    def _connect(self) -> None:
-        self._cluster = cassandra.cluster(self._settings, self.layer, timeout=self._timeout, row_factory=tuple_factory)
-        session = cassandra.connect(self._cluster, self._settings, self.layer, self._settings.keyspace)
-        self._prepared = {name: _read(session, query) for name, query in self._queries.items()}
-        self._session = session  # last: readers without the lock take it as the sign that all is ready
-
-    def _shut(self) -> None:
-        if self._cluster:
-            self._cluster.shutdown()
-        self._cluster = self._session = None
 
 
 class CassandraLayers(Layers):
-    """Both layers by the driver. Half of serving.timeout is for each of an answer's two rounds of reads."""
+    """Both layers by the driver. A read takes half of serving.timeout at most: where a layer hangs, the other half is
+    left to ask the other one."""
 
     def __init__(self, settings: Settings) -> None:
-        timeout = settings.serving.timeout.total_seconds() / 2
-        self._batch = Connection("batch", settings.batch, timeout, _BATCH)
-        self._realtime = Connection("realtime", settings.realtime, timeout, _REALTIME)
+        self._seconds = settings.serving.timeout.total_seconds()
+        self._deadline: Deadline | None = None
+        limits = Limits(self._seconds / 2, settings.serving.max_rows)
+        self._batch = Connection("batch", settings.batch, limits, _BATCH, ("cutoffs", ()))
+        self._realtime = Connection("realtime", settings.realtime, limits, _REALTIME, ("progress", (STREAMING_JOB,)))
+
+    def within(self, deadline: Deadline) -> Layers:
+        bound = copy.copy(self)
+        bound._deadline = deadline
+        return bound
+
+    def circuits(self) -> dict[LayerName, str]:
+        refusals = {one.layer: one.circuit.refusal for one in (self._batch, self._realtime)}
+        return {layer: reason for layer, reason in refusals.items() if reason is not None}
 
     def cutoffs(self) -> Pending[dict[str, Publication]]:
-        sent = self._batch.send("cutoffs", [()])
+        sent = self._send(self._batch, "cutoffs", [()])
         return lambda: {
             stored: Publication(Published(_utc(cutoff), revision or 0), from_text(definition))
             for stored, cutoff, revision, definition in sent()[0]
@@ -166,12 +85,12 @@ class CassandraLayers(Layers):
         }
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
-        sent = self._batch.send("totals", [(r.counter, r.key, r.granularity, r.first, r.last) for r in reads])
+        sent = self._send(self._batch, "totals", [(r.counter, r.key, r.granularity, r.first, r.last) for r in reads])
         return lambda: [{_utc(bucket): total for bucket, total in _whole(rows)} for rows in sent()]
 
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         values = [(r.counter, r.key, r.bucket.granularity, r.bucket.start) for r in reads]
-        sent = self._batch.send("member_totals", values)
+        sent = self._send(self._batch, "member_totals", values)
         return lambda: [dict(_whole(rows)) for rows in sent()]
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
@@ -181,7 +100,7 @@ class CassandraLayers(Layers):
         return self._send_increments("member_increments", reads)
 
     def realtime_through(self) -> Pending[datetime | None]:
-        sent = self._realtime.send("progress", [(STREAMING_JOB,)])
+        sent = self._send(self._realtime, "progress", [(STREAMING_JOB,)])
 
         def through() -> datetime | None:
             (rows,) = sent()
@@ -192,15 +111,15 @@ class CassandraLayers(Layers):
     def keys(self, read: KeysFrom) -> Pending[list[str]]:
         after = read.after if read.after is not None and read.after >= read.prefix else None
         query, edge = ("keys_from", read.prefix) if after is None else ("keys_after", after)
-        sent = self._batch.send(query, [(read.counter, shard, edge, read.limit) for shard in range(KEY_SHARDS)])
+        sent = self._send(self._batch, query, [(read.counter, shard, edge, read.limit) for shard in range(KEY_SHARDS)])
         return lambda: sorted(key for rows in sent() for (key,) in rows if key.startswith(read.prefix))[: read.limit]
 
     def corrections(self, counter: str, first: date, last: date) -> Pending[list[Corrected]]:
-        sent = self._batch.send("corrections", [(counter, first, last)])
+        sent = self._send(self._batch, "corrections", [(counter, first, last)])
         return lambda: [Corrected(day.date(), _utc(cutoff), before, after) for day, cutoff, before, after in sent()[0]]
 
     def runs(self, last: int) -> Pending[list[Ran]]:
-        sent = self._batch.send("runs", [(SUBJECT, last)])
+        sent = self._send(self._batch, "runs", [(SUBJECT, last)])
         return lambda: [
             Ran(_utc(cutoff), kind, state, _utc(at), (figures or {}).get("left", 0))
             for cutoff, kind, state, at, figures in sent()[0]
@@ -210,8 +129,13 @@ class CassandraLayers(Layers):
         self._batch.close()
         self._realtime.close()
 
+    def _send(self, connection: Connection, query: str, parameters: Sequence[tuple[Any, ...]]) -> Pending[list[Rows]]:
+        return connection.send(query, parameters, self._deadline or Deadline.after(self._seconds))
+
     def _send_increments(self, table: str, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
-        sent = self._realtime.send(table, [(r.counter, r.key, r.ingest_date, r.since or _FIRST_WINDOW) for r in reads])
+        sent = self._send(
+            self._realtime, table, [(r.counter, r.key, r.ingest_date, r.since or _FIRST_WINDOW) for r in reads]
+        )
         return lambda: [[Increment(_utc(b), _utc(window), *rest) for b, window, *rest in rows] for rows in sent()]
 
 
@@ -220,20 +144,6 @@ def _whole(rows: list[tuple[Any, ...]]) -> list[tuple[Any, Total]]:
     return [(name, Total(count, _utc(cutoff))) for name, count, cutoff in rows if count is not None and cutoff]
 
 
-def _read(session: Any, query: str) -> Any:
-    """A prepared read, which may be sent to a second node where the first is slow."""
-    prepared = session.prepare(query)
-    prepared.is_idempotent = True
-    return prepared
-
-
 def _utc(instant: datetime) -> datetime:
     """The driver's instants are UTC without saying so."""
     return instant.replace(tzinfo=UTC)
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) and error.errors:
-        host, cause = next(iter(error.errors.items()))
-        return f"no answer from {host} ({cause})"
-    return str(error) or type(error).__name__

@@ -6,6 +6,8 @@ So both layers are read side by side and no thread waits for another. Answers co
 
 from __future__ import annotations
 
+import copy
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,6 +36,40 @@ class LayerDown(Exception):
 
 class Unavailable(Exception):
     """No layer that could answer can be read now."""
+
+
+class OutOfTime(Unavailable):
+    """The layers answer, but have not answered all of this before the request's deadline."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"this could not be read within {seconds:g} s (serving.timeout): ask for less at a time, a shorter range "
+            "or fewer keys, or again later"
+        )
+
+
+class TooManyRows(Exception):
+    """What was asked for holds more rows than an answer may need; known only while it is read."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most:,} rows")
+        self.most = most
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """When a request must have what it asks of the layers: `seconds` after it began, at `until` by time.monotonic()."""
+
+    until: float
+    seconds: float
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds, seconds)
+
+    def left(self) -> float:
+        """The seconds until then; 0 afterwards."""
+        return max(0.0, self.until - time.monotonic())
 
 
 @dataclass(frozen=True)
@@ -107,7 +143,16 @@ class Ran:
 
 
 class Layers(ABC):
-    """Both layers. Every method, or what it returns, raises LayerDown where its layer does not answer in time."""
+    """Both layers. Every method, or what it returns, raises LayerDown where its layer does not answer, OutOfTime where
+    it has not answered this at the deadline, and TooManyRows."""
+
+    def within(self, deadline: Deadline) -> Layers:
+        """The same layers for one request: nothing asked of them is waited for beyond the deadline."""
+        return self
+
+    def circuits(self) -> dict[LayerName, str]:
+        """The layers that are left alone for a while, since they did not answer, and why."""
+        return {}
 
     @abstractmethod
     def cutoffs(self) -> Pending[dict[str, Publication]]:
@@ -155,6 +200,14 @@ class Through(Layers):
 
     def __init__(self, layers: Layers) -> None:
         self._layers = layers
+
+    def within(self, deadline: Deadline) -> Layers:
+        bound = copy.copy(self)
+        bound._layers = self._layers.within(deadline)
+        return bound
+
+    def circuits(self) -> dict[LayerName, str]:
+        return self._layers.circuits()
 
     def cutoffs(self) -> Pending[dict[str, Publication]]:
         return self._layers.cutoffs()

@@ -7,15 +7,18 @@ memcached can make counts wrong, but not run code here.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+import math
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from pymemcache import HashClient
 
-from serving.layers.interface import Layers, MembersOf, Pending, Through, TotalsRange
+from serving.layers.interface import Deadline, Layers, MembersOf, Pending, Through, TotalsRange
 from serving.observe.metrics import CACHE_READS
 from stitch.buckets import EPOCH, micros
 from stitch.merge import Total
@@ -26,6 +29,8 @@ V = TypeVar("V")
 Rows = dict[Any, Total]
 
 SECONDS = 0.1  # to connect, and to answer: a cache that takes longer is none
+AT_ONCE = 200  # names: a server that answers each just in time costs so much of the request's time, and no more
+SHARE = 0.2  # of what is left of the request's time, after which the others are not asked for
 
 
 class MemcachedLayers(Through):
@@ -33,6 +38,7 @@ class MemcachedLayers(Through):
         super().__init__(layers)
         self._keyspace = settings.batch.keyspace
         self._expire = int(settings.serving.cache_closed.total_seconds())
+        self._deadline = Deadline.after(math.inf)
         self._client = HashClient(
             [_server(text) for text in settings.serving.memcached],
             use_pooling=True,
@@ -42,6 +48,11 @@ class MemcachedLayers(Through):
             retry_attempts=0,
             dead_timeout=5,
         )
+
+    def within(self, deadline: Deadline) -> Layers:
+        bound = copy.copy(self)
+        bound._layers, bound._deadline = self._layers.within(deadline), deadline
+        return bound
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
         return self._through(reads, self._layers.totals, micros, _instant)
@@ -62,7 +73,7 @@ class MemcachedLayers(Through):
     ) -> Pending[list[Rows]]:
         """Rows of reads that name a published run from memcached; the others from the layers, and kept."""
         names = {read: self._name(read) for read in reads if read.at}
-        held = self._client.get_many(list(names.values())) if names else {}
+        held = self._held(list(names.values()))
         found = {read: _decoded(held[name], decode) for read, name in names.items() if name in held}
         missing = [read for read in reads if read not in found]
         CACHE_READS.labels("memcached", "hit").inc(len(found))
@@ -71,12 +82,29 @@ class MemcachedLayers(Through):
 
         def rows() -> list[Rows]:
             fresh = dict(zip(missing, sent(), strict=True)) if sent else {}
-            keep = {names[read]: _encoded(rows, encode) for read, rows in fresh.items() if read in names}
-            if keep:
-                self._client.set_many(keep, expire=self._expire)
+            # A read without rows is not kept: whoever asks for keys that are not there would fill it.
+            self._keep({names[read]: _encoded(rows, encode) for read, rows in fresh.items() if rows and read in names})
             return [found[read] if read in found else fresh[read] for read in reads]
 
         return rows
+
+    def _held(self, names: list[str]) -> dict[str, bytes]:
+        """What is there of the names, as far as there is time to ask."""
+        held: dict[str, bytes] = {}
+        until = time.monotonic() + SHARE * self._deadline.left()
+        for first in range(0, len(names), AT_ONCE):
+            if time.monotonic() >= until:
+                break
+            held |= self._client.get_many(names[first : first + AT_ONCE])
+        return held
+
+    def _keep(self, rows: dict[str, bytes]) -> None:
+        names = list(rows)
+        until = time.monotonic() + SHARE * self._deadline.left()
+        for first in range(0, len(names), AT_ONCE):
+            if time.monotonic() >= until:
+                break
+            self._client.set_many({name: rows[name] for name in names[first : first + AT_ONCE]}, expire=self._expire)
 
     def _name(self, read: TotalsRange | MembersOf) -> str:
         """A name that memcached takes: 250 bytes at most, without spaces, and the read's alone."""

@@ -16,6 +16,7 @@ from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
     multiprocess,
@@ -36,6 +37,12 @@ CACHE_READS = Counter(
     "stitch_cache_reads", "reads of a cache: hit, miss, or joined to one under way", ["cache", "outcome"]
 )
 LAYER_ERRORS = Counter("stitch_layer_errors", "answers that had to do without a layer", ["layer"])
+CIRCUIT_OPEN = Gauge(
+    "stitch_circuit_open",
+    "1 where a layer is left alone, since it did not answer, and one request at a time tries it",
+    ["layer"],
+    multiprocess_mode="livemax",
+)
 
 
 @dataclass(frozen=True, eq=False)  # a registry keeps collectors by what they are

@@ -15,18 +15,29 @@ from typing import Any, TypeVar
 
 from serving.layers.interface import (
     Corrected,
+    Deadline,
     IncrementsSince,
     KeysFrom,
     LayerName,
     Layers,
     MembersOf,
+    OutOfTime,
     Pending,
     Ran,
+    TooManyRows,
     TotalsRange,
     Unavailable,
 )
 from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check
-from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
+from serving.reading.queries import (
+    BadRequest,
+    CorrectionsQuery,
+    KeysQuery,
+    Mistake,
+    SeriesQuery,
+    TopQuery,
+    TotalsQuery,
+)
 from serving.reading.slices import (
     Top,
     as_point,
@@ -142,14 +153,14 @@ class Reader:
             at, stored, since = view.at(counter), view.stored[counter.name], self._increments_of(view, counter, key)
             ranges = [TotalsRange(stored, key, *read, at) for read in plan.reads]
             slices, held, live = together(
-                self._of_batch(view, self._layers.totals, ranges),
-                self._of_realtime(view, self._layers.increments, since),
-                self._of_realtime(view, self._layers.member_increments, since),
+                self._of_batch(view, view.layers.totals, ranges),
+                self._of_realtime(view, view.layers.increments, since),
+                self._of_realtime(view, view.layers.member_increments, since),
             )
             totals = keyed(ranges, slices or [])
             # A bucket without a total has none by member: a range of years is not asked bucket by bucket.
             reads = [MembersOf(stored, key, b, at) for b in buckets if b.start in totals.get(b.granularity, ())]
-            (rows,) = together(self._of_batch(view, self._layers.member_totals, reads))
+            (rows,) = together(self._of_batch(view, view.layers.member_totals, reads))
             by_member = {read.bucket: found for read, found in zip(reads, rows or (), strict=False)}
             published = at.cutoff if at else None
             (count,) = merge.Rows(totals, flat(held), published, view.layer).counts(plan.parts)
@@ -164,43 +175,61 @@ class Reader:
     def keys(self, query: KeysQuery) -> tuple[list[str], str | None]:
         """Keys of the counter, and where to go on; raises Unavailable."""
         read = KeysFrom(self._stored(query.counter), query.prefix, query.after, query.limit + 1)
-        found = self._of_batch_alone(lambda: self._layers.keys(read))
+        found = self._of_batch_alone(lambda layers: layers.keys(read))
         return found[: query.limit], found[query.limit - 1] if len(found) > query.limit else None
 
     def corrections(self, query: CorrectionsQuery) -> list[Corrected]:
         """What runs changed of the days in the range; raises Unavailable."""
         first, last = query.range.start.date(), query.range.end.date()
         stored = self._stored(query.counter)
-        return self._of_batch_alone(lambda: self._layers.corrections(stored, first, last))
+        return self._of_batch_alone(lambda layers: layers.corrections(stored, first, last))
 
     def status(self) -> tuple[View, dict[LayerName, str]]:
         """What is published, and why a layer does not answer. Never Unavailable."""
         failures: dict[LayerName, str] = {}
+        layers = self._bound()
         while True:
             try:
-                return look(self._layers, self._own, "merged", tuple(sorted(failures)), self._now()), failures
+                view = look(layers, self._own, "merged", tuple(sorted(failures)), self._now())
+                return view, failures | layers.circuits()  # cutoffs may be remembered of a layer that is away
+            except OutOfTime as late:  # of another request, which this one joined
+                return look(layers, self._own, "merged", ("batch", "realtime"), self._now()), {
+                    "batch": str(late), "realtime": str(late),
+                }  # fmt: skip
             except Down as down:
                 failures |= {failure.layer: failure.reason for failure in down.failures}
 
     def runs(self, last: int) -> list[Ran]:
         """The last runs of the batch, the newest first; none where the ledger cannot be read."""
         try:
-            return self._of_batch_alone(lambda: self._layers.runs(last))
+            return self._of_batch_alone(lambda layers: layers.runs(last))
         except Unavailable:
             return []
 
     def _answer(self, query: Any, ask: Callable[[View], T]) -> tuple[T, View]:
-        found, view = answer(self._layers, self._own, query.layer, self._now(), ask)
+        try:
+            found, view = answer(self._bound(), self._own, query.layer, self._now(), ask)
+        except TooManyRows as error:
+            detail = (
+                f"there are more than {error.most:,} rows to read (serving.max_rows), of members or of increments: ask "
+                "for a shorter range, or for fewer keys"
+            )
+            raise BadRequest([Mistake("keys" if hasattr(query, "keys") else "key", detail)]) from error
         self._own = view.stored  # what readers get, for when the batch layer cannot say it
         return found, view
 
+    def _bound(self) -> Layers:
+        """The layers, with the deadline of a request that begins now."""
+        return self._layers.within(Deadline.after(self._settings.serving.timeout.total_seconds()))
+
     def _stored(self, counter: Counter) -> str:
         """Under which name its rows are found in the batch layer; raises Unavailable."""
-        return (self._own | served(self._of_batch_alone(self._layers.cutoffs)))[counter.name]
+        return (self._own | served(self._of_batch_alone(lambda layers: layers.cutoffs())))[counter.name]
 
-    def _of_batch_alone(self, send: Callable[[], Pending[T]]) -> T:
+    def _of_batch_alone(self, send: Callable[[Layers], Pending[T]]) -> T:
+        layers = self._bound()
         try:
-            (found,) = together(deferred(send))
+            (found,) = together(deferred(lambda: send(layers)))
         except Down as down:
             raise Unavailable(str(down)) from down
         return found
@@ -228,8 +257,8 @@ class Reader:
         ]
         since = [self._increments_of(view, counter, key) for counter, key in pairs]
         slices, live = together(
-            self._of_batch(view, self._layers.totals, flat(ranges)),
-            self._of_realtime(view, self._layers.increments, flat(since)),
+            self._of_batch(view, view.layers.totals, flat(ranges)),
+            self._of_realtime(view, view.layers.increments, flat(since)),
         )
         slices_left, live_left = iter(slices or ()), iter(live or ())
         counted = []
@@ -258,7 +287,7 @@ class Reader:
         months = [TotalsRange(view.stored[c.name], key, "month", FIRST, LAST, view.at(c)) for c, key in pairs]
         since = flat([self._increments_of(view, counter, key) for counter, key in pairs])
         totals, live = together(
-            self._of_batch(view, self._layers.totals, months), self._of_realtime(view, self._layers.increments, since)
+            self._of_batch(view, view.layers.totals, months), self._of_realtime(view, view.layers.increments, since)
         )
         starts = [start for rows in totals or () for start, total in rows.items() if total.count]
         return min([*starts, *(row.bucket for row in flat(live))], default=None)

@@ -35,10 +35,12 @@ class Down(Exception):
 class View:
     """`layer` is what answers: as asked, or the one that is left where one is `missing`.
 
+    layers:    for this request alone: with its deadline
     published: a counter's name → what is published of it, under the stored name of `stored`
     stored:    a counter's name → under which its rows are found
     """
 
+    layers: Layers
     layer: Layer
     published: dict[str, Publication]
     stored: dict[str, str]
@@ -115,7 +117,8 @@ def look(layers: Layers, own: Mapping[str, str], layer: Layer, missing: tuple[La
         None if "realtime" in missing else deferred(layers.realtime_through),
     )
     stored = served(published or {})
-    return View(layer, {name: published[of] for name, of in stored.items()}, {**own, **stored}, through, now, missing)
+    found = {name: published[of] for name, of in stored.items()}
+    return View(layers, layer, found, {**own, **stored}, through, now, missing)
 
 
 def answer(

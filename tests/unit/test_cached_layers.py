@@ -5,14 +5,26 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from serving.layers.cached import CachedLayers, RowCache
-from serving.layers.interface import IncrementsSince, LayerDown, Pending, TotalsRange
+from serving.layers.interface import (
+    Deadline,
+    IncrementsSince,
+    LayerDown,
+    Layers,
+    OutOfTime,
+    Pending,
+    TooManyRows,
+    TotalsRange,
+)
+from serving.layers.memory import Memory
 from stitch.buckets import ALL, EPOCH
 from stitch.cutoff import Published
 from stitch.merge import Increment, Total
@@ -57,7 +69,7 @@ class Slow(FakeLayers):
 
 def test_a_stampede_on_a_key_is_one_read(settings: Settings) -> None:
     slow = Slow()
-    layers = CachedLayers(slow, settings)
+    layers = CachedLayers(slow, settings, Memory(10**7))
     with ThreadPoolExecutor(32) as pool:
         sent = [pool.submit(lambda: layers.totals([read_of("hot"), read_of("hotter")])()) for _ in range(32)]
         threading.Timer(0.2, slow.go.set).start()
@@ -69,7 +81,7 @@ def test_a_stampede_on_a_key_is_one_read(settings: Settings) -> None:
 
 def test_requests_that_share_some_keys_read_each_once_and_do_not_wait_in_a_circle(settings: Settings) -> None:
     slow = Slow()
-    layers = CachedLayers(slow, settings)
+    layers = CachedLayers(slow, settings, Memory(10**7))
     keys = ["a", "bb", "ccc", "dddd"]
     with ThreadPoolExecutor(8) as pool:
         sent = {
@@ -87,7 +99,7 @@ def test_a_read_that_failed_fails_for_all_who_joined_it_and_is_tried_again(setti
     slow = Slow()
     slow.failing = True
     slow.go.set()
-    layers = CachedLayers(slow, settings)
+    layers = CachedLayers(slow, settings, Memory(10**7))
     one, other = layers.totals([read_of("a")]), layers.totals([read_of("a")])
     for pending in (one, other):
         with pytest.raises(LayerDown):
@@ -100,7 +112,7 @@ def test_a_read_that_failed_fails_for_all_who_joined_it_and_is_tried_again(setti
 def test_totals_are_kept_until_another_run_publishes(settings: Settings) -> None:
     fake = FakeLayers()
     fake.total_rows = {("plays", "a", "all", EPOCH): Total(1, CUTOFF)}
-    layers = CachedLayers(fake, settings)
+    layers = CachedLayers(fake, settings, Memory(10**7))
     layers.totals([read_of("a")])()
     fake.total_rows = {("plays", "a", "all", EPOCH): Total(2, CUTOFF)}
     assert layers.totals([read_of("a")])() == [{EPOCH: Total(1, CUTOFF)}]
@@ -109,7 +121,7 @@ def test_totals_are_kept_until_another_run_publishes(settings: Settings) -> None
 
 def test_what_may_still_change_is_kept_for_its_seconds_only() -> None:
     seconds = {"brief": 0.0, "long": 60.0}
-    cache: RowCache[str, list[int]] = RowCache("test", 100, seconds.__getitem__, 5)
+    cache: RowCache[str, list[int]] = RowCache("test", Memory(10**7), lambda read, _: seconds[read], 5)
     calls: list[str] = []
 
     def send(reads: Sequence[str]) -> Pending[list[list[int]]]:
@@ -117,23 +129,124 @@ def test_what_may_still_change_is_kept_for_its_seconds_only() -> None:
         return lambda: [[len(calls)] for _ in reads]
 
     for _ in range(3):
-        cache.many(["brief", "long"], send)()
+        cache.many(["brief", "long"], send, Deadline.after(5))()
     assert calls == ["brief", "long", "brief", "brief"]
 
 
-def test_no_more_rows_are_kept_than_allowed() -> None:
-    cache: RowCache[int, list[int]] = RowCache("test", 50, lambda _: 60.0, 5)
+def test_that_a_key_has_no_totals_is_kept_as_briefly_as_what_may_still_change(settings: Settings) -> None:
+    serving = settings.serving.model_copy(update={"cache": timedelta(seconds=0.05)})
+    fake = FakeLayers()
+    fake.total_rows = {("plays", "a", "all", EPOCH): Total(1, CUTOFF)}
+    layers = CachedLayers(fake, settings.model_copy(update={"serving": serving}), Memory(10**7))
+    for _ in range(2):
+        layers.totals([read_of("a"), read_of("unknown")])()
+    assert fake.reads == 2
+    time.sleep(0.06)
+    layers.totals([read_of("a"), read_of("unknown")])()
+    assert fake.reads == 3
+
+
+def test_all_caches_together_keep_no_more_bytes_than_allowed_and_what_was_used_last() -> None:
+    memory = Memory(100_000)
+    one: RowCache[int, list[int]] = RowCache("one", memory, lambda _, __: 60.0, 5)
+    other: RowCache[int, list[int]] = RowCache("other", memory, lambda _, __: 60.0, 5)
+    sent: list[int] = []
+
+    def send(reads: Sequence[int]) -> Pending[list[list[int]]]:
+        sent.extend(reads)
+        return lambda: [[0] * 20 for _ in reads]
+
     for read in range(30):
-        cache.many([read], lambda reads: lambda: [[0] * 9 for _ in reads])()
-    assert cache._kept.currsize <= 50
-    cache.many([99], lambda reads: lambda: [[0] * 200 for _ in reads])()  # larger than the cache: answered, not kept
-    assert 99 not in cache._kept
+        for cache in (one, other):
+            cache.many([read], send, Deadline.after(5))()
+    assert 80_000 < memory.size <= 100_000
+    one.many([29], send, Deadline.after(5))()
+    assert sent.count(29) == 2  # each cache's once
+    one.many([0], send, Deadline.after(5))()
+    assert sent.count(0) == 3  # gone
+
+
+def test_a_value_that_would_push_out_all_others_is_answered_and_not_kept() -> None:
+    memory = Memory(100_000)
+    cache: RowCache[int, list[int]] = RowCache("test", memory, lambda _, __: 60.0, 5)
+    assert cache.many([1], lambda _: lambda: [[0] * 200], Deadline.after(5))() == [[0] * 200]
+    assert memory.size == 0
+
+
+@pytest.mark.parametrize("rows", [0, 1, 100])
+def test_the_bytes_that_are_told_are_those_that_are_taken(settings: Settings, rows: int) -> None:
+    class Many(FakeLayers):
+        def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
+            return lambda: [
+                {CUTOFF + timedelta(hours=h): Total(1000 + h, CUTOFF + timedelta(0)) for h in range(rows)}
+                for _ in reads
+            ]
+
+        def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
+            hour = timedelta(hours=1)
+            return lambda: [[Increment(CUTOFF + h * hour, CUTOFF + h * hour, 1000) for h in range(rows)] for _ in reads]
+
+    memory = Memory(10**9)
+    layers = CachedLayers(Many(), settings, memory)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for n in range(2_000 // (rows + 1)):
+            key = f"{n:04}".ljust(64, "x")
+            layers.totals([replace(read_of(key), first=CUTOFF + timedelta(seconds=n))])()
+            layers.increments([IncrementsSince("plays", key, CUTOFF.date(), CUTOFF + timedelta(seconds=n))])()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 < (after - before) / memory.size < 1
+
+
+def test_whoever_joins_a_read_waits_for_it_no_longer_than_its_own_deadline(settings: Settings) -> None:
+    slow = Slow()
+    layers = CachedLayers(slow, settings, Memory(10**7))
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(lambda: layers.totals([read_of("hot")])())
+        while not slow.asked:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        began = time.monotonic()
+        with pytest.raises(OutOfTime):
+            layers.within(Deadline.after(0.1)).totals([read_of("hot")])()
+        assert time.monotonic() - began < 0.5
+        slow.go.set()
+        assert sent.result(10) == [{EPOCH: Total(3, CUTOFF)}]
+
+
+def test_whoever_asked_for_less_than_a_read_that_was_too_much_is_answered(settings: Settings) -> None:
+    class Heavy(FakeLayers):
+        def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
+            def rows() -> list[dict[datetime, Total]]:
+                if any(read.key == "heavy" for read in reads):
+                    raise TooManyRows(1000)
+                return [{EPOCH: Total(1, CUTOFF)} for _ in reads]
+
+            return rows
+
+    layers: Layers = CachedLayers(Heavy(), settings, Memory(10**7))
+    much, little = layers.totals([read_of("heavy"), read_of("light")]), layers.totals([read_of("light")])
+    with pytest.raises(TooManyRows):
+        much()
+    assert little() == [{EPOCH: Total(1, CUTOFF)}]
+
+
+def test_reads_that_nobody_waited_for_are_forgotten() -> None:
+    cache: RowCache[int, list[int]] = RowCache("test", Memory(10**7), lambda _, __: 60.0, 0.05)
+    for read in range(100):
+        cache.many([read], lambda reads: lambda: [[0] for _ in reads], Deadline.after(5))
+    time.sleep(0.06)
+    cache.many([100], lambda reads: lambda: [[0] for _ in reads], Deadline.after(5))
+    assert list(cache._flying) == [100]
 
 
 def test_increments_of_different_cutoffs_are_different_reads(settings: Settings) -> None:
     fake = FakeLayers()
     fake.increment_rows = [("plays", "a", Increment(CUTOFF, CUTOFF, 4))]
-    layers = CachedLayers(fake, settings)
+    layers = CachedLayers(fake, settings, Memory(10**7))
     reads = [
         IncrementsSince("plays", "a", CUTOFF.date(), since) for since in (None, CUTOFF, CUTOFF + timedelta(hours=1))
     ]
