@@ -212,6 +212,7 @@ class TokenSettings(Section):
 class ServingSettings(Section):
     """The reader.
 
+    max_key:       bytes of a key that is asked for; events.max_text says what is counted
     max_reads:     partitions of the layers' tables that are asked for one answer
     max_rows:      rows of totals that one answer may need: as many buckets, or members of a key
     cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at
@@ -233,6 +234,7 @@ class ServingSettings(Section):
     workers: int = Field(default=1, ge=1)
     threads: int = Field(default=8, ge=1)
     max_keys: int = Field(default=1000, ge=1)
+    max_key: int = Field(default=1024, ge=1)
     max_points: int = Field(default=10_000, ge=1)
     max_reads: int = Field(default=10_000, ge=1)
     max_rows: int = Field(default=250_000, ge=1)

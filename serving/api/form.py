@@ -35,9 +35,9 @@ class Form:
     unknown: list[str] = field(default_factory=list)  # counters
 
     def __post_init__(self) -> None:
+        known = f"known are {', '.join(sorted(self.known))}" if self.known else "none are known here"
         for name in self.raw:
             if name not in self.known:
-                known = f"known are {', '.join(sorted(self.known))}" if self.known else "none are known here"
                 self.wrong(name[:60], f"unknown parameter; {known}")
 
     def wrong(self, parameter: str, detail: str) -> None:
@@ -139,9 +139,10 @@ class Form:
         keys = list(dict.fromkeys(given))
         if not keys:
             self.wrong("keys", "missing: at least one key")
-        if len(given) > self.settings.serving.max_keys:
-            self.wrong("keys", f"{len(given)} keys; at most {self.settings.serving.max_keys} in one request")
-        for key in keys:
+        most = self.settings.serving.max_keys
+        if len(given) > most:
+            self.wrong("keys", f"{len(given)} keys; at most {most} in one request")
+        for key in keys[:most]:
             self._check_key("keys", key)
         return keys
 
@@ -165,9 +166,11 @@ class Form:
         except UnicodeEncodeError:
             self.wrong(parameter, "is not valid Unicode text")
             return
-        most = self.settings.events.max_text
-        if size > most:
-            self.wrong(parameter, f"{size} bytes; no event is counted under more than {most} (events.max_text)")
+        counted, asked = self.settings.events.max_text, self.settings.serving.max_key
+        if size > counted:
+            self.wrong(parameter, f"{size} bytes; no event is counted under more than {counted} (events.max_text)")
+        elif size > asked:
+            self.wrong(parameter, f"{size} bytes; at most {asked} can be asked for (serving.max_key)")
 
     # When
 

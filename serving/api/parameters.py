@@ -85,7 +85,9 @@ PARAMETERS: dict[str, Parameter] = {
         explode=False,
     ),
     "key": Parameter(
-        "a key, taken whole: never split at commas; UTF-8, percent-encoded, at most 60,000 bytes", lambda _: _KEY
+        "a key, taken whole: never split at commas; UTF-8, percent-encoded, at most 1,024 bytes unless "
+        "`serving.max_key` says otherwise",
+        lambda _: _KEY,
     ),
     "start": Parameter(f"from when: {_INSTANT}", _text(examples=["2026-11-01", "2026-11-01T09:00:00Z"])),
     "end": Parameter(f"until when: {_INSTANT}", _text(examples=["2026-12-01", "2026-11-02T09:00:00Z"])),

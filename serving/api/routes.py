@@ -212,7 +212,10 @@ def _raw() -> Raw:
 
 
 def _body() -> Any:
-    body = request.get_json(silent=True, force=True)
+    try:
+        body = request.get_json(silent=True, force=True)
+    except RecursionError:  # of arrays in arrays in arrays
+        body = None
     if body is None:
         raise BadRequest([Mistake("body", "is not JSON: an object with `counters` and `keys` is expected")])
     return body

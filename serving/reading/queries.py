@@ -14,6 +14,7 @@ from stitch.merge import Layer
 from stitch.periods import Comparison
 from stitch.zones import Calendar
 
+TOLD = 20  # mistakes: who makes more of them has made one mistake often
 LONGEST = {**FIXED, "week": timedelta(days=7), "month": timedelta(days=28)}
 
 
@@ -26,14 +27,15 @@ class Mistake:
 
 
 class BadRequest(Exception):
-    """The request cannot be understood; it carries every mistake in it, not the first alone.
+    """The request cannot be understood; it carries the first mistakes in it, and not one alone.
 
     unknown: the counters it names that are not there, or not for whoever asks
     """
 
     def __init__(self, mistakes: Sequence[Mistake], unknown: Sequence[str] = ()) -> None:
-        super().__init__("; ".join(f"{mistake.parameter}: {mistake.detail}" for mistake in mistakes))
-        self.mistakes, self.unknown = list(mistakes), list(unknown)
+        self.mistakes, self.unknown, more = list(mistakes[:TOLD]), list(unknown), len(mistakes) - TOLD
+        told = [f"{mistake.parameter}: {mistake.detail}" for mistake in self.mistakes]
+        super().__init__("; ".join([*told, f"and {more} more"] if more > 0 else told))
 
 
 @dataclass(frozen=True)

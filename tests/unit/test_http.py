@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from werkzeug.http import HTTP_STATUS_CODES
 
 from serving.app import create_app
-from serving.layers.interface import Corrected
+from serving.layers.interface import Corrected, OutOfTime, TooManyRows
 from serving.observe import metrics
 from serving.observe.logs import METHODS
 from stitch.buckets import EPOCH
@@ -258,6 +258,36 @@ def test_ready_says_which_layer_is_missing(settings: Settings, layers: FakeLayer
     layers.down = {"batch", "realtime"}
     gone = client.get("/readyz")
     assert (gone.status_code, gone.get_json()["status"]) == (503, "unavailable")
+
+
+def test_a_layer_that_is_left_alone_is_told_though_what_it_last_said_is_remembered(
+    settings: Settings, layers: FakeLayers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = reader(settings, layers, cache=timedelta(seconds=60))
+    assert client.get("/readyz").get_json() == {"status": "ready", "missing": []}
+    monkeypatch.setattr(layers, "circuits", lambda: {"batch": "timed out"})
+    assert client.get("/readyz").get_json() == {"status": "degraded", "missing": ["batch"]}
+    assert client.get("/v1/status").get_json()["layers"]["batch"]["up"] is False
+    assert 'stitch_layer_up{layer="batch"} 0.0' in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "said"),
+    [(OutOfTime(5), 503, "could not be read within 5 s (serving.timeout): ask for less at a time"),
+     (TooManyRows(1000), 400, "key: there are more than 1,000 rows to read (serving.max_rows)")],
+)  # fmt: skip
+def test_a_key_of_a_million_members_is_refused_and_not_answered_from_one_layer(
+    settings: Settings, layers: FakeLayers, monkeypatch: pytest.MonkeyPatch,
+    failure: Exception, status: int, said: str,
+) -> None:  # fmt: skip
+    def fail() -> None:
+        raise failure
+
+    monkeypatch.setattr(layers, "member_totals", lambda _: fail)
+    layers.total_rows["creator_plays", "c1", "all", EPOCH] = Total(5, CUTOFF)
+    answer = reader(settings, layers).get("/v1/top?counter=creator_plays&key=c1")
+    assert answer.status_code == status and said in answer.get_json()["detail"]
+    assert ("Retry-After" in answer.headers) is (status == 503)
 
 
 def test_metrics_count_requests_caches_layer_errors_and_ages(settings: Settings, layers: FakeLayers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -307,14 +308,46 @@ BODIES = {
     '{"counters": ["plays"], "keys": ["a"], "key": "b"}': "key",
     '{"counters": ["plays"], "keys": ["a"], "layer": 1}': "layer",
     '{"counters": ["plays"], "keys": {"a": 1}}': "keys",
+    "[" * 100_000: "body",
+    '{"a":' * 50_000 + "1" + "}" * 50_000: "body",
+    '{"counters": ["plays"], "keys": ' + "[" * 900 + "]" * 900 + "}": "keys",
+    '{"counters": ["plays"], "keys": [' + "9" * 5000 + "]}": "body",
+    '{"counters": ["plays"], "keys": ["a"], "start": 1e999}': "start",
+    '{"counters": ["plays"], "keys": [NaN]}': "keys",
 }
 
 
-@pytest.mark.parametrize(("body", "parameter"), BODIES.items())
+@pytest.mark.parametrize(("body", "parameter"), BODIES.items(), ids=[body[:50] for body in BODIES])
 def test_a_body_that_is_not_understood_is_refused(client: FlaskClient, body: str, parameter: str) -> None:
     answer = client.post("/v1/totals", data=body)
     assert answer.status_code == 400, answer.text
     assert answer.get_json()["errors"][0]["parameter"] == parameter
+
+
+@pytest.mark.parametrize("text", ["[" * 40_000, "[" * 20_000 + "]" * 20_000, f'[{"9" * 5000},"m"]', "[true,1]", "{}"])
+def test_a_cursor_that_nobody_was_given_is_refused(client: FlaskClient, text: str) -> None:
+    after = base64.urlsafe_b64encode(text.encode()).decode()
+    answer = client.get("/v1/top", query_string={"counter": "creator_plays", "key": "c1", "after": after})
+    assert answer.status_code == 400
+    assert answer.get_json()["errors"] == [{"parameter": "after", "detail": "is not the `next` of another page"}]
+
+
+def test_of_many_mistakes_the_first_twenty_are_told_and_how_many_more_there_are(client: FlaskClient) -> None:
+    problem = client.post("/v1/totals", json={f"n{n}": "x" for n in range(50_000)}).get_json()
+    assert [mistake["parameter"] for mistake in problem["errors"]] == [f"n{n}" for n in range(20)]
+    assert problem["detail"].endswith("; and 49982 more")  # counters and keys are missing, too
+
+
+def test_a_body_larger_than_a_thousand_keys_need_is_not_read(client: FlaskClient) -> None:
+    assert client.post("/v1/totals", data=b" " * (4 * 1024 * 1024 + 1)).status_code == 413
+
+
+def test_keys_that_are_counted_may_be_longer_than_those_that_can_be_asked_for(settings: Settings) -> None:
+    events = settings.events.model_copy(update={"max_text": 4096})
+    longer = create_app(settings.model_copy(update={"events": events}), FakeLayers(), now=lambda: NOW).test_client()
+    assert longer.get(f"/v1/totals?counters=plays&key={'x' * 1024}").status_code == 200
+    (mistake,) = longer.get(f"/v1/totals?counters=plays&key={'x' * 1025}").get_json()["errors"]
+    assert mistake["detail"] == "1025 bytes; at most 1024 can be asked for (serving.max_key)"
 
 
 @pytest.mark.parametrize(
