@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cassandra import concurrent
 
 from serving.app import create_app
 from serving.layers.cassandra import CassandraLayers
@@ -186,3 +187,42 @@ def test_a_range_by_the_minute_needs_no_quarters_of_an_hour(fresh: Stack, cassan
         assert [point["counts"]["plays"] for point in series["points"]] == [15, 15, 15]
     finally:
         layers.close()
+
+
+def test_a_key_of_many_members_is_read_page_by_page_or_refused_and_hurts_no_other_key(
+    fresh: Stack, rows: Any, cassandra: Any, tmp_path: Path
+) -> None:
+    """12,345 members are three pages of the driver's. The limits are met while they are read."""
+    rows(total=3)
+    of = stored_names(fresh.settings)["creator_plays"]
+    statement = cassandra.prepare(
+        f"INSERT INTO {fresh.settings.batch.keyspace}.member_totals"
+        " (counter, key, granularity, bucket, member, count, cutoff)"
+        f" VALUES ('{of}', 'c1', 'all', ?, ?, 1, ?)"
+    )
+    concurrent.execute_concurrent_with_args(
+        cassandra, statement, [(EPOCH, f"m{n}", CUTOFF) for n in range(12_345)], concurrency=200
+    )
+    cassandra.execute(
+        f"INSERT INTO {fresh.settings.batch.keyspace}.totals (counter, key, granularity, bucket, count, cutoff)"
+        f" VALUES ('{of}', 'c1', 'all', %s, 12345, %s)",
+        (EPOCH, CUTOFF),
+    )
+    top = "/v1/top?counter=creator_plays&key=c1&limit=1000"
+    for serving, status in (({}, 200), ({"max_rows": 10_000}, 400), ({"timeout": "1s"}, None)):
+        settings = changed(fresh, tmp_path, cache="0s", **serving)
+        layers = CassandraLayers(settings)
+        try:
+            client = create_app(settings, layers).test_client()
+            plays(client)  # connects
+            began = time.monotonic()
+            answer = client.get(top)
+            assert time.monotonic() - began < settings.serving.timeout.total_seconds() + 1
+            assert answer.status_code in ([status] if status else [200, 503]), answer.text
+            if status == 200:
+                assert (answer.get_json()["total"], answer.get_json()["others"]) == (12_345, 11_345)
+            for _ in range(3):
+                client.get(top)
+            assert plays(client) == 3 and layers.circuits() == {}
+        finally:
+            layers.close()
