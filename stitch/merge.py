@@ -184,7 +184,10 @@ def members(
     for increment in increments:
         if increment.member is not None and bucket.holds(increment.bucket):
             live.setdefault(increment.member, []).append(increment)
-    return {m: count(bucket, totals.get(m), live.get(m, []), published, layer).count for m in {*totals, *live}}
+    found = {member: total.count for member, total in totals.items()} if layer != "realtime" else {}
+    for member, increments_of in live.items():
+        found[member] = count(bucket, totals.get(member), increments_of, published, layer).count
+    return found
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:

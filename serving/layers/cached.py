@@ -89,10 +89,13 @@ class Flight(Generic[V]):
 
 
 class RowCache(Generic[K, V]):
-    """read → rows, kept for `seconds(read, rows)`; `join` bounds how old a flight may be joined."""
+    """read → rows, kept for `seconds(read, rows)`; `join` bounds how old a flight may be joined. That there
+    are too many rows is kept as long as they would be: to find it out again costs as much as the most that is allowed.
+    """
 
     def __init__(self, name: str, memory: Memory, seconds: Callable[[K, V], float], join: float) -> None:
         self._name, self._memory, self._join, self._seconds = name, memory, join, seconds
+        self._too_many = f"{name}: too many"
         self._lock = threading.Lock()
         self._flying: dict[K, tuple[Flight[list[V]], int]] = {}  # the oldest first
 
@@ -103,6 +106,7 @@ class RowCache(Generic[K, V]):
         found: dict[K, V] = {}
         joined: dict[K, tuple[Flight[list[V]], int]] = {}
         mine: list[K] = []
+        too_many: int | None = None
         now, until = time.monotonic(), math.inf
         flight: Flight[list[V]] = Flight(now)
         with self._lock:
@@ -113,6 +117,8 @@ class RowCache(Generic[K, V]):
                     until = min(until, kept.until)
                 elif under_way := self._flying.get(read):
                     joined[read] = under_way
+                elif (most := self._memory.get(self._too_many, read)) is not None:
+                    too_many = most.value
                 else:
                     self._flying[read] = joined[read] = (flight, len(mine))
                     mine.append(read)
@@ -125,12 +131,16 @@ class RowCache(Generic[K, V]):
             flight.send(lambda: send(mine))
 
         def rows() -> list[V]:
+            if too_many is not None:
+                raise TooManyRows(too_many)
             again: list[K] = []
             try:
                 for read, (of, at) in joined.items():
                     try:
                         found[read] = of.value(deadline)[at]
-                    except (OutOfTime, TooManyRows):
+                    except (OutOfTime, TooManyRows) as failure:
+                        if isinstance(failure, TooManyRows) and of.reads == {read}:
+                            self._keep(self._too_many, read, failure.most, of.landed)  # the failure holds its frames
                         if of is flight or of.reads <= joined.keys() or not deadline.left():
                             raise
                         again.append(read)  # what else was asked for there was too much
@@ -142,7 +152,7 @@ class RowCache(Generic[K, V]):
                 found.update(zip(again, send(again)(), strict=True))
             return [found[read] for read in reads]
 
-        return rows if joined else lambda: [found[read] for read in reads]
+        return rows if joined or too_many is not None else lambda: [found[read] for read in reads]
 
     def _land(self, joined: dict[K, tuple[Flight[list[V]], int]], found: dict[K, V]) -> None:
         landed = []
@@ -153,8 +163,10 @@ class RowCache(Generic[K, V]):
                     if read in found:
                         landed.append((read, under_way[0].landed))
         for read, at in landed:
-            rows = found[read]
-            self._memory.keep(self._name, read, rows, at + self._seconds(read, rows), _bytes(read, rows))
+            self._keep(self._name, read, found[read], at)
+
+    def _keep(self, name: str, read: K, value: Any, landed: float) -> None:
+        self._memory.keep(name, read, value, landed + self._seconds(read, value), _bytes(read, value))
 
     def _give_up(self, before: float) -> None:
         """Nobody waits any more for flights that began before then: whoever sent them was refused meanwhile."""

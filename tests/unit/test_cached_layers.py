@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +25,7 @@ from serving.layers.interface import (
     TooManyRows,
     TotalsRange,
 )
+from serving.layers.memcached import MemcachedLayers
 from serving.layers.memory import Memory
 from stitch.buckets import ALL, EPOCH
 from stitch.cutoff import Published
@@ -232,6 +234,45 @@ def test_whoever_asked_for_less_than_a_read_that_was_too_much_is_answered(settin
     with pytest.raises(TooManyRows):
         much()
     assert little() == [{EPOCH: Total(1, CUTOFF)}]
+
+
+def test_a_read_of_too_many_rows_is_not_begun_again_while_they_stand() -> None:
+    cache: RowCache[str, list[int]] = RowCache("test", Memory(10**7), lambda _, __: 60.0, 5)
+    sent: list[str] = []
+
+    def send(reads: Sequence[str]) -> Pending[list[list[int]]]:
+        def rows() -> list[list[int]]:
+            sent.extend(reads)
+            if "heavy" in reads:
+                raise TooManyRows(1000)
+            return [[1] for _ in reads]
+
+        return rows
+
+    for reads in (["light", "heavy"], ["heavy"], ["heavy"], ["heavy", "light"]):
+        with pytest.raises(TooManyRows):
+            cache.many(reads, send, Deadline.after(5))()
+    assert sent == ["light", "heavy", "heavy"]  # together it is not known which of them it was
+    assert cache.many(["light"], send, Deadline.after(5))() == [[1]]
+
+
+def test_a_memcached_that_is_slow_takes_a_share_of_the_time_and_the_rest_is_read(settings: Settings) -> None:
+    fake = FakeLayers()
+    fake.total_rows = {("plays", f"k{n}", "all", EPOCH): Total(n, CUTOFF) for n in range(1, 600)}
+    serving = settings.serving.model_copy(update={"memcached": ["127.0.0.1:1"]})
+    layers = MemcachedLayers(fake, settings.model_copy(update={"serving": serving}))
+    asked, kept = [0], list[str]()
+
+    def slowly(names: list[str]) -> dict[str, bytes]:
+        asked[0] += len(names)
+        time.sleep(0.15)
+        return {}
+
+    layers._client = SimpleNamespace(get_many=slowly, set_many=lambda rows, expire: kept.extend(rows))
+    reads = [read_of(f"k{n}") for n in range(600)]
+    found = layers.within(Deadline.after(0.5)).totals(reads)()
+    assert asked[0] < 600 and [rows.get(EPOCH) for rows in found[1:]] == [Total(n, CUTOFF) for n in range(1, 600)]
+    assert len(kept) == 599  # not that k0 has none
 
 
 def test_reads_that_nobody_waited_for_are_forgotten() -> None:
