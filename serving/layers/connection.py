@@ -32,7 +32,7 @@ T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
 IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
-CHEAP = 0.5  # seconds in which a cheap read tells whether the layer answers
+TRIAL = 0.4  # of the time of a read, in which a cheap one tells whether the layer answers
 _FAILURES = (DriverException, RequestExecutionException, NoHostAvailable, StitchError, OSError)
 _TIMED_OUT = (OperationTimedOut, ReadTimeout)
 
@@ -138,7 +138,9 @@ class Connection:
         failure: str | None = "the trial was given up"
         try:
             session = self._session or self._connected(deadline)
-            session.execute_async(self._prepared[self._cheap[0]], self._cheap[1], timeout=CHEAP).result()
+            session.execute_async(
+                self._prepared[self._cheap[0]], self._cheap[1], timeout=TRIAL * self._limits.timeout
+            ).result()
             failure = None
             return session
         except _FAILURES as error:
@@ -150,7 +152,9 @@ class Connection:
     def _answers(self) -> bool:
         """Whether the layer answers a cheap read: then a read that timed out was too much for it."""
         try:
-            self._session.execute_async(self._prepared[self._cheap[0]], self._cheap[1], timeout=CHEAP).result()
+            self._session.execute_async(
+                self._prepared[self._cheap[0]], self._cheap[1], timeout=TRIAL * self._limits.timeout
+            ).result()
         except _FAILURES as error:
             self.circuit.failed(_reason(error))
             return False

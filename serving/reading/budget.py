@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from serving.layers.interface import TooManyRows
 from serving.reading.queries import BadRequest, Mistake
 from stitch.buckets import EPOCH, Range
 from stitch.sections import EventSettings, ServingSettings
@@ -41,17 +42,25 @@ def can_hold(events: EventSettings, now: datetime) -> Range:
 
 def check(cost: Cost, serving: ServingSettings, asked: Asked) -> None:
     """Raises BadRequest where the cost is beyond the budget, with a smaller request that is within."""
-    limits = {
-        "reads": (cost.reads, serving.max_reads, "reads of the layers", "serving.max_reads"),
-        "rows": (cost.rows, serving.max_rows, "buckets", "serving.max_rows"),
-    }
-    over = {name: limit for name, limit in limits.items() if limit[0] > limit[1]}
-    if not over:
+    limits = (
+        (cost.reads, serving.max_reads, "reads of the layers", "serving.max_reads"),
+        (cost.rows, serving.max_rows, "buckets", "serving.max_rows"),
+    )
+    wanted, most, what, setting = max(limits, key=lambda limit: limit[0] / limit[1])
+    if wanted <= most:
         return
-    wanted, most, what, setting = max(over.values(), key=lambda limit: limit[0] / limit[1])
     parameter, instead = _instead(asked, most / wanted)
     detail = f"the answer would take up to {wanted:,} {what}, and one may take {most:,} ({setting}): ask {instead}"
     raise BadRequest([Mistake(parameter, detail)])
+
+
+def too_many_rows(error: TooManyRows, parameter: str) -> BadRequest:
+    """The same of what is known only while it is read: how many members there are, and increments."""
+    detail = (
+        f"there are more than {error.most:,} rows to read (serving.max_rows), of members or of increments: ask for a "
+        "shorter range, or for fewer keys"
+    )
+    return BadRequest([Mistake(parameter, detail)])
 
 
 def _instead(asked: Asked, share: float) -> tuple[str, str]:

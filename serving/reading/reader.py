@@ -28,12 +28,10 @@ from serving.layers.interface import (
     TotalsRange,
     Unavailable,
 )
-from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check
+from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check, too_many_rows
 from serving.reading.queries import (
-    BadRequest,
     CorrectionsQuery,
     KeysQuery,
-    Mistake,
     SeriesQuery,
     TopQuery,
     TotalsQuery,
@@ -210,11 +208,7 @@ class Reader:
         try:
             found, view = answer(self._bound(), self._own, query.layer, self._now(), ask)
         except TooManyRows as error:
-            detail = (
-                f"there are more than {error.most:,} rows to read (serving.max_rows), of members or of increments: ask "
-                "for a shorter range, or for fewer keys"
-            )
-            raise BadRequest([Mistake("keys" if hasattr(query, "keys") else "key", detail)]) from error
+            raise too_many_rows(error, "keys" if isinstance(query, TotalsQuery) else "key") from error
         self._own = view.stored  # what readers get, for when the batch layer cannot say it
         return found, view
 
@@ -232,6 +226,8 @@ class Reader:
             (found,) = together(deferred(lambda: send(layers)))
         except Down as down:
             raise Unavailable(str(down)) from down
+        except TooManyRows as error:
+            raise too_many_rows(error, "start") from error
         return found
 
     def _count(

@@ -12,7 +12,7 @@ import pytest
 from cassandra import OperationTimedOut
 from cassandra.cluster import NoHostAvailable
 
-from serving.layers.connection import CHEAP, IN_FLIGHT, Connection, Limits
+from serving.layers.connection import IN_FLIGHT, TRIAL, Connection, Limits
 from serving.layers.interface import Deadline, LayerDown, OutOfTime, TooManyRows
 from serving.observe.metrics import CIRCUIT_OPEN
 from stitch.clusters import CassandraSettings
@@ -148,10 +148,7 @@ def test_a_layer_that_hangs_is_left_alone_after_three_cheap_reads() -> None:
     assert len(session.asked) == sent
 
 
-def test_a_read_of_rows_that_times_out_in_a_layer_that_hangs_counts_by_the_cheap_read_behind_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("serving.layers.connection.CHEAP", 0.01)
+def test_a_read_of_rows_that_times_out_in_a_layer_that_hangs_counts_by_the_cheap_read_behind_it() -> None:
     connection = made(Session({"heavy": HANGS, "cheap": HANGS}), timeout=0.01)
     for _ in range(3):
         with pytest.raises(LayerDown):
@@ -174,4 +171,4 @@ def test_a_layer_that_was_left_alone_is_tried_by_a_cheap_read_before_any_other()
     connection.circuit._next_trial = 0.0
     assert connection.send("heavy", [("a",)], Deadline.after(1.0))() == [ROWS[:2]]
     assert [query for query, _, _ in session.asked] == ["cheap", "heavy"]
-    assert session.asked[0][2] == CHEAP and connection.circuit.refusal is None and shown() == 0
+    assert session.asked[0][2] == TRIAL * 5.0 and connection.circuit.refusal is None and shown() == 0

@@ -333,9 +333,9 @@ def test_a_cursor_that_nobody_was_given_is_refused(client: FlaskClient, text: st
 
 
 def test_of_many_mistakes_the_first_twenty_are_told_and_how_many_more_there_are(client: FlaskClient) -> None:
-    problem = client.post("/v1/totals", json={f"n{n}": "x" for n in range(50_000)}).get_json()
+    problem = client.post("/v1/totals", json={f"n{n}": "x" for n in range(2_000)}).get_json()
     assert [mistake["parameter"] for mistake in problem["errors"]] == [f"n{n}" for n in range(20)]
-    assert problem["detail"].endswith("; and 49982 more")  # counters and keys are missing, too
+    assert problem["detail"].endswith("; and 1982 more")  # counters and keys are missing, too
 
 
 def test_a_body_larger_than_a_thousand_keys_need_is_not_read(client: FlaskClient) -> None:
