@@ -233,8 +233,10 @@ class Reader:
     def _count(
         self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked
     ) -> list[list[list[merge.Count]]]:
-        """pair → group → the count of each point, everything read at once. Points of one group do not overlap. Raises
-        BadRequest where it would cost more than a request may."""
+        """pair → group → the count of each point, everything read at once. Points of one group do not overlap.
+
+        Raises BadRequest where it would cost more than a request may.
+        """
         points, holds = flat(groups), can_hold(self._settings.events, view.now)
         for counter in {counter.name: counter for counter, _ in pairs}.values():
             view.check(counter, points)
