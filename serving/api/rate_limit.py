@@ -51,13 +51,13 @@ class RateLimit:
 
     def hit(self, who: str) -> Hit:
         """Count a request."""
-        if self._shared and self._circuit.refusal() is None:
+        if self._shared and self._circuit.admitted() != "open":
             try:
                 found = self._hit(self._shared, who)
-                self._circuit.succeeded()
+                self._circuit.tried(None)
                 return found
             except Exception as error:  # of whatever client the storage has
-                self._circuit.failed(str(error), at_once=True)
+                self._circuit.tried(str(error))
                 LOG.warning("the storage of the rate limit does not answer, so this process counts for itself: %s",
                             error)  # fmt: skip
         return self._hit(self._own, who)

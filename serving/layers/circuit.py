@@ -57,7 +57,7 @@ class Circuit:
         """The trial is over; None: the layer answered."""
         with self._lock:
             self._on_trial = False
-            self._set(self._most if failure else 0, failure or "")
+            self._set(0 if failure is None else self._most, failure or "")
 
     def succeeded(self) -> None:
         """The layer answered."""

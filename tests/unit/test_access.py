@@ -29,8 +29,8 @@ from serving.api import access
 from serving.api.rate_limit import RateLimit, address
 from serving.api.scope import Scopes
 from serving.app import create_app
-from serving.layers.cassandra import Connection
-from serving.layers.interface import Corrected, LayerDown
+from serving.layers.connection import Connection, Limits
+from serving.layers.interface import Corrected, Deadline, LayerDown
 from serving.reading.queries import Span, TotalsQuery
 from stitch.buckets import EPOCH
 from stitch.cli import main
@@ -341,9 +341,9 @@ def test_where_hosts_are_is_for_the_log_and_not_for_callers(settings: Settings, 
 
 def test_the_log_has_the_hosts_that_did_not_answer(caplog: pytest.LogCaptureFixture) -> None:
     (port,) = free_ports(1)
-    connection = Connection("batch", BatchSettings(port=port), 1, {})
+    connection = Connection("batch", BatchSettings(port=port), Limits(1, 1000), {}, ("any", ()))
     with pytest.raises(LayerDown, match=r"^the batch layer cannot be read now$"):
-        connection.send("any", [()])()
+        connection.send("any", [()], Deadline.after(5))()
     assert f"127.0.0.1:{port}" in caplog.text
 
 
