@@ -5,7 +5,11 @@ UTC ones; `stitch.buckets.slices` finds the fewest. That is exact wherever the z
 finest buckets: India, half an hour off, needs quarters of an hour.
 
 A day starts at its first midnight, or where the clock skips midnight, at the instant it goes on; one that a zone left
-out (Samoa, 30 December 2011) is not there. When the clock is set by less than an hour, that hour is shorter or longer.
+out (Samoa, 30 December 2011) is not there.
+
+When the clock is set by whole hours, the hours go on as before, and some come twice or not at all. When it is set by
+half an hour, a new hour starts there, and is shorter; only where the clock shows the same hour before and after, it is
+one hour, longer or shorter. So it is with quarters of an hour and minutes.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from stitch.buckets import FIXED, Bucket, floor, utc
+from stitch.buckets import EPOCH, FIXED, Bucket, floor, utc
 
 WITHIN_A_DAY = {name: length for name, length in FIXED.items() if name != "day"}
 ZONE_GRANULARITIES = (*FIXED, "week", "month", "year")
@@ -54,17 +58,42 @@ class Calendar:
         """What the zone's clocks show: the same instant with the zone's offset."""
         return utc(instant).astimezone(self.zone)
 
+    def offset(self, instant: datetime) -> timedelta:
+        """What the zone's clocks are ahead of UTC."""
+        return self.wall(instant).utcoffset() or timedelta(0)
+
     def at(self, wall: datetime) -> datetime:
         """The instant at which clocks show this (naive); of two the first; where they skip it, counted on from
         before."""
         return wall.replace(tzinfo=self.zone, fold=0).astimezone(UTC)
+
+    def shown_from(self, wall: datetime, again: bool = False) -> datetime:
+        """The first instant at which clocks show this (naive); where they skip it, the instant at which they go on.
+
+        again: the second time, where they show it twice
+        """
+        first = self.at(wall)
+        second = wall.replace(tzinfo=self.zone, fold=1).astimezone(UTC)
+        if second < first:  # they skip it: zoneinfo counts on from before, and back from after
+            return self._change(second, first)
+        return second if again else first
+
+    def shown_until(self, wall: datetime) -> datetime:
+        """The first instant by which clocks have come to this (naive), also where they are set back from it."""
+        before = wall - datetime.resolution
+        found = self.shown_from(before)
+        return found + datetime.resolution if _clock(self.wall(found)) == before else found
+
+    def start_of(self, day: date) -> datetime:
+        """The start of the day; of one that the zone left out, the start of the next."""
+        return self.shown_from(datetime.combine(day, time()))
 
     def floor(self, instant: datetime, granularity: str) -> datetime:
         """The start of the bucket that the instant falls into."""
         instant = utc(instant)
         if granularity in WITHIN_A_DAY:
             return self._floor_within_a_day(instant, WITHIN_A_DAY[granularity])
-        start = self._start_of(_first_date(self.wall(instant).date(), granularity))
+        start = self.start_of(_first_date(self.wall(instant).date(), granularity))
         while (
             end := self.after(start, granularity)
         ) <= instant:  # a clock set back over midnight shows yesterday again
@@ -75,7 +104,7 @@ class Calendar:
         """The end of the bucket that starts at `start`."""
         if granularity in WITHIN_A_DAY:
             return self._after_within_a_day(utc(start), WITHIN_A_DAY[granularity])
-        return self._start_of(_next_date(_first_date(self.wall(start).date(), granularity), granularity))
+        return self.start_of(_next_date(_first_date(self.wall(start).date(), granularity), granularity))
 
     def ceil(self, instant: datetime, granularity: str) -> datetime:
         """The first edge at or after the instant."""
@@ -99,26 +128,47 @@ class Calendar:
             yield bucket
             at = bucket.end
 
-    def _start_of(self, day: date) -> datetime:
-        return self.at(datetime.combine(day, time()))
-
     def _floor_within_a_day(self, instant: datetime, length: timedelta) -> datetime:
         start = instant - _since_midnight(self.wall(instant)) % length
-        if self.wall(start).utcoffset() == self.wall(instant).utcoffset():
+        before = start - datetime.resolution
+        if self.offset(before) == self.offset(instant):
             return start
-        start = self.floor(instant, "day")  # the clock is set in this very bucket: rare, so walk there
+        change = self._change(before, instant)  # rare: from the bucket that is shown before it, walk on
+        start = self._floor_within_a_day(change - datetime.resolution, length)
         while (end := self._after_within_a_day(start, length)) <= instant:
             start = end
         return start
 
     def _after_within_a_day(self, start: datetime, length: timedelta) -> datetime:
         end = start + length - _since_midnight(self.wall(start)) % length
-        beyond = _since_midnight(self.wall(end)) % length
-        set_back = self.wall(end).utcoffset() < self.wall(start).utcoffset()  # type: ignore[operator]
-        return end + length - beyond if beyond and set_back else end
+        set_by = self.offset(end) - self.offset(start)
+        if not set_by:
+            return end
+        change = self._change(start, end)
+        before, after = _clock(self.wall(change - datetime.resolution)), _clock(self.wall(change))
+        if set_by % length == timedelta(0):
+            return change if self.start_of(after.date()) == change else end
+        same = before - _since_midnight(before) % length == after - _since_midnight(after) % length
+        return change + length - _since_midnight(after) % length if same else change
+
+    def _change(self, before: datetime, after: datetime) -> datetime:
+        """The first instant, to the second, that has another offset than `before`; one that `after` has."""
+        old = self.offset(before)
+        first, last = (int((instant - EPOCH) // timedelta(seconds=1)) for instant in (before, after))
+        while last - first > 1:
+            middle = (first + last) // 2
+            if self.offset(EPOCH + timedelta(seconds=middle)) == old:
+                first = middle
+            else:
+                last = middle
+        return EPOCH + timedelta(seconds=last)
 
 
 UTC_CALENDAR = Calendar("UTC", UTC)
+
+
+def _clock(wall: datetime) -> datetime:
+    return wall.replace(tzinfo=None, fold=0)
 
 
 def _since_midnight(wall: datetime) -> timedelta:

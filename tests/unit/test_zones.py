@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from stitch.buckets import covering, floor
 from stitch.buckets import series as utc_series
 from stitch.zones import UnsplitError, calendar
+from tests.clock_changes import kinds
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 
 ZONES = [
     "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe",
@@ -46,6 +49,43 @@ EDGES = {
     # Half an hour on at 15:30Z: the hour from two to three has thirty
     ("Australia/Lord_Howe", "hour", "2024-10-05T14:45", "2024-10-05T16:15"): [
         "2024-10-05T14:30", "2024-10-05T15:30", "2024-10-05T16:00", "2024-10-05T17:00",
+    ],
+    # Half an hour on, from half past eleven to midnight: the last hour has thirty minutes, and the day ends with it
+    ("Asia/Pyongyang", "hour", "2018-05-04T14:00", "2018-05-04T16:30"): [
+        "2018-05-04T13:30", "2018-05-04T14:30", "2018-05-04T15:00", "2018-05-04T16:00", "2018-05-04T17:00",
+    ],
+    ("Asia/Pyongyang", "day", "2018-05-04T14:00", "2018-05-04T16:30"): [
+        "2018-05-03T15:30", "2018-05-04T15:00", "2018-05-05T15:00",
+    ],
+    # Half an hour back, from midnight to half past eleven: the last hour of the day has ninety
+    ("Asia/Pyongyang", "hour", "2015-08-14T14:00", "2015-08-14T16:00"): [
+        "2015-08-14T14:00", "2015-08-14T15:30", "2015-08-14T16:30",
+    ],
+    # Half an hour on, from half past two to three
+    ("America/Caracas", "hour", "2016-05-01T06:00", "2016-05-01T07:30"): [
+        "2016-05-01T05:30", "2016-05-01T06:30", "2016-05-01T07:00", "2016-05-01T08:00",
+    ],
+    # Half an hour back, from half past midnight to midnight: the first hour of the day has ninety minutes
+    ("Asia/Colombo", "hour", "2006-04-14T17:30", "2006-04-14T20:00"): [
+        "2006-04-14T17:00", "2006-04-14T18:00", "2006-04-14T19:30", "2006-04-14T20:30",
+    ],
+    # A quarter of an hour on at midnight
+    ("Asia/Kathmandu", "hour", "1985-12-31T17:30", "1985-12-31T19:00"): [
+        "1985-12-31T17:30", "1985-12-31T18:30", "1985-12-31T19:15",
+    ],
+    # An hour back from one to midnight, which comes twice: two hours, one day
+    ("America/Havana", "hour", "2012-11-04T03:30", "2012-11-04T06:30"): [
+        "2012-11-04T03:00", "2012-11-04T04:00", "2012-11-04T05:00", "2012-11-04T06:00", "2012-11-04T07:00",
+    ],
+    ("America/Havana", "day", "2012-11-04T03:30", "2012-11-04T06:30"): [
+        "2012-11-03T04:00", "2012-11-04T04:00", "2012-11-05T05:00",
+    ],
+    # From half past eleven to half past midnight: a day that begins within an hour ends it
+    ("America/Toronto", "hour", "1919-03-31T04:00", "1919-03-31T05:00"): [
+        "1919-03-31T04:00", "1919-03-31T04:30", "1919-03-31T05:00",
+    ],
+    ("America/Toronto", "day", "1919-03-31T04:00", "1919-03-31T05:00"): [
+        "1919-03-30T05:00", "1919-03-31T04:30", "1919-04-01T04:00",
     ],
     # No midnight: the clock went on from 24:00 to 01:00
     ("America/Sao_Paulo", "day", "2018-11-04T12:00", "2018-11-04T13:00"): ["2018-11-04T03:00", "2018-11-05T02:00"],
@@ -119,3 +159,26 @@ def test_an_edge_within_a_finest_bucket_is_refused_with_the_offset_that_is_to_bl
 def test_what_is_no_zone_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="is no IANA time zone"):
         calendar(name)
+
+
+@pytest.mark.parametrize("granularity", ["minute", "quarter_hour", "hour", "day"])
+def test_however_clocks_were_set_buckets_follow_each_other_and_are_made_of_whole_finer_ones(granularity: str) -> None:
+    near = {"minute": HOUR, "quarter_hour": 4 * HOUR}.get(granularity, 30 * HOUR)
+    finer = {"quarter_hour": "minute", "hour": "minute", "day": "hour"}.get(granularity)
+    for change in kinds():
+        zone = calendar(change.zone)
+        found = zone.series(change.instant - near, change.instant + near, granularity)
+        assert all(one.end == other.start and one.start < one.end for one, other in pairwise(found)), change
+        for bucket in found:
+            for instant in (bucket.start, bucket.end - timedelta(microseconds=1)):
+                assert zone.floor(instant, granularity) == bucket.start, change
+            assert not finer or zone.floor(bucket.end, finer) == bucket.end, change
+
+
+def test_a_clock_set_by_a_part_of_an_hour_leaves_no_hour_that_shows_two() -> None:
+    for change in kinds():
+        if (change.after - change.before) % HOUR:
+            zone = calendar(change.zone)
+            for hour in zone.series(change.instant - 3 * HOUR, change.instant + 3 * HOUR, "hour"):
+                minutes = [hour.start + n * MINUTE for n in range((hour.end - hour.start) // MINUTE)]
+                assert len({f"{zone.wall(minute):%FT%H}" for minute in minutes}) == 1, change
