@@ -1,16 +1,27 @@
 """Named periods that end now, and the earlier range that a range is compared with, like for like.
 
+The earlier range is as long as the asked one by the zone's calendar: as many months where whole months go back by
+months, else as many days, else as much by the clocks. So 28 February faces one day in every year, a day of 23 hours
+faces one of 24, and a range that begins on the 29th faces one from the 28th where there is no 29th. A range of hours
+that faces the time just before it is the exception: as many hours, whatever the clocks did. What no clock ever showed,
+an hour that was skipped or Samoa's 30 December 2011, faces nothing.
+
 A comparison of an unfinished range with a finished one says nothing, so both are cut at the same time since their
 starts, by the clocks of the zone, at the edge of the last finest bucket that is over.
+
+A point of a range faces what the calendar says the same of: 1 March faces 1 March, and the hour from two to three that
+hour, of two such hours the first the first. So 29 February, the 31st or a skipped hour may face nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from functools import cached_property
 from typing import Literal
 
-from stitch.buckets import Range, floor
+from stitch.buckets import Bucket, Range, floor
 from stitch.zones import Calendar
 
 DAYS = {"7d": 7, "28d": 28, "30d": 30}
@@ -24,15 +35,45 @@ GRANULARITY_OF = {
 
 Compare = Literal["previous_period", "year_over_year"]
 COMPARES = ("previous_period", "year_over_year")
+DAY = timedelta(days=1)
+
+
+class NoEarlierRangeError(ValueError):
+    """What the range would be compared with never was."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """How far back the earlier range is: months or days of the zone's calendar, else so much time."""
+
+    months: int = 0
+    days: int = 0
+    time: timedelta = timedelta(0)
+
+    def back(self, wall: datetime) -> datetime:
+        """The same time of day, so far back; on the last day of the month where that has no such day."""
+        moved = wall - timedelta(days=self.days)
+        month = moved.year * 12 + moved.month - 1 - self.months
+        first = moved.replace(year=month // 12, month=month % 12 + 1, day=1)
+        last = ((first + 31 * DAY).replace(day=1) - DAY).day
+        return first.replace(day=min(moved.day, last))
+
+    def has(self, wall: datetime) -> bool:
+        """Whether there is such a day, so far back."""
+        return not self.months or self.back(wall).day == wall.day
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two ranges as long as each other by the zone's clocks, and what the earlier one was cut from."""
+    """Two ranges as long as each other by the zone's calendar, and the uncut earlier one."""
 
     current: Range
     previous: Range
-    whole: Range
+    earlier: Earlier
+
+    def facing(self, points: Sequence[Bucket]) -> list[Bucket | None]:
+        """What each of the asked range's points faces, whole; None for nothing."""
+        return [self.earlier.facing(point) for point in points]
 
 
 def range_of(period: str, now: datetime, calendar: Calendar) -> Range | None:
@@ -42,12 +83,11 @@ def range_of(period: str, now: datetime, calendar: Calendar) -> Range | None:
     if period == "24h":
         end = calendar.after(calendar.floor(now, "hour"), "hour")
         return Range(end - timedelta(hours=24), end)
-    if period in DAYS:
-        end = calendar.after(calendar.floor(now, "day"), "day")
-        return Range(shifted(end, calendar, days=-DAYS[period]), end)
-    if period == "12mo":
-        end = calendar.after(calendar.floor(now, "month"), "month")
-        return Range(shifted(end, calendar, months=-12), end)
+    if period in DAYS or period == "12mo":
+        granularity = "month" if period == "12mo" else "day"
+        shift = Shift(months=12) if period == "12mo" else Shift(days=DAYS[period])
+        end = calendar.after(calendar.floor(now, granularity), granularity)
+        return Range(calendar.start_of(shift.back(_midnight_after(end, calendar)).date()), end)
     start = calendar.floor(now, period)  # month, year
     return Range(start, calendar.after(start, period))
 
@@ -61,56 +101,147 @@ def comparison(
     calendar: Calendar,
     finest: str,
 ) -> Comparison:
-    """What `current` is compared with; both cut where it is not over yet."""
-    shift = _shift(current, period, compare, match_weekday, calendar)
-    if shift is None:  # by the hour: as long ago as it is long, whatever the clocks did
-        length = current.end - current.start
-        whole = Range(current.start - length, current.start)
-    else:
-        whole = Range(shifted(current.start, calendar, **shift), shifted(current.end, calendar, **shift))
-    cut = min(current.end, max(current.start, floor(now, finest)))
-    if cut == current.end:
-        return Comparison(current, whole, whole)
-    if shift is None:
-        previous_cut = whole.start + (cut - current.start)
-    else:
-        elapsed = _clock(calendar, cut) - _clock(calendar, current.start)
-        previous_cut = calendar.at(_clock(calendar, whole.start) + elapsed)
-    return Comparison(Range(current.start, cut), Range(whole.start, min(whole.end, previous_cut)), whole)
+    """What `current` is compared with; both cut where it is not over yet. Raises NoEarlierRangeError."""
+    return Earlier(current, calendar, finest, _shift(current, period, compare, match_weekday, calendar)).cut_at(now)
 
 
-def shifted(instant: datetime, calendar: Calendar, days: int = 0, months: int = 0) -> datetime:
-    """The instant at which the zone's clocks show the same, so many days and months on; 29 February may become the
-    28th."""
-    wall = _clock(calendar, instant) + timedelta(days=days)
-    month = wall.year * 12 + wall.month - 1 + months
-    first = wall.replace(year=month // 12, month=month % 12 + 1, day=1)
-    following = (first + timedelta(days=31)).replace(day=1)
-    last = (following - timedelta(days=1)).day
-    return calendar.at(first.replace(day=min(wall.day, last)))
+@dataclass(frozen=True)
+class Earlier:
+    """The range that `asked` is compared with, and which part of it each part of `asked` faces."""
+
+    asked: Range
+    calendar: Calendar
+    finest: str
+    shift: Shift
+
+    @cached_property
+    def range(self) -> Range:
+        """All of it. Raises NoEarlierRangeError."""
+        found = self._facing(self._shown, self._shown.start)
+        if found.start >= found.end:
+            raise NoEarlierRangeError(
+                f"there is no such earlier range: the clocks of {self.calendar.name} skipped what began at "
+                f"{self.shift.back(self._shown.start):%Y-%m-%dT%H:%M}"
+            )
+        return found
+
+    def cut_at(self, now: datetime) -> Comparison:
+        """As much of `asked` as is over, and as much of this. Raises NoEarlierRangeError."""
+        start, whole = self.asked.start, self.range
+        cut = min(self.asked.end, max(start, floor(now, self.finest)))
+        if cut == self.asked.end:
+            return Comparison(self.asked, whole, self)
+        over = _shown(Range(start, cut), self.calendar, self._shown.days)
+        end = min(whole.end, self._facing(over, over.start).end) if cut > start else whole.start
+        return Comparison(over.part, Range(whole.start, max(whole.start, end)), self)
+
+    def facing(self, point: Bucket) -> Bucket | None:
+        """What one of its points faces."""
+        shown = _shown(Range(point.start, point.end), self.calendar)
+        start = shown.start
+        while not self.shift.has(start) and start.date() != self._shown.start.date():
+            start = _midnight(start.date() + DAY)
+            if start >= shown.end:
+                return None
+        found = self._facing(shown, start)
+        if start.fold and found.start == self.calendar.shown_from(self.shift.back(start)):
+            return None  # an hour comes twice now and came once then: it faces the first
+        end = min(found.end, self.range.end) if self._shown.months else found.end
+        return Bucket(point.granularity, found.start, end) if found.start < end else None
+
+    @cached_property
+    def _shown(self) -> Shown:
+        return _shown(self.asked, self.calendar)
+
+    def _facing(self, shown: Shown, start: datetime) -> Range:
+        """What a part of `asked` faces, from `start` on; it may be empty."""
+        if self.shift.time:
+            return Range(shown.part.start - self.shift.time, shown.part.end - self.shift.time)
+        first, again = self.shift.back(start), bool(start.fold)
+        by_months = self.shift.months and shown.months
+        last = self.shift.back(shown.end) if by_months else first + (shown.end - shown.start)
+        if shown.end_is_midnight:
+            end = self.calendar.start_of(last.date())
+        else:
+            end = self.calendar.shown_from(last, True) if shown.end.fold else self.calendar.shown_until(last)
+        return Range(self._on_edge(self.calendar.shown_from(first, again)), self._on_edge(end))
+
+    def _on_edge(self, instant: datetime) -> datetime:
+        """Where clocks were set a minute past midnight, the quarter of an hour that it was in."""
+        if self.finest == "minute" or not self.calendar.is_set_at(instant):
+            return instant
+        return floor(instant, "quarter_hour")
 
 
-def _shift(
-    current: Range, period: str | None, compare: Compare, match_weekday: bool, calendar: Calendar
-) -> dict[str, int] | None:
-    """How far back the earlier range is, in days or months of the zone; None: as far as the range is long."""
-    days, whole_days = _length(current, calendar)
+@dataclass(frozen=True)
+class Shown:
+    """What a zone's clocks show at the start of a range and have come to by its end (naive).
+
+    days: it is whole days, which begin and end at midnight even where clocks skip that
+    A fold says that it is the second time that they show it.
+    """
+
+    part: Range
+    start: datetime
+    end: datetime
+    days: bool
+
+    @property
+    def end_is_midnight(self) -> bool:
+        return self.days and self.end.time() == time()
+
+    @property
+    def months(self) -> bool:
+        """Whether it is whole months."""
+        return self.days and self.end_is_midnight and self.start.day == self.end.day == 1
+
+
+def _shown(part: Range, calendar: Calendar, days: bool | None = None) -> Shown:
+    """days: whether it is read as days; None: where it is whole days"""
+    first, last = calendar.wall(part.start).replace(tzinfo=None), calendar.wall(part.end - datetime.resolution)
+    ends_day = calendar.starts_day(part.end)
+    if days is None:
+        days = ends_day and calendar.starts_day(part.start)
+    if days:
+        first = _midnight(first.date())
+    if days and ends_day:
+        return Shown(part, first, _midnight_after(part.end, calendar), days)
+    end = (_clock(last) + datetime.resolution).replace(fold=last.fold)
+    if end <= first or last.fold:
+        end = _latest(part, calendar, end)
+    return Shown(part, first, end, days)
+
+
+def _latest(part: Range, calendar: Calendar, end: datetime) -> datetime:
+    """The latest time that clocks show in a range at whose end they have come to `end`: they may have been set back."""
+    since, until = max(part.start, part.end - DAY), part.end - datetime.resolution
+    if calendar.offset(since) <= calendar.offset(until):
+        return end
+    before = calendar.wall(calendar.set_between(since, until) - datetime.resolution)
+    return max(end, _clock(before) + datetime.resolution)
+
+
+def _shift(current: Range, period: str | None, compare: Compare, match_weekday: bool, calendar: Calendar) -> Shift:
+    shown = _shown(current, calendar)
+    days = -(-(shown.end - shown.start) // DAY)
     weeks = -(-days // 7)
     if compare == "year_over_year":
-        return {"days": -7 * max(52, weeks)} if match_weekday else {"months": -12}
+        return Shift(days=7 * max(52, weeks)) if match_weekday else Shift(months=12)
     if match_weekday:
-        return {"days": -7 * weeks}
+        return Shift(days=7 * weeks)
     if period in MONTHS:
-        return {"months": -MONTHS[period]}
-    return {"days": -days} if whole_days else None
+        return Shift(months=MONTHS[period])
+    return Shift(days=days) if shown.days else Shift(time=current.end - current.start)
 
 
-def _length(current: Range, calendar: Calendar) -> tuple[int, bool]:
-    """The days of the range by the zone's clocks, begun ones counted, and whether all are whole."""
-    length = _clock(calendar, current.end) - _clock(calendar, current.start)
-    days = -(-length // timedelta(days=1))
-    return days, all(calendar.floor(edge, "day") == edge for edge in (current.start, current.end))
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time())
 
 
-def _clock(calendar: Calendar, instant: datetime) -> datetime:
-    return calendar.wall(instant).replace(tzinfo=None, fold=0)
+def _midnight_after(end: datetime, calendar: Calendar) -> datetime:
+    """At which midnight what ends there ends by the calendar, also where clocks skip that."""
+    return _midnight(calendar.wall(end - datetime.resolution).date() + DAY)
+
+
+def _clock(wall: datetime) -> datetime:
+    return wall.replace(tzinfo=None, fold=0)

@@ -75,7 +75,7 @@ class Calendar:
         first = self.at(wall)
         second = wall.replace(tzinfo=self.zone, fold=1).astimezone(UTC)
         if second < first:  # they skip it: zoneinfo counts on from before, and back from after
-            return self._change(second, first)
+            return self.set_between(second, first)
         return second if again else first
 
     def shown_until(self, wall: datetime) -> datetime:
@@ -83,6 +83,29 @@ class Calendar:
         before = wall - datetime.resolution
         found = self.shown_from(before)
         return found + datetime.resolution if _clock(self.wall(found)) == before else found
+
+    def set_between(self, before: datetime, after: datetime) -> datetime:
+        """The first instant, to the second, that has another offset than `before`; one that `after` has."""
+        old = self.offset(before)
+        first, last = (int((instant - EPOCH) // timedelta(seconds=1)) for instant in (before, after))
+        while last - first > 1:
+            middle = (first + last) // 2
+            if self.offset(EPOCH + timedelta(seconds=middle)) == old:
+                first = middle
+            else:
+                last = middle
+        return EPOCH + timedelta(seconds=last)
+
+    def is_set_at(self, instant: datetime) -> bool:
+        """Whether clocks are set at this very instant."""
+        return self.offset(instant) != self.offset(instant - datetime.resolution)
+
+    def starts_day(self, instant: datetime) -> bool:
+        """Whether a day starts there."""
+        wall = self.wall(instant)
+        if wall.time() == time():
+            return not wall.fold
+        return self.is_set_at(instant) and self.floor(instant, "day") == instant
 
     def start_of(self, day: date) -> datetime:
         """The start of the day; of one that the zone left out, the start of the next."""
@@ -133,7 +156,7 @@ class Calendar:
         before = start - datetime.resolution
         if self.offset(before) == self.offset(instant):
             return start
-        change = self._change(before, instant)  # rare: from the bucket that is shown before it, walk on
+        change = self.set_between(before, instant)  # rare: from the bucket that is shown before it, walk on
         start = self._floor_within_a_day(change - datetime.resolution, length)
         while (end := self._after_within_a_day(start, length)) <= instant:
             start = end
@@ -144,24 +167,12 @@ class Calendar:
         set_by = self.offset(end) - self.offset(start)
         if not set_by:
             return end
-        change = self._change(start, end)
+        change = self.set_between(start, end)
         before, after = _clock(self.wall(change - datetime.resolution)), _clock(self.wall(change))
         if set_by % length == timedelta(0):
             return change if self.start_of(after.date()) == change else end
         same = before - _since_midnight(before) % length == after - _since_midnight(after) % length
         return change + length - _since_midnight(after) % length if same else change
-
-    def _change(self, before: datetime, after: datetime) -> datetime:
-        """The first instant, to the second, that has another offset than `before`; one that `after` has."""
-        old = self.offset(before)
-        first, last = (int((instant - EPOCH) // timedelta(seconds=1)) for instant in (before, after))
-        while last - first > 1:
-            middle = (first + last) // 2
-            if self.offset(EPOCH + timedelta(seconds=middle)) == old:
-                first = middle
-            else:
-                last = middle
-        return EPOCH + timedelta(seconds=last)
 
 
 UTC_CALENDAR = Calendar("UTC", UTC)

@@ -1,4 +1,4 @@
-"""Every way in which clocks were set since 1970, found in the data of all zones: the corners of zones and comparisons."""
+"""Every way in which clocks were set since 1970, found in the data of all zones: corners of zones and comparisons."""
 
 from __future__ import annotations
 

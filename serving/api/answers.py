@@ -84,7 +84,7 @@ class KeyChanges(TypedDict):
 
 
 @_exactly
-class Point(TypedDict):
+class PlainPoint(TypedDict):
     start: Instant
     end: Instant
     counts: Annotated[dict[str, Count | None], Field(description="counter → count; null only with fill=null")]
@@ -92,6 +92,16 @@ class Point(TypedDict):
     status: Annotated[Literal["known", "unknown", "future"], Field(description="unknown: beyond what the layers cover")]
     complete: Annotated[bool, Field(description="the bucket is over")]
     final: Annotated[bool, Field(description="over before the cutoff: only late events or corrections change it")]
+
+
+@_exactly
+class Point(PlainPoint):
+    previous: NotRequired[
+        Annotated[
+            PlainPoint | None,
+            Field(description="with `compare`: what the point faces in the earlier range, whole; null for nothing"),
+        ]
+    ]
 
 
 @_exactly
@@ -107,14 +117,13 @@ class TotalsComparison(TypedDict):
 
 @_exactly
 class SeriesComparison(TypedDict):
-    """As for totals; `points` are those of the whole earlier range."""
+    """As for totals; what each point is compared with is its `previous`."""
 
     compare: Literal["previous_period", "year_over_year"]
     match_weekday: bool
     current: Bounds
     previous: Bounds
     changes: dict[str, Change]
-    points: list[Point]
 
 
 @_exactly
@@ -131,6 +140,12 @@ class Series(TypedDict):
     meta: Meta
     totals: Counts
     points: list[Point]
+    before: NotRequired[
+        Annotated[
+            PlainPoint,
+            Field(description="of all time that is more points than may be answered: all before the first, as one"),
+        ]
+    ]
     comparison: NotRequired[SeriesComparison]
 
 

@@ -26,12 +26,14 @@ from serving.reading.queries import (
     Span,
     TopQuery,
     TotalsQuery,
+    alignment,
+    unsplit,
 )
-from stitch.buckets import FIXED, GRANULARITIES, Bucket, Range, finest_of
+from stitch.buckets import FIXED, Bucket, Range
 from stitch.counters import Counter
-from stitch.periods import comparison, range_of
+from stitch.periods import NoEarlierRangeError, comparison, range_of
 from stitch.settings import Settings
-from stitch.zones import Calendar, UnsplitError
+from stitch.zones import Calendar
 
 SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "week": 12, "month": 12}
 
@@ -69,12 +71,10 @@ def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
         asked = range_of(form.period, now, calendar)
     elif not asked:
         asked = _latest(now, granularity, calendar)
-    span = _compared(form, asked, _alignment(counters), now)
+    span = _compared(form, asked, alignment(counters), now)
     points = _points(form, asked, granularity, len(counters)) if asked else None
-    earlier = span.comparison.whole if span.comparison else None
-    before = _points(form, earlier, granularity, len(counters)) if earlier else []
-    groups = [group for group in (points, before) if group]
-    _check_edges(form, [point.start for group in groups for point in group] + [g[-1].end for g in groups], counters)
+    facing = span.comparison.facing(points) if points and span.comparison else []
+    _check_edges(form, [span.range, *_compared_ranges(span), *(points or ()), *facing], counters)
     cumulative, fill = form.flag("cumulative"), form.fill()
     return form.done(
         lambda: SeriesQuery(
@@ -83,7 +83,7 @@ def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
             granularity,
             span,
             points,
-            before,
+            facing,
             cumulative,
             fill,
             form.layer,
@@ -149,13 +149,12 @@ def _totals(form: Form, now: datetime, split: bool = True) -> TotalsQuery:
 
 def _span(form: Form, counters: Sequence[Counter], now: datetime) -> Span:
     """The range of a count that is not cut into points, on edges of the finest buckets."""
-    finest = _alignment(counters)
+    finest = alignment(counters)
     asked = form.utc_range(finest)
     if form.period:
         asked = range_of(form.period, now, form.calendar)
     span = _compared(form, asked, finest, now)
-    ranges = [asked, span.comparison and span.comparison.current, span.comparison and span.comparison.previous]
-    _check_edges(form, [edge for one in ranges if one for edge in (one.start, one.end)], counters)
+    _check_edges(form, [asked, *_compared_ranges(span)], counters)
     return span
 
 
@@ -165,6 +164,8 @@ def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Sp
     if asked and compare:
         try:
             found = comparison(asked, form.period, compare, match_weekday, now, form.calendar, finest)
+        except NoEarlierRangeError as error:
+            form.wrong("compare", str(error))
         except (ValueError, OverflowError):
             form.wrong("compare", "there is no such earlier range")
     return Span(asked, form.calendar, form.period, found, compare, match_weekday)
@@ -184,17 +185,13 @@ def _points(form: Form, asked: Range, granularity: str, counters: int) -> list[B
     return found
 
 
-def _check_edges(form: Form, edges: list[datetime], counters: Sequence[Counter]) -> None:
-    try:
-        form.calendar.check_splits(edges, _alignment(counters))
-    except UnsplitError as error:
-        names = ", ".join(counter.name for counter in counters if counter.resolution == "1h") or "the counter"
-        form.wrong("tz", f'{error}: resolution = "15m" in the settings of {names} makes it exact')
+def _compared_ranges(span: Span) -> list[Range]:
+    return [span.comparison.current, span.comparison.previous] if span.comparison else []
 
 
-def _alignment(counters: Sequence[Counter]) -> str:
-    """The granularity whose edges every one of the counters has."""
-    return max((finest_of(counter) for counter in counters), key=GRANULARITIES.index, default="hour")
+def _check_edges(form: Form, parts: Sequence[Range | Bucket | None], counters: Sequence[Counter]) -> None:
+    edges = [edge for part in parts if part for edge in (part.start, part.end)]
+    form.mistakes.extend(unsplit(form.calendar, edges, counters))
 
 
 def _latest(now: datetime, granularity: str, calendar: Calendar) -> Range:

@@ -62,13 +62,13 @@ def series() -> Response:
     found, view = _reader().series(query)
     names = [counter.name for counter in query.counters]
     max_age = _lifetime(view, view.closed(query.counters, query.span.end))
-    points = rendering.points(found.points, query, names)
+    points, before = rendering.points(found, query), rendering.before(found, query)
     if wants_csv(query.format):
         header = ["start", "end", *names, "source", "status", "complete", "final"]
         rows = [
             [p["start"], p["end"], *(_cell(p["counts"].get(name)) for name in names), p["source"], p["status"],
              *rendering.truth(p)]
-            for p in points
+            for p in ([before, *points] if before else points)
         ]  # fmt: skip
         return csv_response(header, rows, view, max_age)
     body: answers.Series = {
@@ -77,15 +77,16 @@ def series() -> Response:
             "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
         },
         "meta": rendering.meta(view, query.counters),
-        "totals": {name: number(sum(point.counts[name] for point in found.points)) for name in names},
+        "totals": {name: number(found.total(name)) for name in names},
         "points": points,
     }  # fmt: skip
     if query.span.comparison:
         body["comparison"] = {
             **rendering.bounds(query.span),  # type: ignore[typeddict-item]
             "changes": {name: rendering.change(*pair) for name, pair in found.changes.items()},
-            "points": rendering.points(found.earlier, query, names),
         }
+    if before:
+        body["before"] = before
     return json_response(body, max_age)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stitch.buckets import FIXED, Bucket, Range
+from stitch.buckets import FIXED, GRANULARITIES, Bucket, Range, finest_of
 from stitch.counters import Counter
 from stitch.merge import Layer
 from stitch.periods import Comparison
-from stitch.zones import Calendar
+from stitch.zones import Calendar, UnsplitError
 
 TOLD = 20  # mistakes: who makes more of them has made one mistake often
 LONGEST = {**FIXED, "week": timedelta(days=7), "month": timedelta(days=28)}
@@ -65,27 +65,34 @@ class TotalsQuery:
 
 @dataclass(frozen=True)
 class SeriesQuery:
-    """`points` are None for all time: they begin with the first count, which is not known yet."""
+    """`points` are None for all time: they begin with the first count, which is not known yet.
+
+    facing: what each point is compared with; None for nothing
+    """
 
     counters: list[Counter]
     key: str
     granularity: str
     span: Span
     points: list[Bucket] | None
-    earlier: list[Bucket]
+    facing: list[Bucket | None]
     cumulative: bool
     fill: str
     layer: Layer
     format: str
 
-    def points_from(self, first: datetime, now: datetime, most: int) -> list[Bucket]:
-        """The points of all time. Raises BadRequest where they are too many."""
-        calendar = self.span.calendar
-        length, start = LONGEST[self.granularity], calendar.floor(first, self.granularity)
-        if (now - start) // length * len(self.counters) > most:
-            raise BadRequest([Mistake("granularity", f"more than {most} points in all time; ask for a coarser one")])
-        return calendar.series(start, calendar.after(calendar.floor(now, self.granularity), self.granularity),
-                               self.granularity)  # fmt: skip
+    def points_since(self, first: datetime, now: datetime, most: int) -> list[Bucket]:
+        """The points from the first count to now, or the last of them where they are too many. Raises BadRequest where
+        the zone's edges cannot be cut."""
+        calendar, granularity = self.span.calendar, self.granularity
+        end = calendar.after(calendar.floor(now, granularity), granularity)
+        fitting = max(1, most // len(self.counters)) * LONGEST[granularity]
+        start = calendar.ceil(end - fitting, granularity) if end - first > fitting else first
+        points = calendar.series(min(start, now), end, granularity)
+        mistakes = unsplit(calendar, [points[0].start, *(point.end for point in points)], self.counters)
+        if mistakes:
+            raise BadRequest(mistakes)
+        return points
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,21 @@ class CorrectionsQuery:
     counter: Counter
     range: Range
     format: str
+
+
+def alignment(counters: Sequence[Counter]) -> str:
+    """The granularity whose edges every one of the counters has."""
+    return max((finest_of(counter) for counter in counters), key=GRANULARITIES.index, default="hour")
+
+
+def unsplit(calendar: Calendar, edges: list[datetime], counters: Sequence[Counter]) -> list[Mistake]:
+    """What is wrong where an edge of the zone lies within a bucket of the counters."""
+    try:
+        calendar.check_splits(edges, alignment(counters))
+    except UnsplitError as error:
+        names = ", ".join(counter.name for counter in counters if counter.resolution == "1h") or "the counter"
+        return [Mistake("tz", f'{error}: resolution = "15m" in the settings of {names} makes it exact')]
+    return []
 
 
 def cursor(count: int, member: str) -> str:

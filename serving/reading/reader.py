@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from serving.layers.interface import (
@@ -38,6 +38,7 @@ from serving.reading.queries import (
 )
 from serving.reading.slices import (
     Top,
+    apart,
     as_point,
     as_range,
     compared_points,
@@ -50,7 +51,7 @@ from serving.reading.slices import (
 )
 from serving.reading.view import Down, PointStatus, View, answer, deferred, look, together
 from stitch import merge
-from stitch.buckets import ALL, Bucket, bucketed, granularities_of
+from stitch.buckets import ALL, Bucket, Range, after, bucketed, finest_of, floor, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import ingest_dates
 from stitch.definitions import served, stored_names
@@ -58,7 +59,6 @@ from stitch.settings import Settings
 
 T = TypeVar("T")
 Pair = tuple[Counter, str]  # counter, key
-FIRST, LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,15 @@ class Totals:
 
 @dataclass(frozen=True)
 class Series:
+    """facing: what each point is compared with; before: all time before the first point, where points are left out."""
+
     points: list[Point]
-    earlier: list[Point] = field(default_factory=list)
+    facing: list[Point | None] = field(default_factory=list)
+    before: Point | None = None
     changes: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def total(self, counter: str) -> int:
+        return sum(point.counts[counter] for point in self.points + ([self.before] if self.before else []))
 
 
 class Reader:
@@ -116,24 +122,29 @@ class Reader:
         compared = compared_points(query.span.comparison)
 
         def ask(view: View) -> Series:
-            points = query.points
-            if points is None:
-                first = self._first(view, pairs) or view.now
-                points = query.points_from(first, view.now, self._settings.serving.max_points)
-            groups = [points, query.earlier, *compared]
-            rows = self._count(view, pairs, groups, Asked(None, as_range(points), query.granularity))
-            changes = (
-                {c.name: (row[2][0].count, row[3][0].count) for (c, _), row in zip(pairs, rows, strict=True)}
-                if compared
-                else {}
-            )
-            return Series(
-                self._points(view, query.counters, points, [row[0] for row in rows]),
-                self._points(view, query.counters, query.earlier, [row[1] for row in rows]),
-                changes,
-            )
+            if query.points is None:
+                return self._all_time(view, query, pairs)
+            facing = apart(bucket for bucket in query.facing if bucket)
+            asked = Asked(None, as_range(query.points), query.granularity)
+            counted = self._groups(view, pairs, [query.points, *facing, *compared], asked)
+            faced = {point.bucket: point for group in counted[1 : 1 + len(facing)] for point in group}
+            changes = {}
+            if compared:
+                (now,), (then,) = counted[-2:]
+                changes = {name: (count, then.counts[name]) for name, count in now.counts.items()}
+            return Series(counted[0], [faced[bucket] if bucket else None for bucket in query.facing], None, changes)
 
         return self._answer(query, ask)
+
+    def _all_time(self, view: View, query: SeriesQuery, pairs: Sequence[Pair]) -> Series:
+        """From the first point that counted, of as many as may be answered; what came before those is one number."""
+        first = self._first(view, pairs) or view.now
+        points = query.points_since(first, view.now, self._settings.serving.max_points)
+        left_out = [as_point(Range(first, points[0].start))] if first < points[0].start else []
+        asked = Asked(None, as_range(points), query.granularity)
+        shown, before = self._groups(view, pairs, [points, left_out], asked)
+        start = next((n for n, point in enumerate(shown) if any(point.counts.values())), len(shown) - 1)
+        return Series(shown[start:], before=next(iter(before), None))
 
     def top(self, query: TopQuery) -> tuple[Top, View]:
         """The members that counted most. `others` holds the rest, events without a member among them."""
@@ -268,6 +279,13 @@ class Reader:
             counted.append([found.counts(plan.parts) for plan in plans[granularities[counter.name]]])
         return counted
 
+    def _groups(
+        self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked
+    ) -> list[list[Point]]:
+        """The points of each group, everything read at once."""
+        counters, counted = [counter for counter, _ in pairs], self._count(view, pairs, groups, asked)
+        return [self._points(view, counters, group, [row[n] for row in counted]) for n, group in enumerate(groups)]
+
     def _points(
         self, view: View, counters: Sequence[Counter], buckets: Sequence[Bucket], rows: list[list[merge.Count]]
     ) -> list[Point]:
@@ -281,14 +299,25 @@ class Reader:
         return points
 
     def _first(self, view: View, pairs: Sequence[Pair]) -> datetime | None:
-        """The start of the first bucket in which any of the pairs has a row, by the month in the batch layer."""
-        months = [TotalsRange(view.stored[c.name], key, "month", FIRST, LAST, view.at(c)) for c, key in pairs]
+        """The start of the first finest bucket in which any of the pairs counted: found in the batch layer by the first
+        month, and its first day."""
         since = flat([self._increments_of(view, counter, key) for counter, key in pairs])
-        totals, live = together(
-            self._of_batch(view, view.layers.totals, months), self._of_realtime(view, view.layers.increments, since)
-        )
-        starts = [start for rows in totals or () for start, total in rows.items() if total.count]
-        return min([*starts, *(row.bucket for row in flat(live))], default=None)
+        (live,) = together(self._of_realtime(view, view.layers.increments, since))
+        bounds = can_hold(self._settings.events, view.now)
+        first, within = None, Range(floor(bounds.start, "month"), bounds.end)
+        for granularity in ("month", "day", None):
+            reads = [
+                TotalsRange(view.stored[c.name], key, granularity or finest_of(view.counted_as(c)), within.start,
+                            within.end, view.at(c))
+                for c, key in pairs
+            ]  # fmt: skip
+            (totals,) = together(self._of_batch(view, view.layers.totals, reads))
+            starts = [start for rows in totals or () for start, total in rows.items() if total.count]
+            if not starts:
+                break
+            first = min(starts)
+            within = Range(first, after(first, granularity or "hour"))
+        return min([*([first] if first else []), *(row.bucket for row in flat(live))], default=None)
 
     def _increments_of(self, view: View, counter: Counter, key: str) -> list[IncrementsSince]:
         """The partitions that may hold increments to add: from the published cutoff, else all that is retained."""

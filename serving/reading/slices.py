@@ -59,6 +59,18 @@ def compared_points(comparison: Comparison | None) -> list[list[Bucket]]:
     return [[as_point(comparison.current)], [as_point(comparison.previous)]] if comparison else []
 
 
+def apart(buckets: Iterable[Bucket]) -> list[list[Bucket]]:
+    """Buckets in as few groups as keep those apart that overlap."""
+    groups: list[list[Bucket]] = []
+    for bucket in sorted(buckets, key=lambda bucket: bucket.start):
+        group = next((one for one in groups if one[-1].end <= bucket.start), None)
+        if group:
+            group.append(bucket)
+        else:
+            groups.append([bucket])
+    return groups
+
+
 @dataclass(frozen=True)
 class Plan:
     """parts: the slices that each point is the sum of; reads: what is read for them."""

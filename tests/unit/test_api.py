@@ -17,7 +17,7 @@ from serving.app import create_app
 from serving.layers.interface import Corrected
 from stitch.buckets import EPOCH, bucket_of
 from stitch.merge import Increment, Total
-from stitch.sections import ServingSettings
+from stitch.sections import EventSettings, ServingSettings
 from stitch.settings import Settings, load_settings
 from tests.answers import get
 from tests.fakes import FakeLayers
@@ -110,12 +110,85 @@ def test_all_time_begins_with_the_first_month_that_counted(client: FlaskClient) 
     months = series(client, "period=all")
     assert (months[0], months[-1]) == (("2023-01-01T00:00:00Z", 744), ("2024-03-01T00:00:00Z", 325))
     assert len(months) == 15
-    wrong = get(client, "/v1/series?counters=plays&key=t1&period=all&granularity=hour", 400)
-    assert wrong["errors"] == [
-        {"parameter": "granularity", "detail": "more than 10000 points in all time; ask for a coarser one"}
-    ]
     never = get(client, "/v1/series?counters=plays&key=never&period=all")
     assert [point["counts"]["plays"] for point in never["points"]] == [0]
+
+
+ALL_TIME = {
+    # An event of 9 February, another of today: where all time begins
+    "granularity=day": ["2024-02-09T00:00:00Z", "2024-03-14T00:00:00Z"],
+    "granularity=week": ["2024-02-05T00:00:00Z", "2024-03-11T00:00:00Z"],
+    "granularity=hour": ["2024-02-09T07:00:00Z", "2024-03-14T12:00:00Z"],
+    "granularity=month": ["2024-02-01T00:00:00Z", "2024-03-01T00:00:00Z"],
+    "granularity=month&tz=America/New_York": ["2024-02-01T00:00:00-05:00", "2024-03-01T00:00:00-05:00"],
+}
+
+
+@pytest.mark.parametrize(("query", "counted"), ALL_TIME.items())
+def test_all_time_begins_with_the_first_count_and_not_with_a_month_of_zeros(
+    settings: Settings, query: str, counted: list[str]
+) -> None:
+    client = create_app(settings, layers_of([datetime(2024, 2, 9, 7, tzinfo=UTC), NOW]), now=lambda: NOW).test_client()
+    points = series(client, f"{query}&period=all")
+    assert points[0] == (counted[0], 1) and [start for start, count in points if count] == counted
+
+
+@pytest.mark.parametrize("old", [datetime(1970, 1, 1, tzinfo=UTC), datetime(1900, 6, 1, 5, tzinfo=UTC)])
+@pytest.mark.parametrize("granularity", ["hour", "day", "week", "month"])
+def test_one_odd_old_event_takes_all_time_from_no_key(settings: Settings, granularity: str, old: datetime) -> None:
+    """More points than may be answered: the last ones, from the first count among them; the rest is one number."""
+    settings = settings.model_copy(update={"events": EventSettings(max_past=timedelta(days=36525))})
+    few = settings.model_copy(update={"serving": ServingSettings(max_points=500, cache=timedelta(0))})
+    layers = layers_of([old, datetime(2024, 3, 9, 7, tzinfo=UTC), NOW])
+    path = f"/v1/series?counters=plays&key=t1&period=all&granularity={granularity}"
+    client = create_app(few, layers, now=lambda: NOW).test_client()
+    answer = get(client, path)
+    counts = [point["counts"]["plays"] for point in answer["points"]]
+    assert (sum(counts), counts[0], answer["totals"]["plays"]) == (2, 2 if granularity == "month" else 1, 3)
+    assert answer["before"]["counts"] == {"plays": 1} and answer["before"]["status"] == "known"
+    assert datetime.fromisoformat(answer["before"]["end"]) <= datetime.fromisoformat(answer["points"][0]["start"])
+    running = get(client, f"{path}&cumulative=true")
+    assert [running["before"]["counts"]["plays"], running["points"][-1]["counts"]["plays"]] == [1, 3]
+    rows = list(csv.reader(io.StringIO(client.get(f"{path}&format=csv").text)))
+    assert sum(int(row[2]) for row in rows[1:]) == 3
+    enough = get(create_app(settings, layers, now=lambda: NOW).test_client(), path.replace(granularity, "month"))
+    assert "before" not in enough and enough["points"][0]["counts"] == {"plays": 1}
+
+
+OFF_THE_HOUR = {  # as other ranges are refused; a counter by the quarter of an hour is answered
+    "Asia/Kolkata": "Asia/Kolkata is at UTC+05:30 at 2024-02-01T00:00",
+    "America/St_Johns": "America/St_Johns is at UTC-03:30 at 2024-02-01T00:00",
+    "Asia/Kathmandu": "Asia/Kathmandu is at UTC+05:45 at 2024-02-01T00:00",
+}
+
+
+@pytest.mark.parametrize(("zone", "detail"), OFF_THE_HOUR.items())
+def test_all_time_is_refused_in_zones_off_the_hour_as_other_ranges_are(
+    settings: Settings, zone: str, detail: str
+) -> None:
+    layers = layers_of([datetime(2024, 2, 9, 7, tzinfo=UTC), NOW])
+    path = f"/v1/series?counters=plays&key=t1&period=all&tz={zone}"
+    errors = get(create_app(settings, layers, now=lambda: NOW).test_client(), path, 400)["errors"]
+    assert [error["parameter"] for error in errors] == ["tz"] and detail in errors[0]["detail"]
+    finer = [c.model_copy(update={"resolution": "15m"}) if c.name == "plays" else c for c in settings.counters]
+    client = create_app(settings.model_copy(update={"counters": finer}), layers, now=lambda: NOW).test_client()
+    assert [point["counts"]["plays"] for point in get(client, path)["points"]] == [1, 1]
+
+
+def layers_of(events: list[datetime]) -> FakeLayers:
+    """Plays of t1, all counted by the batch but those since the cutoff."""
+    fake = FakeLayers()
+    fake.published, fake.through = {"plays": CUTOFF}, NOW
+    counts: dict[Any, int] = {}
+    for at in events:
+        if at >= CUTOFF:
+            fake.increment_rows.append(("plays", "t1", Increment(at.replace(minute=0), CUTOFF, 1)))
+            continue
+        for granularity in ("quarter_hour", "hour", "day", "month", "all"):
+            row = ("plays", "t1", granularity, bucket_of(at, granularity).start)
+            counts[row] = counts.get(row, 0) + 1
+    fake.total_rows = {row: Total(count, CUTOFF) for row, count in counts.items()}
+    return fake
 
 
 STATUSES = {
@@ -146,10 +219,53 @@ def test_an_unfinished_period_is_compared_with_as_much_of_the_one_before(client:
     assert comparison["data"] == [{"key": "t1", "changes": {"plays": {"current": 156, "previous": 156, "change": 0.0}}}]
 
 
+COMPARED = {
+    # asked range: its count, that of the earlier one, and of what each of its days faces
+    "start=2024-02-28&end=2024-02-29": (24, 24, [24]),
+    "start=2024-02-28&end=2024-03-01": (48, 48, [24, None]),
+    "start=2024-02-22&end=2024-02-29": (168, 168, [24] * 7),
+    "start=2024-02-29&end=2024-03-01": (24, 24, [24]),
+    "start=2024-02-01&end=2024-03-01": (29 * 24, 28 * 24, [24] * 28 + [None]),
+    "start=2024-03-01&end=2024-03-03&tz=Europe/Berlin": (48, 48, [24, 24]),
+    "period=month": (324, 324, [24] * 31),
+}
+
+
+@pytest.mark.parametrize(("query", "expected"), COMPARED.items(), ids=list(COMPARED))
+def test_totals_and_series_are_compared_with_as_many_days_and_points_with_the_same_days(
+    client: FlaskClient, query: str, expected: tuple[int, int, list[int | None]]
+) -> None:
+    asked = f"{query}&compare=year_over_year"
+    series = get(client, f"/v1/series?counters=plays&key=t1&granularity=day&{asked}")
+    totals = get(client, f"/v1/totals?counters=plays&keys=t1&{asked}")["comparison"]
+    change = series["comparison"]["changes"]["plays"]
+    assert change == totals["data"][0]["changes"]["plays"]
+    assert [series["comparison"][name] for name in ("current", "previous")] == [totals["current"], totals["previous"]]
+    facing = [point["previous"] and point["previous"]["counts"]["plays"] for point in series["points"]]
+    assert (change["current"], change["previous"], facing) == expected
+
+
+def test_weeks_that_face_the_same_day_twice_are_counted_whole(settings: Settings) -> None:
+    """In 2024 as in 2023 a week has seven days, and that of 29 February faces the first of those of the next."""
+    early, late = datetime(2023, 3, 4, 10, tzinfo=UTC), datetime(2023, 3, 9, tzinfo=UTC)
+    layers = layers_of([early, early, late])
+    layers.increment_rows.append(("plays", "t1", Increment(early, CUTOFF, 5)))
+    client = create_app(settings, layers, now=lambda: NOW).test_client()
+    query = "granularity=week&start=2024-02-26&end=2024-03-11&compare=year_over_year"
+    points = get(client, f"/v1/series?counters=plays&key=t1&{query}")["points"]
+    assert [point["previous"]["counts"]["plays"] for point in points] == [7, 8]
+    assert [point["previous"]["start"] for point in points] == ["2023-02-26T00:00:00Z", "2023-03-04T00:00:00Z"]
+
+
 def test_a_series_is_compared_point_by_point_and_the_change_on_nothing_is_null(client: FlaskClient) -> None:
     year = get(client, "/v1/series?counters=plays&key=t1&granularity=month&period=month&compare=year_over_year")
     assert year["comparison"]["changes"]["plays"] == {"current": 324, "previous": 324, "change": 0.0}
-    assert [p["counts"]["plays"] for p in year["comparison"]["points"]] == [744]
+    assert [point["previous"] for point in year["points"]] == [
+        {"start": "2023-03-01T00:00:00Z", "end": "2023-04-01T00:00:00Z", "counts": {"plays": 744}, "source": "batch",
+         "status": "known", "complete": True, "final": True}
+    ]  # fmt: skip
+    plain = get(client, "/v1/series?counters=plays&key=t1&granularity=month&period=month")
+    assert "previous" not in plain["points"][0]
     nothing = get(client, "/v1/totals?counters=plays&keys=never&start=2023-02-01&end=2023-03-01&compare=year_over_year")
     assert nothing["comparison"]["data"][0]["changes"]["plays"] == {"current": 0, "previous": 0, "change": None}
 
@@ -234,6 +350,12 @@ MISTAKES = {
     f"{T}&period=fortnight": ("period", "'fortnight' cannot be used; one of 24h, 7d"),
     f"{T}&compare=previous_period": ("compare", "needs a range"),
     f"{T}&period=all&compare=previous_period": ("compare", "needs a range"),
+    f"{T}&start=2024-03-26T02:00&end=2024-03-26T03:00&tz=Europe/Berlin&compare=year_over_year": (
+        "compare", "there is no such earlier range: the clocks of Europe/Berlin skipped what began at 2023-03-26T02:00"
+    ),
+    f"{S}&granularity=day&start=2012-12-30&end=2012-12-31&tz=Pacific/Apia&compare=year_over_year": (
+        "compare", "there is no such earlier range: the clocks of Pacific/Apia skipped what began at 2011-12-30T00:00"
+    ),
     f"{T}&match_weekday=true": ("match_weekday", "belongs to `compare`"),
     f"{T}&period=7d&compare=previous_period&format=csv": ("compare", "CSV has no comparison"),
     f"{T}&format=xml": ("format", "'xml' cannot be used; one of json, csv"),
