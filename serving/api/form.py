@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from string import whitespace
 from typing import Any, TypeVar, cast
 
 from serving.api.parameters import FILLS, FORMATS, LAYERS, MAX_CURSOR_BYTES, MAX_LIMIT, series_granularities
@@ -31,6 +32,7 @@ class Form:
     raw: Raw
     settings: Settings
     known: Iterable[str]
+    preferred: str = "json"  # the format where none is asked for
     mistakes: list[Mistake] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)  # counters
 
@@ -85,7 +87,7 @@ class Form:
 
     @cached_property
     def format(self) -> str:
-        return self.choice("format", FORMATS, "json") or "json"
+        return self.choice("format", FORMATS, self.preferred) or self.preferred
 
     def fill(self) -> str:
         return self.choice("fill", FILLS, "zero") or "zero"
@@ -134,7 +136,9 @@ class Form:
         return found[:1]
 
     def keys(self, split: bool) -> list[str]:
-        given = [part for value in self.raw.get("keys", ()) for part in (value.split(",") if split else [value])]
+        given = [*self.raw.get("keys", ())]
+        if split:
+            given = [part.strip(whitespace) for value in given for part in value.split(",")]
         given += self.raw.get("key", ())
         keys = list(dict.fromkeys(given))
         if not keys:

@@ -80,7 +80,8 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "counter": Parameter("the counter", _counter, required=True),
     "keys": Parameter(
-        "the keys that were counted (`/v1/counters` says what they are), separated by commas",
+        "the keys that were counted (`/v1/counters` says what they are), separated by commas; spaces beside those do "
+        "not count",
         lambda s: {"type": "array", "items": _KEY, "minItems": 1, "maxItems": s.serving.max_keys},
         explode=False,
     ),

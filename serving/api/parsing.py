@@ -38,12 +38,15 @@ from stitch.zones import Calendar
 SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "week": 12, "month": 12}
 
 
-def parse_totals(raw: Raw, settings: Settings, now: datetime) -> TotalsQuery:
-    """`keys` is split on commas, `key` never, so that a key with a comma can be asked for."""
-    return _totals(Form(raw, settings, parameters.TOTALS), now)
+def parse_totals(raw: Raw, settings: Settings, now: datetime, preferred: str = "json") -> TotalsQuery:
+    """`keys` is split on commas, `key` never, so that a key with a comma or a space at its end can be asked for.
+
+    preferred: here and below, the format of the answer where `format` says none
+    """
+    return _totals(Form(raw, settings, parameters.TOTALS, preferred), now)
 
 
-def parse_totals_body(body: Any, settings: Settings, now: datetime) -> TotalsQuery:
+def parse_totals_body(body: Any, settings: Settings, now: datetime, preferred: str = "json") -> TotalsQuery:
     """The same from a JSON object, whose lists are never split."""
     if not isinstance(body, dict):
         raise BadRequest([Mistake("body", "must be a JSON object with `counters` and `keys`")])
@@ -56,12 +59,12 @@ def parse_totals_body(body: Any, settings: Settings, now: datetime) -> TotalsQue
         if not all(isinstance(item, str) for item in values):
             mistakes.append(Mistake(name[:60], "must be a list of strings" if several else "must be a string"))
         raw[name] = [item for item in values if isinstance(item, str)]
-    return _totals(Form(raw, settings, parameters.TOTALS_BODY, mistakes), now, split=False)
+    return _totals(Form(raw, settings, parameters.TOTALS_BODY, preferred, mistakes), now, split=False)
 
 
-def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
+def parse_series(raw: Raw, settings: Settings, now: datetime, preferred: str = "json") -> SeriesQuery:
     """Without a range: the last 24 hours, 30 days, 12 weeks or 12 months, the present one included."""
-    form = Form(raw, settings, parameters.SERIES)
+    form = Form(raw, settings, parameters.SERIES, preferred)
     counters, key = form.counters("counters"), form.key()
     granularity, calendar = form.granularity(counters), form.calendar
     asked = form.range(
@@ -92,8 +95,8 @@ def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
     )
 
 
-def parse_top(raw: Raw, settings: Settings, now: datetime) -> TopQuery:
-    form = Form(raw, settings, parameters.TOP)
+def parse_top(raw: Raw, settings: Settings, now: datetime, preferred: str = "json") -> TopQuery:
+    form = Form(raw, settings, parameters.TOP, preferred)
     counters = form.counter()
     if counters and not counters[0].member:
         broken_down = [counter.name for counter in settings.counters if counter.member]
@@ -106,15 +109,15 @@ def parse_top(raw: Raw, settings: Settings, now: datetime) -> TopQuery:
     return form.done(lambda: TopQuery(counters[0], key, span, limit, after, form.layer, form.format))
 
 
-def parse_keys(raw: Raw, settings: Settings) -> KeysQuery:
-    form = Form(raw, settings, parameters.KEYS)
+def parse_keys(raw: Raw, settings: Settings, preferred: str = "json") -> KeysQuery:
+    form = Form(raw, settings, parameters.KEYS, preferred)
     counters, prefix, after, limit = form.counter(), form.text("prefix"), form.text("after"), form.limit()
     return form.done(lambda: KeysQuery(counters[0], prefix or "", after, limit, form.format))
 
 
-def parse_corrections(raw: Raw, settings: Settings, now: datetime) -> CorrectionsQuery:
+def parse_corrections(raw: Raw, settings: Settings, now: datetime, preferred: str = "json") -> CorrectionsQuery:
     """Without a range: the last 30 days. Days are UTC's, as the batch compares them."""
-    form = Form(raw, settings, parameters.CORRECTIONS)
+    form = Form(raw, settings, parameters.CORRECTIONS, preferred)
     counters = form.counter()
     asked = form.utc_range("day") or _latest(now, "day", form.calendar)
     form.limit_points("start", (asked.end - asked.start) // FIXED["day"])

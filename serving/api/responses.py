@@ -78,12 +78,10 @@ def lifetime(view: View, closed: bool, seconds_open: float, seconds_closed: floa
     return Lifetime(random.randint(1, max(1, round(2 * seconds_open))))
 
 
-def wants_csv(form_format: str) -> bool:
-    """By `format=csv`, or by an Accept header that prefers it."""
-    if form_format == "csv":
-        return True
+def preferred_format() -> str:
+    """What the Accept header asks for: the format where the request has no `format`."""
     accept = request.accept_mimetypes
-    return "format" not in request.args and accept["text/csv"] > accept["application/json"]
+    return "csv" if accept["text/csv"] > accept["application/json"] else "json"
 
 
 def _dumped(body: Mapping[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from serving.api.access import ScopedReader, reader, settings
 from serving.api.answers import iso, number
 from serving.api.form import Raw
 from serving.api.openapi import Operation, documented
-from serving.api.responses import Lifetime, csv_response, json_response, lifetime, wants_csv
+from serving.api.responses import Lifetime, csv_response, json_response, lifetime, preferred_format
 from serving.layers.interface import LayerName
 from serving.reading.queries import BadRequest, Mistake, TotalsQuery
 from serving.reading.view import View
@@ -43,7 +43,7 @@ def counters() -> Response:
 def totals() -> Response:
     """Counts of several keys, of all time or a range. Up to a thousand keys by several counters, from one view of the
     cutoff."""
-    return _totals(parsing.parse_totals(_raw(), _settings(), _now()))
+    return _totals(parsing.parse_totals(_raw(), _settings(), _now(), preferred_format()))
 
 
 @api.post("/v1/totals")
@@ -51,19 +51,19 @@ def totals() -> Response:
 def many_totals() -> Response:
     """The same, asked by a JSON body. For more keys than an address holds, and for keys with commas."""
     parsing.parse_nothing(_raw(), _settings())
-    return _totals(parsing.parse_totals_body(_body(), _settings(), _now()))
+    return _totals(parsing.parse_totals_body(_body(), _settings(), _now(), preferred_format()))
 
 
 @api.get("/v1/series")
 @documented(Operation(answers.Series, parameters=parameters.SERIES, csv=True))
 def series() -> Response:
     """Counts of one key by minute, hour, day, week or month. Every bucket of the range is a point, empty ones too."""
-    query = parsing.parse_series(_raw(), _settings(), _now())
+    query = parsing.parse_series(_raw(), _settings(), _now(), preferred_format())
     found, view = _reader().series(query)
     names = [counter.name for counter in query.counters]
     max_age = _lifetime(view, view.closed(query.counters, query.span.end))
     points, before = rendering.points(found, query), rendering.before(found, query)
-    if wants_csv(query.format):
+    if query.format == "csv":
         header = ["start", "end", *names, "source", "status", "complete", "final"]
         rows = [
             [p["start"], p["end"], *(_cell(p["counts"].get(name)) for name in names), p["source"], p["status"],
@@ -95,10 +95,10 @@ def series() -> Response:
 def top() -> Response:
     """The members of a key that counted most, of all time or a range. In a stable order, page by page, and the rest as
     one number."""
-    query = parsing.parse_top(_raw(), _settings(), _now())
+    query = parsing.parse_top(_raw(), _settings(), _now(), preferred_format())
     found, view = _reader().top(query)
     max_age = _lifetime(view, view.closed([query.counter], query.span.end))
-    if wants_csv(query.format):
+    if query.format == "csv":
         rest = {"Stitch-Next": found.next, "Stitch-Others": found.others, "Stitch-Total": found.total}
         return csv_response(["member", "count"], found.members, view, max_age, rest)
     body: answers.Top = {
@@ -119,9 +119,9 @@ def top() -> Response:
 @documented(Operation(answers.Keys, parameters=parameters.KEYS, csv=True))
 def keys() -> Response:
     """The keys of a counter, by prefix. Those that the batch has counted; a newer key can be asked for all the same."""
-    query = parsing.parse_keys(_raw(), _settings())
+    query = parsing.parse_keys(_raw(), _settings(), preferred_format())
     found, more = _reader().keys(query)
-    if wants_csv(query.format):
+    if query.format == "csv":
         return csv_response(["key"], [[key] for key in found], None, Lifetime(60), {"Stitch-Next": more})
     asked = {"counter": query.counter.name, "prefix": query.prefix, "limit": query.limit}
     body: answers.Keys = {"query": asked, "data": [{"key": key} for key in found], "next": more}
@@ -132,7 +132,7 @@ def keys() -> Response:
 @documented(Operation(answers.Corrections, parameters=parameters.CORRECTIONS, csv=True))
 def corrections() -> Response:
     """What the batch changed of a counter, by day. Why did my plays drop? Duplicates, spam, or a repair."""
-    query = parsing.parse_corrections(_raw(), _settings(), _now())
+    query = parsing.parse_corrections(_raw(), _settings(), _now(), preferred_format())
     data: list[answers.Correction] = [
         {
             "day": row.day.isoformat(),  # type: ignore[typeddict-item]  # a date in the schema, its text in JSON
@@ -143,7 +143,7 @@ def corrections() -> Response:
         }
         for row in _reader().corrections(query)
     ]
-    if wants_csv(query.format):
+    if query.format == "csv":
         header = ["day", "cutoff", "before", "after", "difference"]
         rows = [[r["day"], r["cutoff"], *map(_cell, (r["before"], r["after"], r["difference"]))] for r in data]
         return csv_response(header, rows, None, Lifetime(60))
@@ -176,7 +176,7 @@ def _totals(query: TotalsQuery) -> Response:
     found, view = _reader().totals(query)
     names, span = [counter.name for counter in query.counters], query.span
     max_age = _lifetime(view, view.closed(query.counters, span.end))
-    if wants_csv(query.format):
+    if query.format == "csv":
         rows = [[key, *(counts[name] for name in names)] for key, counts in found.counts.items()]
         return csv_response(["key", *names], rows, view, max_age)
     body: answers.Totals = {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from stitch.buckets import FIXED, GRANULARITIES, Bucket, Range, finest_of
+from stitch.buckets import EPOCH, FIXED, GRANULARITIES, Bucket, Range, finest_of
 from stitch.counters import Counter
 from stitch.merge import Layer
 from stitch.periods import Comparison
@@ -90,6 +90,8 @@ class SeriesQuery:
         start = calendar.ceil(end - fitting, granularity) if end - first > fitting else first
         points = calendar.series(min(start, now), end, granularity)
         mistakes = unsplit(calendar, [points[0].start, *(point.end for point in points)], self.counters)
+        if mistakes and first < EPOCH:  # old events that are odd in zones that kept local mean time then
+            return self.points_since(EPOCH, now, most)
         if mistakes:
             raise BadRequest(mistakes)
         return points

@@ -279,9 +279,7 @@ class Reader:
             counted.append([found.counts(plan.parts) for plan in plans[granularities[counter.name]]])
         return counted
 
-    def _groups(
-        self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked
-    ) -> list[list[Point]]:
+    def _groups(self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked) -> list[list[Point]]:
         """The points of each group, everything read at once."""
         counters, counted = [counter for counter, _ in pairs], self._count(view, pairs, groups, asked)
         return [self._points(view, counters, group, [row[n] for row in counted]) for n, group in enumerate(groups)]

@@ -155,6 +155,15 @@ def test_one_odd_old_event_takes_all_time_from_no_key(settings: Settings, granul
     assert "before" not in enough and enough["points"][0]["counts"] == {"plays": 1}
 
 
+def test_an_odd_event_from_before_a_zone_kept_whole_hours_is_counted_before_the_first_point(settings: Settings) -> None:
+    settings = settings.model_copy(update={"events": EventSettings(max_past=timedelta(days=36525))})
+    layers = layers_of([datetime(1900, 6, 1, 5, tzinfo=UTC), datetime(2024, 3, 9, 7, tzinfo=UTC)])
+    path = "/v1/series?counters=plays&key=t1&period=all&tz=Europe/Paris"
+    answer = get(create_app(settings, layers, now=lambda: NOW).test_client(), path)
+    assert (answer["before"]["counts"]["plays"], answer["totals"]["plays"]) == (1, 2)
+    assert [point["start"] for point in answer["points"]] == ["2024-03-01T00:00:00+01:00"]
+
+
 OFF_THE_HOUR = {  # as other ranges are refused; a counter by the quarter of an hour is answered
     "Asia/Kolkata": "Asia/Kolkata is at UTC+05:30 at 2024-02-01T00:00",
     "America/St_Johns": "America/St_Johns is at UTC-03:30 at 2024-02-01T00:00",
@@ -317,6 +326,38 @@ def test_every_list_is_had_as_csv_by_parameter_and_by_header(
     for answer in (client.get(f"{path}&format=csv"), client.get(path, headers={"Accept": "text/csv"})):
         assert answer.content_type.startswith("text/csv")
         assert list(csv.reader(io.StringIO(answer.text))) == rows
+
+
+FORMATS = {
+    # Accept, format: what is answered
+    ("text/csv", ""): "text/csv",
+    ("text/csv", "json"): "application/json",
+    ("application/json", "csv"): "text/csv",
+    ("text/csv;q=0.5, application/json", ""): "application/json",
+    ("*/*", ""): "application/json",
+    ("text/html, text/csv;q=0.9", ""): "text/csv",
+}
+
+
+@pytest.mark.parametrize(("asked", "content_type"), FORMATS.items(), ids=[" ".join(asked) for asked in FORMATS])
+def test_the_parameter_decides_the_format_and_else_the_header_of_a_get_as_of_a_post(
+    client: FlaskClient, asked: tuple[str, str], content_type: str
+) -> None:
+    accept, form = asked
+    got = client.get(f"/v1/totals?counters=plays&keys=t1{form and '&format=' + form}", headers={"Accept": accept})
+    body = {"counters": ["plays"], "keys": ["t1"]} | ({"format": form} if form else {})
+    posted = client.post("/v1/totals", json=body, headers={"Accept": accept})
+    assert [answer.content_type.split(";")[0] for answer in (got, posted)] == [content_type] * 2
+
+
+@pytest.mark.parametrize("path", ["/v1/totals?keys=t1", "/v1/series?key=t1"])
+def test_a_comparison_as_csv_is_refused_however_csv_is_asked_for(client: FlaskClient, path: str) -> None:
+    compared = f"{path}&counters=plays&period=7d&compare=previous_period"
+    for answer in (client.get(f"{compared}&format=csv"), client.get(compared, headers={"Accept": "text/csv"})):
+        assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
+        assert [error["parameter"] for error in answer.get_json()["errors"]] == ["compare"]
+    json = client.get(f"{compared}&format=json", headers={"Accept": "text/csv"})
+    assert json.get_json()["comparison"]["compare"] == "previous_period"
 
 
 def test_counts_that_javascript_would_round_are_decimal_strings(settings: Settings) -> None:

@@ -111,6 +111,15 @@ def test_a_post_takes_keys_with_commas_and_get_takes_them_as_key(client: FlaskCl
     ]
 
 
+def test_spaces_beside_commas_are_not_of_the_keys_but_those_of_a_key_taken_whole_are(client: FlaskClient) -> None:
+    spaced = get(client, "/v1/totals?counters=plays,%20likes&keys=t1,%20t2&key=%20t3%20")
+    assert [row["key"] for row in spaced["data"]] == ["t1", "t2", " t3 "]
+    assert spaced["data"][0]["counts"] == {"plays": 107, "likes": -2}
+    posted = client.post("/v1/totals", json={"counters": ["plays"], "keys": [" a", "b, c"]}).get_json()
+    assert [row["key"] for row in posted["data"]] == [" a", "b, c"]
+    assert get(client, "/v1/totals?counters=plays&keys=t1,%20", 400)["errors"][0]["parameter"] == "keys"
+
+
 def test_a_series_fills_gaps_with_zero_and_says_where_each_count_is_from(client: FlaskClient) -> None:
     answer = get(
         client,
