@@ -16,7 +16,16 @@ from zoneinfo import ZoneInfo
 
 from flask.testing import FlaskClient
 
-ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland", "America/St_Johns"]
+ZONES = [
+    "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Pacific/Auckland", "America/St_Johns",
+    # clocks that are or were set by half an hour, midnights that come twice or not at all, a day that was left out
+    "Australia/Lord_Howe", "Asia/Pyongyang", "America/Caracas", "Asia/Colombo", "America/Havana", "Pacific/Apia",
+]  # fmt: skip
+CHANGES = [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (
+    "2024-04-06T15:00", "2024-10-05T15:30", "2018-05-04T15:00", "2015-08-14T15:00", "2016-05-01T07:00",
+    "2006-04-14T18:30", "2024-11-03T05:00", "2024-03-10T05:00", "2011-12-30T10:00", "2024-02-29T12:00",
+    "2023-02-28T12:00", "2024-03-31T01:00", "2023-03-26T01:00",
+)]  # fmt: skip  # of these and of Berlin's, in UTC, and leap days
 GRANULARITIES = ["quarter_hour", "hour", "day", "week", "month"]
 PERIODS = ["24h", "7d", "28d", "30d", "month", "12mo", "year"]
 
@@ -50,15 +59,28 @@ def label(at: datetime, granularity: str, zone: str) -> date | datetime:
     if granularity == "month":
         return local.date().replace(day=1)
     minutes = {"minute": 1, "quarter_hour": 15, "hour": 60}[granularity]
-    return local.replace(minute=local.minute // minutes * minutes, second=0, microsecond=0).astimezone(UTC)
+    shown = local.replace(minute=local.minute // minutes * minutes, second=0, microsecond=0, tzinfo=None, fold=0)
+    set_back = (local.replace(fold=0).utcoffset() or timedelta(0)) - (local.utcoffset() or timedelta(0))
+    again = local.fold and set_back % timedelta(minutes=minutes) == timedelta(0)  # else it is one long hour
+    return shown.replace(fold=1) if again else shown
 
 
-Ask = Callable[[str, dict[str, Any]], Any]
+def dates(start: datetime, end: datetime, zone: str) -> tuple[date, int]:
+    """The first date of a range of whole days, and how many there are up to its last."""
+    first, last = (at.astimezone(ZoneInfo(zone)).date() for at in (start, end - timedelta(microseconds=1)))
+    return first, (last - first).days + 1
+
+
+Ask = Callable[..., Any]
 
 
 def asker(client: FlaskClient) -> Ask:
-    def ask(path: str, asked: dict[str, Any]) -> Any:
+    def ask(path: str, asked: dict[str, Any], refused: str = "") -> Any:
+        """refused: why it may be answered 400, which is None"""
         response = client.get(path, query_string={name: value for name, value in asked.items() if value is not None})
+        if refused and response.status_code == 400:
+            assert refused in response.text, (path, asked, response.text)
+            return None
         assert response.status_code == 200, (path, asked, response.text)
         return response.get_json()
 
@@ -75,7 +97,8 @@ class Questions:
     members_of: str  # the counter that is broken down
 
     def ask_some(self, how_many: int) -> None:
-        kinds = [self.ask_totals, self.ask_series, self.ask_period, self.ask_top, self.ask_comparison, self.ask_zooms]
+        kinds = [self.ask_totals, self.ask_series, self.ask_period, self.ask_top, self.ask_comparison, self.ask_zooms,
+                 self.ask_compared_points, self.ask_all_time]  # fmt: skip
         for _ in range(how_many):
             self.rng.choice(kinds)()
 
@@ -146,6 +169,68 @@ class Questions:
             assert change[part] == counted(self.events, counter, key, start, end), (asked, comparison)
         assert (change["change"] is None) == (change["previous"] == 0)
 
+    def ask_compared_points(self) -> None:
+        zone, granularity = self.rng.choice(ZONES), self.rng.choice([*GRANULARITIES, "day", "day"])
+        counter, key = self.rng.choice(self.counters()), self.rng.choice(self.keys())
+        start, end = self.range(granularity, zone)
+        compare = self.rng.choice(["previous_period", "year_over_year"])
+        match = self.rng.random() < 0.3
+        asked = {"counters": counter, "tz": zone, "compare": compare, "match_weekday": str(match).lower(),
+                 **self.bounds(start, end)}  # fmt: skip
+        answer = self.ask("/v1/series", asked | {"key": key, "granularity": granularity}, "no such earlier range")
+        if answer is None:
+            assert granularity != "month" and end - start < timedelta(days=2), asked
+            return
+        comparison = answer["comparison"]
+        whole = self.ask("/v1/totals", asked | {"keys": key})["comparison"]
+        assert whole["data"][0]["changes"] == comparison["changes"], asked
+        for part in ("current", "previous"):
+            first, last = (datetime.fromisoformat(comparison[part][name]) for name in ("start", "end"))
+            assert comparison["changes"][counter][part] == counted(self.events, counter, key, first, last), asked
+        for point in answer["points"]:
+            if point["previous"]:
+                first, last = (datetime.fromisoformat(point["previous"][name]) for name in ("start", "end"))
+                assert first < last
+                assert point["previous"]["counts"][counter] == counted(self.events, counter, key, first, last), asked
+        if granularity == "day":
+            self.compare_days(answer, counter, key, zone, compare, match)
+
+    def compare_days(self, answer: Any, counter: str, key: str, zone: str, compare: str, match: bool) -> None:
+        """Each day faces the events of one date: so many days before, or a year."""
+        start, end = (datetime.fromisoformat(answer["query"][name]) for name in ("start", "end"))
+        first, days = dates(start, end, zone)
+        back = timedelta(days=-(-days // 7) * 7 if match else days)
+        if compare == "year_over_year":
+            back = max(back, timedelta(days=364))
+        counts: Tally[date] = Tally()
+        for e in self.events:
+            if (e.counter, e.key) == (counter, key):
+                counts[label(e.at, "day", zone)] += e.amount  # type: ignore[index]  # a date
+        for point in answer["points"]:
+            day = label(datetime.fromisoformat(point["start"]), "day", zone)
+            if compare == "previous_period" or match:
+                faced = day - back
+            elif (day.month, day.day) != (2, 29):
+                faced = day.replace(year=day.year - 1)
+            elif day == first:
+                faced = date(day.year - 1, 2, 28)
+            else:
+                assert point["previous"] is None
+                continue
+            previous = point["previous"]
+            assert (previous["counts"][counter] if previous else 0) == counts[faced], (answer["query"], point)
+
+    def ask_all_time(self) -> None:
+        """In a zone of whole hours, for others had odd ones long ago."""
+        counter, key = self.rng.choice(self.counters()), self.rng.choice(self.keys())
+        granularity = self.rng.choice([None, "day", "week"])
+        asked = {"counters": counter, "key": key, "period": "all", "granularity": granularity}
+        answer = self.ask("/v1/series", asked)
+        totals = self.ask("/v1/totals", {"counters": counter, "keys": key})["data"][0]["counts"]
+        assert answer["totals"] == totals
+        counts = [point["counts"][counter] for point in answer["points"]]
+        assert (counts[0] or len(counts) == 1) and len(counts) <= 10_000
+
     def ask_top(self) -> None:
         counter, key = self.members_of, self.rng.choice(self.keys())
         start, end = self.range("hour", "UTC") if self.rng.random() < 0.6 else (None, None)
@@ -202,7 +287,7 @@ class Questions:
             local = (middle + timedelta(days=days)).astimezone(tz)
             if granularity in ("quarter_hour", "hour"):
                 minutes = local.minute // 15 * 15 if granularity == "quarter_hour" else 0
-                edges.append(local.replace(minute=minutes, second=0, microsecond=0).astimezone(UTC))
+                edges.append(local.replace(minute=minutes, second=0, microsecond=0, fold=0).astimezone(UTC))
             else:
                 day = label(local, granularity, zone)
                 edges.append(datetime(day.year, day.month, day.day, tzinfo=tz).astimezone(UTC))

@@ -143,7 +143,7 @@ class Series(TypedDict):
     before: NotRequired[
         Annotated[
             PlainPoint,
-            Field(description="of all time that is more points than may be answered: all before the first, as one"),
+            Field(description="of all time: what came before the first point, as one; not there where nothing did"),
         ]
     ]
     comparison: NotRequired[SeriesComparison]

@@ -41,6 +41,7 @@ from serving.reading.slices import (
     apart,
     as_point,
     as_range,
+    beginning,
     compared_points,
     fewest,
     flat,
@@ -81,7 +82,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Series:
-    """facing: what each point is compared with; before: all time before the first point, where points are left out."""
+    """facing: what each point is compared with; before: all time before the first point, where that counted."""
 
     points: list[Point]
     facing: list[Point | None] = field(default_factory=list)
@@ -137,14 +138,16 @@ class Reader:
         return self._answer(query, ask)
 
     def _all_time(self, view: View, query: SeriesQuery, pairs: Sequence[Pair]) -> Series:
-        """From the first point that counted, of as many as may be answered; what came before those is one number."""
+        """From the first point that counted, of as many as may be answered; what came before is one number."""
         first = self._first(view, pairs) or view.now
         points = query.points_since(first, view.now, self._settings.serving.max_points)
-        left_out = [as_point(Range(first, points[0].start))] if first < points[0].start else []
         asked = Asked(None, as_range(points), query.granularity)
-        shown, before = self._groups(view, pairs, [points, left_out], asked)
-        start = next((n for n, point in enumerate(shown) if any(point.counts.values())), len(shown) - 1)
-        return Series(shown[start:], before=next(iter(before), None))
+        (shown,) = self._groups(view, pairs, [points], asked)
+        shown = shown[beginning([list(point.counts.values()) for point in shown]) :]
+        if first >= shown[0].bucket.start:
+            return Series(shown)
+        ((before,),) = self._groups(view, pairs, [[as_point(Range(first, shown[0].bucket.start))]], asked)
+        return Series(shown, before=before)
 
     def top(self, query: TopQuery) -> tuple[Top, View]:
         """The members that counted most. `others` holds the rest, events without a member among them."""

@@ -10,6 +10,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import TypeVar
 
 from serving.layers.interface import TotalsRange
@@ -69,6 +70,23 @@ def apart(buckets: Iterable[Bucket]) -> list[list[Bucket]]:
         else:
             groups.append([bucket])
     return groups
+
+
+def beginning(rows: Sequence[Sequence[int]]) -> int:
+    """At which point all time begins, of each point its counts: at the first that counted.
+
+    Or at a later one: a few old events, one in a hundred at most, that are followed by more empty time than all that
+    came since are odd, and would leave a chart of nothing else.
+    """
+    counted = [n for n, row in enumerate(rows) if any(row)]
+    whole = [sum(map(abs, column)) for column in zip(*rows, strict=True)]
+    before, start = [0] * len(whole), counted[0] if counted else len(rows) - 1
+    for last, following in pairwise(counted):
+        before = [count + abs(more) for count, more in zip(before, rows[last], strict=True)]
+        few = all(100 * count <= all_of_them for count, all_of_them in zip(before, whole, strict=True))
+        if few and following - last > len(rows) - following:
+            start = following
+    return start
 
 
 @dataclass(frozen=True)

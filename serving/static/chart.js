@@ -31,7 +31,7 @@ export class Chart {
       answer.points.map((point) => value(point.counts[counter])),
     ];
     if (answer.comparison) {
-      columns.push(answer.points.map((_, at) => value(answer.comparison.points[at]?.counts[counter] ?? null)));
+      columns.push(answer.points.map((point) => value(point.previous?.counts[counter] ?? null)));
     }
     return columns;
   }
@@ -86,7 +86,7 @@ export class Chart {
       this.readout.textContent = "\u00a0";
       return;
     }
-    const before = answer.comparison?.points[at]?.counts[counter];
+    const before = answer.comparison && (point.previous?.counts[counter] ?? null);
     const words = { known: number(point.counts[counter]), unknown: "not known", future: "to come" }[point.status];
     const compared = before === undefined ? "" : ` · before: ${number(before)}`;
     this.readout.textContent = `${moment(point.start, granularity, tz)}: ${words}${compared}`;

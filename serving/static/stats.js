@@ -153,6 +153,7 @@ function showSeries(answer) {
   at("range-total").textContent = number(answer.totals[counter]);
   const first = answer.query.start ? answer.query : { start: answer.points[0].start, end: answer.points.at(-1).end };
   at("bounds").textContent = `${range(first, tz)}, ${tz}`;
+  if (answer.before) at("bounds").textContent += ` · ${number(answer.before.counts[counter])} of them before that`;
   const { current, previous, changes } = answer.comparison ?? {};
   const found = changes?.[counter];
   at("change").textContent = found ? `${change(found.change) || "new"}` : "";
@@ -165,13 +166,13 @@ function showSeries(answer) {
 }
 
 function showPoints(answer, tz, granularity) {
-  const compared = answer.comparison?.points;
+  const compared = Boolean(answer.comparison);
   document.querySelector("#points .before").hidden = !compared;
-  const rows = answer.points.map((point, n) => {
+  const rows = answer.points.map((point) => {
     const known = point.final ? "exact" : point.complete ? "live" : "so far";
     const what = { unknown: "not known", future: "to come" }[point.status] ?? known;
     const cells = [moment(point.start, granularity, tz), number(point.counts[counter])];
-    if (compared) cells.push(number(compared[n]?.counts[counter]));
+    if (compared) cells.push(number(point.previous?.counts[counter]));
     return row([...cells, what], cells.length);
   });
   document.querySelector("#points tbody").replaceChildren(...rows);

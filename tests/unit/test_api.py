@@ -155,6 +155,20 @@ def test_one_odd_old_event_takes_all_time_from_no_key(settings: Settings, granul
     assert "before" not in enough and enough["points"][0]["counts"] == {"plays": 1}
 
 
+def test_a_few_odd_old_events_do_not_leave_all_time_empty_but_old_times_do_that_counted(settings: Settings) -> None:
+    recent = [datetime(2024, 1, 9, hour, tzinfo=UTC) for hour in range(24)] * 5
+    few = layers_of([datetime(1970, 1, 1, tzinfo=UTC), *recent])
+    many = layers_of([*[datetime(1970, 1, 1, tzinfo=UTC)] * 2, *recent])
+    path = "/v1/series?counters=plays&key=t1&period=all"
+    answer = get(create_app(settings, few, now=lambda: NOW).test_client(), path)
+    assert [(point["start"][:7], point["counts"]["plays"]) for point in answer["points"]] == [
+        ("2024-01", 120), ("2024-02", 0), ("2024-03", 0),
+    ]  # fmt: skip
+    assert (answer["before"]["start"], answer["before"]["counts"]) == ("1970-01-01T00:00:00Z", {"plays": 1})
+    answer = get(create_app(settings, many, now=lambda: NOW).test_client(), path)
+    assert answer["points"][0]["counts"] == {"plays": 2} and "before" not in answer
+
+
 def test_an_odd_event_from_before_a_zone_kept_whole_hours_is_counted_before_the_first_point(settings: Settings) -> None:
     settings = settings.model_copy(update={"events": EventSettings(max_past=timedelta(days=36525))})
     layers = layers_of([datetime(1900, 6, 1, 5, tzinfo=UTC), datetime(2024, 3, 9, 7, tzinfo=UTC)])

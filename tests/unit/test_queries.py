@@ -15,7 +15,7 @@ from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings
 from stitch.settings import load_settings
 from tests.fakes import FakeLayers
-from tests.queries import Happened, Questions, asker
+from tests.queries import CHANGES, Happened, Questions, asker
 
 NOW = datetime(2024, 11, 20, 10, 40, tzinfo=UTC)
 COUNTERS = [
@@ -25,12 +25,13 @@ COUNTERS = [
 
 
 def some_events(rng: random.Random) -> list[Happened]:
-    """Around now, a year ago, and the days on which clocks are set."""
-    centres = [NOW, NOW - timedelta(days=30), NOW - timedelta(days=366), datetime(2024, 3, 31, 1, tzinfo=UTC),
-               datetime(2024, 10, 27, 1, tzinfo=UTC), datetime(2024, 11, 3, 6, tzinfo=UTC)]  # fmt: skip
+    """Around now, a year ago, and on the days on which clocks are set, some of their years, and a year after."""
+    some = rng.sample(CHANGES, k=4)
+    centres = [NOW, NOW - timedelta(days=30), NOW - timedelta(days=366), *some,
+               *(min(NOW, at + timedelta(days=365)) for at in some)]  # fmt: skip
     events = []
     for _ in range(rng.randint(50, 400)):
-        at = rng.choice(centres) - timedelta(hours=rng.expovariate(1 / 30))
+        at = min(NOW, rng.choice(centres) + timedelta(hours=rng.gauss(0, 30)))
         for counter in COUNTERS:
             events.append(
                 Happened(counter.name, rng.choice("ab"),
