@@ -21,11 +21,16 @@ ZONES = [
     # clocks that are or were set by half an hour, midnights that come twice or not at all, a day that was left out
     "Australia/Lord_Howe", "Asia/Pyongyang", "America/Caracas", "Asia/Colombo", "America/Havana", "Pacific/Apia",
 ]  # fmt: skip
-CHANGES = [datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (
-    "2024-04-06T15:00", "2024-10-05T15:30", "2018-05-04T15:00", "2015-08-14T15:00", "2016-05-01T07:00",
-    "2006-04-14T18:30", "2024-11-03T05:00", "2024-03-10T05:00", "2011-12-30T10:00", "2024-02-29T12:00",
-    "2023-02-28T12:00", "2024-03-31T01:00", "2023-03-26T01:00",
-)]  # fmt: skip  # of these and of Berlin's, in UTC, and leap days
+CHANGES = [  # in UTC: when clocks were set, and leap days
+    (zone, datetime.fromisoformat(at).replace(tzinfo=UTC)) for zone, at in [
+        ("Australia/Lord_Howe", "2024-04-06T15:00"), ("Australia/Lord_Howe", "2024-10-05T15:30"),
+        ("Asia/Pyongyang", "2018-05-04T15:00"), ("Asia/Pyongyang", "2015-08-14T15:00"),
+        ("America/Caracas", "2016-05-01T07:00"), ("Asia/Colombo", "2006-04-14T18:30"),
+        ("America/Havana", "2024-11-03T05:00"), ("America/Havana", "2024-03-10T05:00"),
+        ("Pacific/Apia", "2011-12-30T10:00"), ("Europe/Berlin", "2024-03-31T01:00"),
+        ("Europe/Berlin", "2023-03-26T01:00"), ("UTC", "2024-02-29T00:00"), ("UTC", "2023-02-28T00:00"),
+    ]
+]  # fmt: skip
 GRANULARITIES = ["quarter_hour", "hour", "day", "week", "month"]
 PERIODS = ["24h", "7d", "28d", "30d", "month", "12mo", "year"]
 
@@ -112,9 +117,9 @@ class Questions:
             assert row["counts"] == expected, (row, start, end)
 
     def ask_series(self) -> None:
-        zone, granularity = self.rng.choice(ZONES), self.rng.choice(GRANULARITIES)
+        granularity, (zone, middle) = self.rng.choice(GRANULARITIES), self.somewhere()
         counter, key = self.rng.choice(self.counters()), self.rng.choice(self.keys())
-        start, end = self.range(granularity, zone)
+        start, end = self.range(granularity, zone, middle)
         asked = {"counters": counter, "key": key, "granularity": granularity, "tz": zone, **self.bounds(start, end)}
         answer = self.ask("/v1/series", asked)
         assert answer["totals"][counter] == counted(self.events, counter, key, start, end), asked
@@ -170,9 +175,9 @@ class Questions:
         assert (change["change"] is None) == (change["previous"] == 0)
 
     def ask_compared_points(self) -> None:
-        zone, granularity = self.rng.choice(ZONES), self.rng.choice([*GRANULARITIES, "day", "day"])
+        granularity, (zone, middle) = self.rng.choice([*GRANULARITIES, "day", "day"]), self.somewhere()
         counter, key = self.rng.choice(self.counters()), self.rng.choice(self.keys())
-        start, end = self.range(granularity, zone)
+        start, end = self.range(granularity, zone, middle)
         compare = self.rng.choice(["previous_period", "year_over_year"])
         match = self.rng.random() < 0.3
         asked = {"counters": counter, "tz": zone, "compare": compare, "match_weekday": str(match).lower(),
@@ -278,10 +283,18 @@ class Questions:
     def bounds(self, start: datetime | None, end: datetime | None) -> dict[str, str]:
         return {"start": start.isoformat(), "end": end.isoformat()} if start and end else {}
 
-    def range(self, granularity: str, zone: str) -> tuple[datetime, datetime]:
+    def somewhere(self) -> tuple[str, datetime]:
+        """A zone and an instant: of an event, or near one at which the zone's clocks were set, or a year after it."""
+        near = [(zone, at) for zone, at in CHANGES if any(abs(e.at - at) < timedelta(days=2) for e in self.events)]
+        if not near or self.rng.random() < 0.4:
+            return self.rng.choice(ZONES), self.rng.choice(self.events).at
+        zone, at = self.rng.choice(near)
+        return zone, at + timedelta(days=self.rng.choice([0, 0, 365, 366, 364]))
+
+    def range(self, granularity: str, zone: str, middle: datetime | None = None) -> tuple[datetime, datetime]:
         """A range around an event, on edges of the zone's buckets."""
         tz, longest = ZoneInfo(zone), {"quarter_hour": 1, "hour": 10, "day": 60, "week": 90, "month": 150}[granularity]
-        middle = self.rng.choice(self.events).at
+        middle = middle or self.rng.choice(self.events).at
         edges = []
         for days in (-self.rng.random() * longest, self.rng.random() * longest):
             local = (middle + timedelta(days=days)).astimezone(tz)

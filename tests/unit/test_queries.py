@@ -26,7 +26,7 @@ COUNTERS = [
 
 def some_events(rng: random.Random) -> list[Happened]:
     """Around now, a year ago, and on the days on which clocks are set, some of their years, and a year after."""
-    some = rng.sample(CHANGES, k=4)
+    some = [at for _, at in rng.sample(CHANGES, k=4)]
     centres = [NOW, NOW - timedelta(days=30), NOW - timedelta(days=366), *some,
                *(min(NOW, at + timedelta(days=365)) for at in some)]  # fmt: skip
     events = []
