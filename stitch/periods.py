@@ -168,9 +168,10 @@ class Earlier:
 
     def _on_edge(self, instant: datetime) -> datetime:
         """Where clocks were set a minute past midnight, the quarter of an hour that it was in."""
-        if self.finest == "minute" or not self.calendar.is_set_at(instant):
+        quarter = floor(instant, "quarter_hour")
+        if self.finest == "minute" or quarter == instant or not self.calendar.is_set_at(instant):
             return instant
-        return floor(instant, "quarter_hour")
+        return quarter
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,8 @@ class Shown:
 def _shown(part: Range, calendar: Calendar, days: bool | None = None) -> Shown:
     """days: whether it is read as days; None: where it is whole days"""
     first, last = calendar.wall(part.start).replace(tzinfo=None), calendar.wall(part.end - datetime.resolution)
-    ends_day = calendar.starts_day(part.end)
+    long = days or part.end - part.start > DAY / 2  # no day is shorter, and of hours there may be thousands
+    ends_day = long and calendar.starts_day(part.end)
     if days is None:
         days = ends_day and calendar.starts_day(part.start)
     if days:
