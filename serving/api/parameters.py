@@ -94,7 +94,8 @@ PARAMETERS: dict[str, Parameter] = {
     "end": Parameter(f"until when: {_INSTANT}", _text(examples=["2026-12-01", "2026-11-02T09:00:00Z"])),
     "period": Parameter(
         "a named range in place of `start` and `end`: it ends with the present hour (`24h`), day (`7d`, `28d`, `30d`) "
-        "or month (`12mo`) of `tz`, the present one included; `month` and `year` are the calendar's; `all` is all time",
+        "or month (`12mo`) of `tz`, the present one included; `month` and `year` are the calendar's; `all` is all "
+        "time, from the first count",
         _one_of(*PERIODS),
     ),
     "tz": Parameter(
@@ -103,7 +104,8 @@ PARAMETERS: dict[str, Parameter] = {
         _text(default="UTC", examples=["Europe/Berlin"]),
     ),
     "compare": Parameter(
-        "what to compare the range with; one that is not over yet is compared with as much of the earlier one",
+        "what to compare the range with: as many days or hours of the zone, and of a range that is not over yet as "
+        "much; 400 where its clocks skipped all of that",
         _one_of(*COMPARES),
     ),
     "match_weekday": Parameter("shift the comparison by whole weeks, so that weekdays face each other", _flag()),

@@ -222,7 +222,8 @@ def test_however_clocks_were_set_the_earlier_range_is_as_long_and_never_empty(
     for _ in range(length):
         end = zone.after(end, unit)
     try:
-        found = comparison(Range(start, end), None, compare, match_weekday, LATER, zone, "minute")  # type: ignore[arg-type]
+        parts = Range(start, end), None, compare, match_weekday, LATER, zone, "minute"
+        found = comparison(*parts)  # type: ignore[arg-type]
     except NoEarlierRangeError:
         middle = zone.wall(start + (end - start) / 2).replace(tzinfo=None)
         if compare == Y:
