@@ -1,4 +1,4 @@
-"""Named periods that end now, and the earlier range that a range is compared with, like for like.
+"""Named periods that end now or ended last, and the earlier range that a range is compared with, like for like.
 
 A comparison of an unfinished range with a finished one says nothing, so both are cut at the same time since their
 starts, by the clocks of the zone, at the edge of the last finest bucket that is over.
@@ -13,12 +13,14 @@ from typing import Literal
 from stitch.buckets import Range, floor
 from stitch.zones import Calendar
 
+HOURS = {"24h": 24, "48h": 48}
 DAYS = {"7d": 7, "28d": 28, "30d": 30}
-MONTHS = {"month": 1, "12mo": 12, "year": 12}
-PERIODS = ("24h", *DAYS, *MONTHS, "all")
+MONTHS = {"month": 1, "last_month": 1, "quarter": 3, "12mo": 12, "year": 12}
+LAST = {"yesterday": "day", "last_week": "week", "last_month": "month"}  # those that are over
+PERIODS = (*HOURS, "yesterday", *DAYS, "week", "last_week", *MONTHS, "all")
 GRANULARITY_OF = {
-    "24h": "hour",
-    **dict.fromkeys((*DAYS, "month"), "day"),
+    **dict.fromkeys((*HOURS, "yesterday"), "hour"),
+    **dict.fromkeys((*DAYS, "week", "last_week", "month", "last_month", "quarter"), "day"),
     **dict.fromkeys(("12mo", "year", "all"), "month"),
 }
 
@@ -36,19 +38,26 @@ class Comparison:
 
 
 def range_of(period: str, now: datetime, calendar: Calendar) -> Range | None:
-    """The range of a period, the present hour, day or month included; None of `all`."""
+    """The range of a period, the present hour, day or month included unless it ended last; None of `all`."""
     if period == "all":
         return None
-    if period == "24h":
+    if period in HOURS:
         end = calendar.after(calendar.floor(now, "hour"), "hour")
-        return Range(end - timedelta(hours=24), end)
+        return Range(end - timedelta(hours=HOURS[period]), end)
     if period in DAYS:
         end = calendar.after(calendar.floor(now, "day"), "day")
         return Range(shifted(end, calendar, days=-DAYS[period]), end)
     if period == "12mo":
         end = calendar.after(calendar.floor(now, "month"), "month")
         return Range(shifted(end, calendar, months=-12), end)
-    start = calendar.floor(now, period)  # month, year
+    if period in LAST:
+        end = calendar.floor(now, LAST[period])
+        return Range(calendar.floor(end - timedelta(microseconds=1), LAST[period]), end)
+    if period == "quarter":
+        month = calendar.floor(now, "month")
+        start = shifted(month, calendar, months=-((calendar.wall(month).month - 1) % 3))
+        return Range(start, shifted(start, calendar, months=3))
+    start = calendar.floor(now, period)  # week, month, year
     return Range(start, calendar.after(start, period))
 
 

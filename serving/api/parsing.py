@@ -34,6 +34,7 @@ from stitch.settings import Settings
 from stitch.zones import Calendar, UnsplitError
 
 SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "week": 12, "month": 12}
+FLAGS = ("match_weekday", "cumulative")
 
 
 def parse_totals(raw: Raw, settings: Settings, now: datetime) -> TotalsQuery:
@@ -43,43 +44,59 @@ def parse_totals(raw: Raw, settings: Settings, now: datetime) -> TotalsQuery:
 
 def parse_totals_body(body: Any, settings: Settings, now: datetime) -> TotalsQuery:
     """The same from a JSON object, whose lists are never split."""
+    raw, mistakes = _of_body(body)
+    return _totals(Form(raw, settings, parameters.TOTALS_BODY, mistakes), now, split=False)
+
+
+def _of_body(body: Any) -> tuple[dict[str, list[Any]], list[Mistake]]:
+    """The parameters in a JSON object, and what is no parameter's value."""
     if not isinstance(body, dict):
         raise BadRequest([Mistake("body", "must be a JSON object with `counters` and `keys`")])
     raw: dict[str, list[Any]] = {}
     mistakes = []
     for name, value in body.items():
-        several, flag = name in ("counters", "keys"), name == "match_weekday" and isinstance(value, bool)
+        several, flag = name in ("counters", "keys"), name in FLAGS and isinstance(value, bool)
         values = value if several and isinstance(value, list) else [] if value is None else [value]
         values = [json.dumps(value)] if flag else values
         if not all(isinstance(item, str) for item in values):
             mistakes.append(Mistake(name[:60], "must be a list of strings" if several else "must be a string"))
         raw[name] = [item for item in values if isinstance(item, str)]
-    return _totals(Form(raw, settings, parameters.TOTALS_BODY, mistakes), now, split=False)
+    return raw, mistakes
 
 
 def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
     """Without a range: the last 24 hours, 30 days, 12 weeks or 12 months, the present one included."""
-    form = Form(raw, settings, parameters.SERIES)
-    counters, key = form.counters("counters"), form.key()
+    return _series(Form(raw, settings, parameters.SERIES), now, many="keys" in raw)
+
+
+def parse_series_body(body: Any, settings: Settings, now: datetime) -> SeriesQuery:
+    """The same from a JSON object, whose lists are never split."""
+    raw, mistakes = _of_body(body)
+    return _series(Form(raw, settings, parameters.SERIES_BODY, mistakes), now, many=True, split=False)
+
+
+def _series(form: Form, now: datetime, many: bool, split: bool = True) -> SeriesQuery:
+    counters, keys = form.counters("counters"), form.keys(split) if many else [form.key()]
     granularity, calendar = form.granularity(counters), form.calendar
-    asked = form.range(
-        granularity, lambda at: calendar.floor(at, granularity), lambda at: calendar.ceil(at, granularity)
-    )
+    # Of weeks and months the first and the last may be cut: the same dates have the same sum by day, week and month.
+    edge = "day" if granularity in ("week", "month") else granularity
+    asked = form.range(edge, lambda at: calendar.floor(at, edge), lambda at: calendar.ceil(at, edge))
     if form.period:
         asked = range_of(form.period, now, calendar)
     elif not asked:
         asked = _latest(now, granularity, calendar)
     span = _compared(form, asked, _alignment(counters), now)
-    points = _points(form, asked, granularity, len(counters)) if asked else None
+    rows = len(counters) * len(keys)
+    points = _points(form, asked, granularity, rows) if asked else None
     earlier = span.comparison.whole if span.comparison else None
-    before = _points(form, earlier, granularity, len(counters)) if earlier else []
+    before = _points(form, earlier, granularity, rows) if earlier else []
     groups = [group for group in (points, before) if group]
     _check_edges(form, [point.start for group in groups for point in group] + [g[-1].end for g in groups], counters)
     cumulative, fill = form.flag("cumulative"), form.fill()
     return form.done(
         lambda: SeriesQuery(
             counters,
-            key,
+            keys,
             granularity,
             span,
             points,
@@ -88,6 +105,7 @@ def parse_series(raw: Raw, settings: Settings, now: datetime) -> SeriesQuery:
             fill,
             form.layer,
             form.format,
+            many,
         )
     )
 
@@ -170,10 +188,10 @@ def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Sp
     return Span(asked, form.calendar, form.period, found, compare, match_weekday)
 
 
-def _points(form: Form, asked: Range, granularity: str, counters: int) -> list[Bucket]:
+def _points(form: Form, asked: Range, granularity: str, rows: int) -> list[Bucket]:
     """Every point of the range, the first and the last cut where it begins and ends; none where they are too many, a
     mistake."""
-    about = (asked.end - asked.start) // LONGEST[granularity] * counters
+    about = (asked.end - asked.start) // LONGEST[granularity] * rows
     form.limit_points("start", about)
     if about > form.settings.serving.max_points:
         return []

@@ -14,7 +14,7 @@ from serving.api.form import Raw
 from serving.api.openapi import Operation, documented
 from serving.api.responses import Lifetime, csv_response, json_response, lifetime, wants_csv
 from serving.layers.interface import LayerName
-from serving.reading.queries import BadRequest, Mistake, TotalsQuery
+from serving.reading.queries import BadRequest, Mistake, SeriesQuery, TotalsQuery
 from serving.reading.view import View
 from stitch.settings import Settings
 
@@ -33,7 +33,7 @@ def counters() -> Response:
     body: answers.Counters = {
         "query": {},
         "meta": rendering.meta(view, shown),
-        "data": [rendering.counter(counter) for counter in shown],
+        "data": [rendering.counter(counter, _settings()) for counter in shown],
     }
     return json_response(body, _lifetime(view, False))
 
@@ -55,38 +55,21 @@ def many_totals() -> Response:
 
 
 @api.get("/v1/series")
-@documented(Operation(answers.Series, parameters=parameters.SERIES, csv=True))
+@documented(Operation(answers.Series, answers.ManySeries, parameters=parameters.SERIES, csv=True))
 def series() -> Response:
-    """Counts of one key by minute, hour, day, week or month. Every bucket of the range is a point, empty ones too."""
-    query = parsing.parse_series(_raw(), _settings(), _now())
-    found, view = _reader().series(query)
-    names = [counter.name for counter in query.counters]
-    max_age = _lifetime(view, view.closed(query.counters, query.span.end))
-    points = rendering.points(found.points, query, names)
-    if wants_csv(query.format):
-        header = ["start", "end", *names, "source", "status", "complete", "final"]
-        rows = [
-            [p["start"], p["end"], *(_cell(p["counts"].get(name)) for name in names), p["source"], p["status"],
-             *rendering.truth(p)]
-            for p in points
-        ]  # fmt: skip
-        return csv_response(header, rows, view, max_age)
-    body: answers.Series = {
-        "query": {
-            "counters": names, "key": query.key, "granularity": query.granularity, **rendering.span(query.span),
-            "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
-        },
-        "meta": rendering.meta(view, query.counters),
-        "totals": {name: number(sum(point.counts[name] for point in found.points)) for name in names},
-        "points": points,
-    }  # fmt: skip
-    if query.span.comparison:
-        body["comparison"] = {
-            **rendering.bounds(query.span),  # type: ignore[typeddict-item]
-            "changes": {name: rendering.change(*pair) for name, pair in found.changes.items()},
-            "points": rendering.points(found.earlier, query, names),
-        }
-    return json_response(body, max_age)
+    """Counts by minute, hour, day, week or month. Every bucket of the range is a point, empty ones too; of one `key`,
+    or as `data` of several `keys`."""
+    return _series(parsing.parse_series(_raw(), _settings(), _now()))
+
+
+@api.post("/v1/series")
+@documented(
+    Operation(answers.ManySeries, body=parameters.SERIES_BODY, csv=True, problems=(400, 401, 403, 413, 429, 503))
+)
+def many_series() -> Response:
+    """The same of many keys, asked by a JSON body. For more keys than an address holds, and for keys with commas."""
+    parsing.parse_nothing(_raw(), _settings())
+    return _series(parsing.parse_series_body(_body(), _settings(), _now()))
 
 
 @api.get("/v1/top")
@@ -111,6 +94,11 @@ def top() -> Response:
         "total": number(found.total),
         "next": found.next,
     }  # fmt: skip
+    if query.span.comparison:
+        body["comparison"] = {
+            **rendering.bounds(query.span),  # type: ignore[typeddict-item]
+            "data": [{"member": name, **rendering.change(*pair)} for name, pair in found.changes.items()],
+        }
     return json_response(body, max_age)
 
 
@@ -169,6 +157,27 @@ def status() -> Response:
         "runs": [] if "batch" in failures else [rendering.run(run) for run in _reader().runs(RUNS_SHOWN)],
     }
     return json_response(body, _lifetime(view, False))
+
+
+def _series(query: SeriesQuery) -> Response:
+    found, view = _reader().series(query)
+    names = [counter.name for counter in query.counters]
+    max_age = _lifetime(view, view.closed(query.counters, query.span.end))
+    data = [rendering.key_series(key, one, query) for key, one in zip(query.keys, found, strict=True)]
+    if wants_csv(query.format):
+        header = [*(["key"] * query.many), "start", "end", *names, "source", "status", "complete", "final"]
+        return csv_response(header, [row for one in data for row in rendering.rows(one, query)], view, max_age)
+    asked = {"keys": query.keys} if query.many else {"key": query.keys[0]}
+    said: dict[str, Any] = {
+        "query": {
+            "counters": names, **asked, "granularity": query.granularity, **rendering.span(query.span),
+            "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
+        },
+        "meta": rendering.meta(view, query.counters),
+    }  # fmt: skip
+    if query.many:
+        return json_response({**said, "data": data}, max_age)
+    return json_response({**said, **{name: value for name, value in data[0].items() if name != "key"}}, max_age)
 
 
 def _totals(query: TotalsQuery) -> Response:

@@ -65,10 +65,11 @@ class TotalsQuery:
 
 @dataclass(frozen=True)
 class SeriesQuery:
-    """`points` are None for all time: they begin with the first count, which is not known yet."""
+    """`points` are None for all time: they begin with the first count, which is not known yet. `many`: keys are
+    answered as a list, else the one key alone."""
 
     counters: list[Counter]
-    key: str
+    keys: list[str]
     granularity: str
     span: Span
     points: list[Bucket] | None
@@ -77,12 +78,13 @@ class SeriesQuery:
     fill: str
     layer: Layer
     format: str
+    many: bool = False
 
     def points_from(self, first: datetime, now: datetime, most: int) -> list[Bucket]:
         """The points of all time. Raises BadRequest where they are too many."""
         calendar = self.span.calendar
         length, start = LONGEST[self.granularity], calendar.floor(first, self.granularity)
-        if (now - start) // length * len(self.counters) > most:
+        if (now - start) // length * len(self.counters) * len(self.keys) > most:
             raise BadRequest([Mistake("granularity", f"more than {most} points in all time; ask for a coarser one")])
         return calendar.series(start, calendar.after(calendar.floor(now, self.granularity), self.granularity),
                                self.granularity)  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ from serving.reading.queries import (
     TotalsQuery,
 )
 from serving.reading.slices import (
+    Plan,
     Top,
     as_point,
     as_range,
@@ -110,30 +111,40 @@ class Reader:
 
         return self._answer(query, ask)
 
-    def series(self, query: SeriesQuery) -> tuple[Series, View]:
-        """A point for every bucket of the range, 0 where nothing was counted."""
-        pairs = [(counter, query.key) for counter in query.counters]
+    def series(self, query: SeriesQuery) -> tuple[list[Series], View]:
+        """Of each key a point for every bucket of the range, 0 where nothing was counted."""
+        pairs = [(counter, key) for key in query.keys for counter in query.counters]
         compared = compared_points(query.span.comparison)
 
-        def ask(view: View) -> Series:
+        def ask(view: View) -> list[Series]:
             points = query.points
             if points is None:
                 first = self._first(view, pairs) or view.now
                 points = query.points_from(first, view.now, self._settings.serving.max_points)
             groups = [points, query.earlier, *compared]
-            rows = self._count(view, pairs, groups, Asked(None, as_range(points), query.granularity))
-            changes = (
-                {c.name: (row[2][0].count, row[3][0].count) for (c, _), row in zip(pairs, rows, strict=True)}
-                if compared
-                else {}
-            )
-            return Series(
-                self._points(view, query.counters, points, [row[0] for row in rows]),
-                self._points(view, query.counters, query.earlier, [row[1] for row in rows]),
-                changes,
-            )
+            counted = self._count(view, pairs, groups, Asked(None, as_range(points), query.granularity))
+            several = len(query.counters)
+            return [
+                self._series(view, query, points, counted[at : at + several]) for at in range(0, len(counted), several)
+            ]
 
         return self._answer(query, ask)
+
+    def _series(
+        self, view: View, query: SeriesQuery, points: list[Bucket], rows: list[list[list[merge.Count]]]
+    ) -> Series:
+        """The series of one key; `rows` has those of each counter: points, earlier points, and what is compared."""
+        counters = query.counters
+        changes = (
+            {c.name: (row[2][0].count, row[3][0].count) for c, row in zip(counters, rows, strict=True)}
+            if query.span.comparison
+            else {}
+        )
+        return Series(
+            self._points(view, counters, points, [row[0] for row in rows]),
+            self._points(view, counters, query.earlier, [row[1] for row in rows]),
+            changes,
+        )
 
     def top(self, query: TopQuery) -> tuple[Top, View]:
         """The members that counted most. `others` holds the rest, events without a member among them."""
@@ -144,12 +155,14 @@ class Reader:
             view.check(counter, [as_point(span)] if span else [], members=True)
             kept = granularities_of(view.counted_as(counter))
             holds = can_hold(self._settings.events, view.now)
-            plan = fewest([as_point(span) if span else ALL], kept, holds)
-            buckets = flat(bucketed(read) for read in plan.reads)
-            check(Cost(len(plan.reads) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets)),
+            points = [as_point(span) if span else ALL, *flat(compared_points(query.span.comparison))]
+            plan, *compared = [fewest([point], kept, holds) for point in points]
+            parts = list(dict.fromkeys(flat([plan.reads, *(other.reads for other in compared)])))
+            buckets = list(dict.fromkeys(flat(bucketed(part) for part in parts)))
+            check(Cost(len(parts) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets)),
                   self._settings.serving, Asked(None, span))  # fmt: skip
             at, stored, since = view.at(counter), view.stored[counter.name], self._increments_of(view, counter, key)
-            ranges = [TotalsRange(stored, key, *read, at) for read in plan.reads]
+            ranges = [TotalsRange(stored, key, *part, at) for part in parts]
             slices, held, live = together(
                 self._of_batch(view, view.layers.totals, ranges),
                 self._of_realtime(view, view.layers.increments, since),
@@ -162,11 +175,19 @@ class Reader:
             by_member = {read.bucket: found for read, found in zip(reads, rows or (), strict=False)}
             published = at.cutoff if at else None
             (count,) = merge.Rows(totals, flat(held), published, view.layer).counts(plan.parts)
-            gains = merge.by_bucket(buckets, flat(live))
-            tally: Tally[str] = Tally()
-            for bucket in buckets:
-                tally.update(merge.members(bucket, by_member.get(bucket, {}), gains[bucket], published, view.layer))
-            return ranked(tally, count.count, query)
+
+            def tally(of: Plan) -> Tally[str]:
+                mine, found = flat(bucketed(read) for read in of.reads), Tally[str]()
+                gains = merge.by_bucket(mine, flat(live))
+                for bucket in mine:
+                    found.update(merge.members(bucket, by_member.get(bucket, {}), gains[bucket], published, view.layer))
+                return found
+
+            top = ranked(tally(plan), count.count, query)
+            if not compared:
+                return top
+            current, previous = map(tally, compared)
+            return replace(top, changes={name: (current[name], previous[name]) for name, _ in top.members})
 
         return self._answer(query, ask)
 
