@@ -115,6 +115,7 @@ class Reader:
         """Of each key a point for every bucket of the range, 0 where nothing was counted."""
         pairs = [(counter, key) for key in query.keys for counter in query.counters]
         compared = compared_points(query.span.comparison)
+        keys = len(query.keys) if len(query.keys) > 1 else None
 
         def ask(view: View) -> list[Series]:
             points = query.points
@@ -122,7 +123,7 @@ class Reader:
                 first = self._first(view, pairs) or view.now
                 points = query.points_from(first, view.now, self._settings.serving.max_points)
             groups = [points, query.earlier, *compared]
-            counted = self._count(view, pairs, groups, Asked(None, as_range(points), query.granularity))
+            counted = self._count(view, pairs, groups, Asked(keys, as_range(points), query.granularity))
             several = len(query.counters)
             return [
                 self._series(view, query, points, counted[at : at + several]) for at in range(0, len(counted), several)

@@ -190,6 +190,18 @@ def test_the_limit_of_a_series_is_over_all_of_its_counters_and_keys(client: Flas
     assert ever["errors"][0]["parameter"] == "granularity"
 
 
+def test_what_a_series_of_many_keys_would_cost_is_known_before_it_is_read(
+    settings: Settings, hourly: FakeLayers
+) -> None:
+    small = settings.model_copy(update={"serving": settings.serving.model_copy(update={"max_reads": 20})})
+    client = create_app(small, hourly, now=lambda: NOW).test_client()
+    hourly.reads = 0
+    refused = get(client, f"/v1/series?{TWO_DAYS}&keys=t1,t2,t3,t4,t5,t6,t7,t8", 400)["errors"]
+    assert [one["parameter"] for one in refused] == ["keys"] and "serving.max_reads" in refused[0]["detail"]
+    assert hourly.reads == 0
+    assert len(get(client, f"/v1/series?{TWO_DAYS}&keys=t1,t2")["data"]) == 2
+
+
 def test_a_series_of_several_keys_as_csv_names_the_key_in_each_row(client: FlaskClient) -> None:
     text = client.get(f"/v1/series?{TWO_DAYS.replace(',likes', '')}&keys=t1,never&format=csv").text
     assert text.splitlines()[:2] == [
