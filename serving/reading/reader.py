@@ -230,7 +230,8 @@ class Reader:
         try:
             found, view = answer(self._bound(), self._own, query.layer, self._now(), ask)
         except TooManyRows as error:
-            raise too_many_rows(error, "keys" if isinstance(query, TotalsQuery) else "key") from error
+            several = isinstance(query, TotalsQuery) or (isinstance(query, SeriesQuery) and query.many)
+            raise too_many_rows(error, "keys" if several else "key") from error
         self._own = view.stored  # what readers get, for when the batch layer cannot say it
         return found, view
 

@@ -6,11 +6,13 @@ const TOO_MUCH = "That is too much for one chart. Choose a shorter range or larg
 const BY_PARAMETER = {
   start: TOO_MUCH,
   granularity: TOO_MUCH,
+  counters: TOO_MUCH,
+  keys: TOO_MUCH,
   end: "The range must end after it begins. Choose other dates.",
   compare: "There is no earlier range to compare with.",
   match_weekday: "There is no earlier range to compare with.",
   tz: "This time zone cannot be shown for this count.",
-  key: "Nothing can be counted under this name: it is empty or too long.",
+  key: "There is too much of this to show at once, or its name is too long. Choose a shorter range.",
   prefix: "Nothing can be counted under this name: it is too long.",
 };
 

@@ -122,6 +122,7 @@ def test_each_counter_of_a_point_may_have_a_status_of_its_own_and_a_point_what_i
 ERRORS = {
     (400, "end"): "The range must end after it begins. Choose other dates.",
     (400, "start"): "That is too much for one chart. Choose a shorter range or larger steps.",
+    (400, "key"): "There is too much of this to show at once, or its name is too long. Choose a shorter range.",
     (400, "anything"): "This cannot be shown. Choose another range.",
     (401, ""): "These counts are private. A token is needed.",
     (403, ""): "Your token does not give access to these counts.",
