@@ -60,13 +60,13 @@ async function begin() {
 // Those that may be read of this key: a token may be for some of the keys of a counter.
 async function readable(found) {
   if (!found.length) throw new ApiError(401, { detail: PRIVATE }, 0);
-  const look = (some) => ask("/v1/totals", { counters: some.map((one) => one.name).join(), key });
+  const totals = (some) => ask("/v1/totals", { counters: some.map((one) => one.name).join(), key });
   try {
-    await look(found);
+    await totals(found);
     return found;
   } catch (error) {
     if (error.status !== 403) throw error;
-    const answers = await Promise.allSettled(found.map((one) => look([one])));
+    const answers = await Promise.allSettled(found.map((one) => totals([one])));
     const some = found.filter((_, n) => answers[n].status === "fulfilled");
     if (!some.length) throw error;
     return some;
