@@ -75,6 +75,11 @@ integration: setup ## jobs and reader on a real Kafka and Cassandra
 	@tests/debian.sh
 	$(BIN)/pytest tests/integration -q
 
+.PHONY: pages
+pages: setup ## the pages in a browser, over layers in memory
+	@tests/debian.sh
+	$(BIN)/pytest tests/pages -q
+
 .PHONY: e2e
 e2e: setup ## from producer to HTTP
 	@tests/debian.sh
@@ -86,9 +91,10 @@ faults: setup ## every fault on real parts, and all other slow tests (minutes ea
 	$(BIN)/pytest tests/faults tests/integration tests/e2e -m "slow or fault"
 
 .PHONY: check
-check: setup ## ruff, mypy, import contracts
+check: setup ## ruff, oxlint (the scripts), mypy, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/oxlint --config .oxlintrc.json serving/static
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

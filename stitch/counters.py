@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from stitch.conditions import condition_fields, objection
 
 FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+# What pages call things. Left out where a counter is written down (its definition, notes of checkpoints), for other
+# words do not make other counts.
+Words = Annotated[str | None, Field(default=None, min_length=1, max_length=80, exclude=True)]
 
 RESOLUTIONS = {"1h": timedelta(hours=1), "15m": timedelta(minutes=15), "1m": timedelta(minutes=1)}
 
@@ -28,6 +31,9 @@ class Counter(BaseModel):
     weights:    event type → signed integer, or the name of an int field whose value is added
     where:      a SQL condition over event fields that an event must meet, or None
     resolution: the finest bucket kept
+    title:      what pages call the counter ("Plays"), or None: its name
+    unit:       what one of the count is ("minutes"), or None: the title
+    key_label:  what pages call the key ("Track"), or None: the field's name
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,6 +44,9 @@ class Counter(BaseModel):
     weights: dict[str, int | FieldName] = Field(min_length=1)
     where: str | None = None
     resolution: Literal["1h", "15m", "1m"] = "1h"
+    title: Words = None
+    unit: Words = None
+    key_label: Words = None
 
     @model_validator(mode="after")
     def member_differs_from_key(self) -> Counter:
@@ -51,6 +60,10 @@ class Counter(BaseModel):
         if wrong:
             raise ValueError(f"where: {wrong}")
         return self
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both count the same under one name, whatever pages call it."""
+        return isinstance(other, Counter) and self.model_dump() == other.model_dump()
 
     @property
     def finest(self) -> timedelta:

@@ -1,4 +1,4 @@
-"""Named periods that end now, and the earlier range that a range is compared with, like for like.
+"""Named periods that end now or ended last, and the earlier range that a range is compared with, like for like.
 
 The earlier range is as long as the asked one by the zone's calendar: as many months where whole months go back by
 months, else as many days, else as much by the clocks. So 28 February faces one day in every year, a day of 23 hours
@@ -24,12 +24,14 @@ from typing import Literal
 from stitch.buckets import Bucket, Range, floor
 from stitch.zones import Calendar
 
+HOURS = {"24h": 24, "48h": 48}
 DAYS = {"7d": 7, "28d": 28, "30d": 30}
-MONTHS = {"month": 1, "12mo": 12, "year": 12}
-PERIODS = ("24h", *DAYS, *MONTHS, "all")
+MONTHS = {"month": 1, "last_month": 1, "quarter": 3, "12mo": 12, "year": 12}
+LAST = {"yesterday": "day", "last_week": "week", "last_month": "month"}  # those that are over
+PERIODS = (*HOURS, "yesterday", *DAYS, "week", "last_week", *MONTHS, "all")
 GRANULARITY_OF = {
-    "24h": "hour",
-    **dict.fromkeys((*DAYS, "month"), "day"),
+    **dict.fromkeys((*HOURS, "yesterday"), "hour"),
+    **dict.fromkeys((*DAYS, "week", "last_week", "month", "last_month", "quarter"), "day"),
     **dict.fromkeys(("12mo", "year", "all"), "month"),
 }
 
@@ -77,19 +79,31 @@ class Comparison:
 
 
 def range_of(period: str, now: datetime, calendar: Calendar) -> Range | None:
-    """The range of a period, the present hour, day or month included; None of `all`."""
+    """The range of a period, the present hour, day or month included unless it ended last; None of `all`."""
     if period == "all":
         return None
-    if period == "24h":
+    if period in HOURS:
         end = calendar.after(calendar.floor(now, "hour"), "hour")
-        return Range(end - timedelta(hours=24), end)
+        return Range(end - timedelta(hours=HOURS[period]), end)
     if period in DAYS or period == "12mo":
         granularity = "month" if period == "12mo" else "day"
         shift = Shift(months=12) if period == "12mo" else Shift(days=DAYS[period])
         end = calendar.after(calendar.floor(now, granularity), granularity)
-        return Range(calendar.start_of(shift.back(_midnight_after(end, calendar)).date()), end)
-    start = calendar.floor(now, period)  # month, year
+        return Range(_back(_midnight_after(end, calendar), shift, calendar), end)
+    if period in LAST:
+        end = calendar.floor(now, LAST[period])
+        return Range(calendar.floor(end - datetime.resolution, LAST[period]), end)
+    if period == "quarter":
+        first = calendar.wall(calendar.floor(now, "month")).date().replace(day=1)
+        start = _back(_midnight(first), Shift(months=(first.month - 1) % 3), calendar)
+        return Range(start, _back(_midnight(first), Shift(months=(first.month - 1) % 3 - 3), calendar))
+    start = calendar.floor(now, period)  # week, month, year
     return Range(start, calendar.after(start, period))
+
+
+def _back(midnight: datetime, shift: Shift, calendar: Calendar) -> datetime:
+    """The start of the day that is so far before that midnight."""
+    return calendar.start_of(shift.back(midnight).date())
 
 
 def comparison(

@@ -24,6 +24,7 @@ from stitch.values import (
     StoragePath,
     TopicName,
 )
+from stitch.zones import WeekStart
 
 Epoch = Literal["auto", "s", "ms", "us", "ns"]
 SHORTEST_SECRET = 32  # characters; HS256 wants a key as long as its hash
@@ -209,6 +210,20 @@ class TokenSettings(Section):
     list_keys: bool = False
 
 
+class NamesSettings(Section):
+    """What pages call the values of an event field: keys and members.
+
+    kind:  "country": two-letter codes, which browsers have names for
+    table: value → name
+    url:   where a page asks for the name of a value that the table lacks, `{key}` being the value; answered as JSON,
+           {"name": …}, or as plain text
+    """
+
+    kind: Literal["country"] | None = None
+    table: dict[str, str] = {}
+    url: str | None = Field(default=None, pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?/[^\s;,'\"]*\{key\}[^\s;,'\"]*$")
+
+
 class ServingSettings(Section):
     """The reader.
 
@@ -223,6 +238,8 @@ class ServingSettings(Section):
     rate_limit:    requests per token, else address (`600/minute`); None: no limit
     cors_origins:  pages of these origins may read the API ("*": of any)
     trusted_proxies: how many proxies in front add X-Forwarded-For
+    week_start:    the day that weeks begin with
+    names:         event field → what pages call its values
     tokens:        name → TokenSettings; with none, and no token_secrets, everybody reads everything
     token_secrets: what signs tokens and links, apart by white space: the first signs, all are accepted
     public:        counters that need no token
@@ -247,6 +264,8 @@ class ServingSettings(Section):
     rate_limit_storage: str = "memory://"
     cors_origins: list[str] = []
     trusted_proxies: int = Field(default=0, ge=0)
+    week_start: WeekStart = "monday"
+    names: dict[Identifier, NamesSettings] = {}
     tokens: dict[Identifier, TokenSettings] = {}
     token_secrets: SecretStr | None = None
     public: list[str] = []

@@ -18,12 +18,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
+from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from stitch.buckets import EPOCH, FIXED, Bucket, floor, utc
 
 WITHIN_A_DAY = {name: length for name, length in FIXED.items() if name != "day"}
 ZONE_GRANULARITIES = (*FIXED, "week", "month", "year")
+WeekStart = Literal["monday", "sunday"]
 
 
 class UnsplitError(ValueError):
@@ -38,13 +40,13 @@ class UnsplitError(ValueError):
         )
 
 
-def calendar(name: str) -> Calendar:
+def calendar(name: str, week_start: WeekStart = "monday") -> Calendar:
     """The calendar of an IANA zone (`Europe/Berlin`). Raises ValueError where there is no such zone."""
     if name == "UTC":
-        return UTC_CALENDAR
+        return Calendar(name, UTC, week_start)
     if name not in _names():
         raise ValueError(f"{name[:60]!r} is no IANA time zone such as Europe/Berlin or UTC")
-    return Calendar(name, ZoneInfo(name))
+    return Calendar(name, ZoneInfo(name), week_start)
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Calendar:
 
     name: str
     zone: tzinfo
+    week_start: WeekStart = "monday"  # as in ISO 8601
 
     def wall(self, instant: datetime) -> datetime:
         """What the zone's clocks show: the same instant with the zone's offset."""
@@ -116,7 +119,7 @@ class Calendar:
         instant = utc(instant)
         if granularity in WITHIN_A_DAY:
             return self._floor_within_a_day(instant, WITHIN_A_DAY[granularity])
-        start = self.start_of(_first_date(self.wall(instant).date(), granularity))
+        start = self.start_of(self._first_date(self.wall(instant).date(), granularity))
         while (
             end := self.after(start, granularity)
         ) <= instant:  # a clock set back over midnight shows yesterday again
@@ -127,7 +130,7 @@ class Calendar:
         """The end of the bucket that starts at `start`."""
         if granularity in WITHIN_A_DAY:
             return self._after_within_a_day(utc(start), WITHIN_A_DAY[granularity])
-        return self.start_of(_next_date(_first_date(self.wall(start).date(), granularity), granularity))
+        return self.start_of(_next_date(self._first_date(self.wall(start).date(), granularity), granularity))
 
     def ceil(self, instant: datetime, granularity: str) -> datetime:
         """The first edge at or after the instant."""
@@ -150,6 +153,11 @@ class Calendar:
             bucket = Bucket(granularity, at, self.after(at, granularity))
             yield bucket
             at = bucket.end
+
+    def _first_date(self, day: date, granularity: str) -> date:
+        if granularity == "week" and self.week_start == "sunday":
+            return day - timedelta(days=(day.weekday() + 1) % 7)
+        return _first_date(day, granularity)
 
     def _floor_within_a_day(self, instant: datetime, length: timedelta) -> datetime:
         start = instant - _since_midnight(self.wall(instant)) % length
@@ -188,7 +196,7 @@ def _since_midnight(wall: datetime) -> timedelta:
 
 def _first_date(day: date, granularity: str) -> date:
     if granularity == "week":
-        return day - timedelta(days=day.weekday())  # from Monday, as in ISO 8601
+        return day - timedelta(days=day.weekday())  # from Monday
     if granularity == "month":
         return day.replace(day=1)
     if granularity == "year":

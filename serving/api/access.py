@@ -82,8 +82,8 @@ class ScopedReader:
         self._check(query.counters, query.keys)
         return self._reader.totals(query)
 
-    def series(self, query: SeriesQuery) -> tuple[Series, View]:
-        self._check(query.counters, [query.key])
+    def series(self, query: SeriesQuery) -> tuple[list[Series], View]:
+        self._check(query.counters, query.keys)
         return self._reader.series(query)
 
     def top(self, query: TopQuery) -> tuple[Top, View]:

@@ -49,6 +49,10 @@ class CounterInfo(TypedDict):
     where: str | None
     resolution: Literal["1h", "15m", "1m"]
     granularities: list[str]
+    title: Annotated[str, Field(description="what to call the counter")]
+    unit: Annotated[str | None, Field(description="what is counted, where that is not the title")]
+    key_label: Annotated[str, Field(description="what to call the key")]
+    member_label: Annotated[str | None, Field(description="what to call the member")]
 
 
 @_exactly
@@ -150,9 +154,46 @@ class Series(TypedDict):
 
 
 @_exactly
+class KeySeries(TypedDict):
+    key: str
+    totals: Counts
+    points: list[Point]
+    before: NotRequired[PlainPoint]
+    comparison: NotRequired[SeriesComparison]
+
+
+@_exactly
+class ManySeries(TypedDict):
+    """Of each key the same points; where `keys` are asked for, or by POST."""
+
+    query: Annotated[dict[str, Any], Field(description="what was understood")]
+    meta: Meta
+    data: list[KeySeries]
+
+
+@_exactly
 class Member(TypedDict):
     member: str
     count: Count
+
+
+@_exactly
+class MemberChange(TypedDict):
+    member: str
+    current: Count
+    previous: Count
+    change: Annotated[float | None, Field(description="(current − previous) / |previous|; null where previous is 0")]
+
+
+@_exactly
+class TopComparison(TypedDict):
+    """As for totals; of the members on this page, in their order."""
+
+    compare: Literal["previous_period", "year_over_year"]
+    match_weekday: bool
+    current: Bounds
+    previous: Bounds
+    data: list[MemberChange]
 
 
 @_exactly
@@ -163,6 +204,7 @@ class Top(TypedDict):
     others: Annotated[Count, Field(description="the key's count less the members on this page and those before it")]
     total: Count
     next: Annotated[str | None, Field(description="`after` of the next page; null on the last")]
+    comparison: NotRequired[TopComparison]
 
 
 @_exactly
@@ -205,6 +247,10 @@ class RunStatus(TypedDict):
     state: Annotated[str, Field(description="counting, refused (by the publish guard), loading or published")]
     since: Annotated[Instant, Field(description="when it came to this state")]
     left: Annotated[int, Field(description="counters that the publish guard left at an earlier cutoff")]
+    figures: Annotated[
+        dict[str, int],
+        Field(description="records that it read of the log, and of them rejected, excluded, duplicates; where known"),
+    ]
 
 
 @_exactly

@@ -182,10 +182,10 @@ class Form:
     def calendar(self) -> Calendar:
         text = self.single("tz")
         try:
-            return calendar(text) if text is not None else UTC_CALENDAR
+            return calendar("UTC" if text is None else text, self.settings.serving.week_start)
         except ValueError as error:
             self.wrong("tz", str(error))
-            return UTC_CALENDAR
+            return calendar("UTC", self.settings.serving.week_start)
 
     @cached_property
     def period(self) -> str | None:

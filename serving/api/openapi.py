@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
 from serving.api.answers import Problem
-from serving.api.parameters import MAX_LIMIT, PARAMETERS, TOTALS_BODY, Parameter
+from serving.api.parameters import MAX_LIMIT, PARAMETERS, Parameter
 from stitch.settings import Settings
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -55,6 +55,7 @@ class Operation:
     """What is said of an endpoint beside its docstring."""
 
     answer: Any
+    or_answer: Any = None
     parameters: tuple[str, ...] = ()
     body: tuple[str, ...] = ()
     csv: bool = False
@@ -88,16 +89,17 @@ def operations(app: Flask) -> dict[tuple[str, str], tuple[Operation, str, str]]:
 
 def document(app: Flask, settings: Settings) -> Schema:
     """The whole document; its enumerations are those of the settings."""
-    kinds = {Problem, *(operation.answer for operation, _, _ in operations(app).values())}
+    said = [operation for operation, _, _ in operations(app).values()]
+    kinds = {Problem, *(kind for one in said for kind in (one.answer, one.or_answer) if kind)}
     adapters: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
         (kind.__name__, "serialization", TypeAdapter(kind)) for kind in sorted(kinds, key=lambda k: k.__name__)
     ]
     schemas, definitions = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
     paths: dict[str, Schema] = {}
-    for (path, method), (operation, name, said) in sorted(operations(app).items()):
-        paths.setdefault(path, {})[method] = _operation(
-            operation, name, said, schemas[operation.answer.__name__, "serialization"], settings
-        )
+    for (path, method), (operation, name, text) in sorted(operations(app).items()):
+        answers = [schemas[kind.__name__, "serialization"] for kind in (operation.answer, operation.or_answer) if kind]
+        answer = answers[0] if len(answers) == 1 else {"oneOf": answers}
+        paths.setdefault(path, {})[method] = _operation(operation, name, text, answer, settings)
     secured: Schema = (
         {"security": [{"token": []}, {}]} if settings.serving.tokens or settings.serving.token_secrets else {}
     )
@@ -151,7 +153,10 @@ def _operation(operation: Operation, name: str, said: str, answer: Schema, setti
             _parameter(parameter, PARAMETERS[parameter], name, settings) for parameter in operation.parameters
         ]
     if operation.body:
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _body(settings)}}}
+        found["requestBody"] = {
+            "required": True,
+            "content": {"application/json": {"schema": _body(operation.body, settings)}},
+        }
     return found
 
 
@@ -164,17 +169,17 @@ def _parameter(name: str, parameter: Parameter, endpoint: str, settings: Setting
         schema = {"type": "array", "items": schema, "minItems": 1, "maxItems": settings.serving.max_keys}
     if name == "keys":  # what a comma would cut is asked for by `key`
         schema = schema | {"items": schema["items"] | {"pattern": r"^[^,\s]([^,]*[^,\s])?$"}}
-    needed = parameter.required or (name == "key" and endpoint in ("series", "top"))
+    needed = parameter.required or (name == "key" and endpoint == "top")
     found = {"name": name, "in": "query", "required": needed, "description": parameter.description, "schema": schema}
     if schema["type"] == "array":
         found |= {"style": "form", "explode": parameter.explode}
     return found
 
 
-def _body(settings: Settings) -> Schema:
-    """The body of POST /v1/totals: the parameters of GET, whose lists are never split."""
+def _body(names: tuple[str, ...], settings: Settings) -> Schema:
+    """The body of a POST: the parameters of GET, whose lists are never split."""
     properties = {
-        name: PARAMETERS[name].schema(settings) | {"description": PARAMETERS[name].description} for name in TOTALS_BODY
+        name: PARAMETERS[name].schema(settings) | {"description": PARAMETERS[name].description} for name in names
     }
     return {"type": "object", "additionalProperties": False, "required": ["counters", "keys"], "properties": properties}
 

@@ -26,8 +26,11 @@ TIME = ("start", "end", "period", "tz")
 COMPARING = ("compare", "match_weekday")
 TOTALS = ("counters", "keys", "key", *TIME, *COMPARING, "layer", "format", "download")
 TOTALS_BODY = tuple(name for name in TOTALS if name not in ("key", "download"))
-SERIES = ("counters", "key", "granularity", *TIME, *COMPARING, "cumulative", "fill", "layer", "format", "download")
-TOP = ("counter", "key", *TIME, "limit", "after", "layer", "format", "download")
+SERIES = (
+    "counters", "keys", "key", "granularity", *TIME, *COMPARING, "cumulative", "fill", "layer", "format", "download",
+)  # fmt: skip
+SERIES_BODY = tuple(name for name in SERIES if name not in ("key", "download"))
+TOP = ("counter", "key", *TIME, *COMPARING, "limit", "after", "layer", "format", "download")
 KEYS = ("counter", "prefix", "limit", "after", "format", "download")
 CORRECTIONS = ("counter", "start", "end", "format", "download")
 
@@ -93,9 +96,9 @@ PARAMETERS: dict[str, Parameter] = {
     "start": Parameter(f"from when: {_INSTANT}", _text(examples=["2026-11-01", "2026-11-01T09:00:00Z"])),
     "end": Parameter(f"until when: {_INSTANT}", _text(examples=["2026-12-01", "2026-11-02T09:00:00Z"])),
     "period": Parameter(
-        "a named range in place of `start` and `end`: it ends with the present hour (`24h`), day (`7d`, `28d`, `30d`) "
-        "or month (`12mo`) of `tz`, the present one included; `month` and `year` are the calendar's; `all` is all "
-        "time, from the first count",
+        "a named range in place of `start` and `end`: it ends with the present hour (`24h`, `48h`), day (`7d`, `28d`, "
+        "`30d`) or month (`12mo`) of `tz`, the present one included; `week`, `month`, `quarter` and `year` are the "
+        "calendar's; `yesterday`, `last_week` and `last_month` are over; `all` is all time, from the first count",
         _one_of(*PERIODS),
     ),
     "tz": Parameter(

@@ -36,6 +36,7 @@ from stitch.settings import Settings
 from stitch.zones import Calendar
 
 SHOWN_BY_DEFAULT = {"minute": 60, "quarter_hour": 96, "hour": 24, "day": 30, "week": 12, "month": 12}
+FLAGS = ("match_weekday", "cumulative")
 
 
 def parse_totals(raw: Raw, settings: Settings, now: datetime, preferred: str = "json") -> TotalsQuery:
@@ -48,41 +49,56 @@ def parse_totals(raw: Raw, settings: Settings, now: datetime, preferred: str = "
 
 def parse_totals_body(body: Any, settings: Settings, now: datetime, preferred: str = "json") -> TotalsQuery:
     """The same from a JSON object, whose lists are never split."""
+    raw, mistakes = _of_body(body)
+    return _totals(Form(raw, settings, parameters.TOTALS_BODY, preferred, mistakes), now, split=False)
+
+
+def _of_body(body: Any) -> tuple[dict[str, list[Any]], list[Mistake]]:
+    """The parameters in a JSON object, and what is no parameter's value."""
     if not isinstance(body, dict):
         raise BadRequest([Mistake("body", "must be a JSON object with `counters` and `keys`")])
     raw: dict[str, list[Any]] = {}
     mistakes = []
     for name, value in body.items():
-        several, flag = name in ("counters", "keys"), name == "match_weekday" and isinstance(value, bool)
+        several, flag = name in ("counters", "keys"), name in FLAGS and isinstance(value, bool)
         values = value if several and isinstance(value, list) else [] if value is None else [value]
         values = [json.dumps(value)] if flag else values
         if not all(isinstance(item, str) for item in values):
             mistakes.append(Mistake(name[:60], "must be a list of strings" if several else "must be a string"))
         raw[name] = [item for item in values if isinstance(item, str)]
-    return _totals(Form(raw, settings, parameters.TOTALS_BODY, preferred, mistakes), now, split=False)
+    return raw, mistakes
 
 
 def parse_series(raw: Raw, settings: Settings, now: datetime, preferred: str = "json") -> SeriesQuery:
     """Without a range: the last 24 hours, 30 days, 12 weeks or 12 months, the present one included."""
-    form = Form(raw, settings, parameters.SERIES, preferred)
-    counters, key = form.counters("counters"), form.key()
+    return _series(Form(raw, settings, parameters.SERIES, preferred), now, many="keys" in raw)
+
+
+def parse_series_body(body: Any, settings: Settings, now: datetime, preferred: str = "json") -> SeriesQuery:
+    """The same from a JSON object, whose lists are never split."""
+    raw, mistakes = _of_body(body)
+    return _series(Form(raw, settings, parameters.SERIES_BODY, preferred, mistakes), now, many=True, split=False)
+
+
+def _series(form: Form, now: datetime, many: bool, split: bool = True) -> SeriesQuery:
+    counters, keys = form.counters("counters"), form.keys(split) if many else [form.key()]
     granularity, calendar = form.granularity(counters), form.calendar
-    asked = form.range(
-        granularity, lambda at: calendar.floor(at, granularity), lambda at: calendar.ceil(at, granularity)
-    )
+    # Of weeks and months the first and the last may be cut: the same dates have the same sum by day, week and month.
+    edge = "day" if granularity in ("week", "month") else granularity
+    asked = form.range(edge, lambda at: calendar.floor(at, edge), lambda at: calendar.ceil(at, edge))
     if form.period:
         asked = range_of(form.period, now, calendar)
     elif not asked:
         asked = _latest(now, granularity, calendar)
     span = _compared(form, asked, alignment(counters), now)
-    points = _points(form, asked, granularity, len(counters)) if asked else None
+    points = _points(form, asked, granularity, len(counters) * len(keys)) if asked else None
     facing = span.comparison.facing(points) if points and span.comparison else []
     _check_edges(form, [span.range, *_compared_ranges(span), *(points or ()), *facing], counters)
     cumulative, fill = form.flag("cumulative"), form.fill()
     return form.done(
         lambda: SeriesQuery(
             counters,
-            key,
+            keys,
             granularity,
             span,
             points,
@@ -91,6 +107,7 @@ def parse_series(raw: Raw, settings: Settings, now: datetime, preferred: str = "
             fill,
             form.layer,
             form.format,
+            many,
         )
     )
 
@@ -174,10 +191,10 @@ def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Sp
     return Span(asked, form.calendar, form.period, found, compare, match_weekday)
 
 
-def _points(form: Form, asked: Range, granularity: str, counters: int) -> list[Bucket]:
+def _points(form: Form, asked: Range, granularity: str, rows: int) -> list[Bucket]:
     """Every point of the range, the first and the last cut where it begins and ends; none where they are too many, a
     mistake."""
-    about = (asked.end - asked.start) // LONGEST[granularity] * counters
+    about = (asked.end - asked.start) // LONGEST[granularity] * rows
     form.limit_points("start", about)
     if about > form.settings.serving.max_points:
         return []

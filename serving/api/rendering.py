@@ -14,7 +14,21 @@ from serving.reading.reader import Point, Series
 from serving.reading.view import View
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
+from stitch.settings import Settings
 from stitch.zones import Calendar
+
+FIGURES = ("records", "rejected", "excluded", "duplicates")  # of a run, that mean something to its readers
+
+
+def spoken(name: str) -> str:
+    """A name of the settings as people write it: Creator plays."""
+    return name.replace("_", " ").capitalize()
+
+
+def label_of(field: str, settings: Settings) -> str:
+    """What people call the field: as the first counter that counts by it says, else its name without `_id`."""
+    said = (counter.key_label for counter in settings.counters if counter.key == field and counter.key_label)
+    return next(said, spoken(field.removesuffix("_id")))
 
 
 def points(found: Series, query: SeriesQuery) -> list[answers.Point]:
@@ -63,8 +77,37 @@ def _point(point: Point, counts: dict[str, answers.Count | None], calendar: Cale
     }  # fmt: skip
 
 
-def truth(point: answers.PlainPoint) -> list[str]:
-    return [str(point["complete"]).lower(), str(point["final"]).lower()]
+def key_series(key: str, series: Series, query: SeriesQuery) -> answers.KeySeries:
+    """One key's series as it is answered."""
+    found: answers.KeySeries = {
+        "key": key,
+        "totals": {counter.name: number(series.total(counter.name)) for counter in query.counters},
+        "points": points(series, query),
+    }
+    if earlier := before(series, query):
+        found["before"] = earlier
+    if query.span.comparison:
+        found["comparison"] = {
+            **bounds(query.span),  # type: ignore[typeddict-item]
+            "changes": {name: change(*pair) for name, pair in series.changes.items()},
+        }
+    return found
+
+
+def rows(series: answers.KeySeries, query: SeriesQuery) -> list[list[Any]]:
+    """The same as rows of CSV; what came before the points is the first."""
+    names = [counter.name for counter in query.counters]
+    before = [series["before"]] if "before" in series else []
+    return [
+        [*([series["key"]] * query.many), p["start"], p["end"], *(cell(p["counts"].get(name)) for name in names),
+         p["source"], p["status"], str(p["complete"]).lower(), str(p["final"]).lower()]
+        for p in [*before, *series["points"]]
+    ]  # fmt: skip
+
+
+def cell(count: answers.Count | None) -> int | None:
+    """A count as a number, in which no program looks for a formula."""
+    return None if count is None else int(count)
 
 
 def change(current: int, previous: int) -> answers.Change:
@@ -95,11 +138,17 @@ def meta(view: View, counters: Sequence[Counter]) -> answers.Meta:
 
 def run(run: Ran) -> answers.RunStatus:
     cutoff, since = iso(run.cutoff) or "", iso(run.noted_at) or ""
-    return {"cutoff": cutoff, "kind": run.kind, "state": run.state, "since": since, "left": run.left}
+    return {
+        "cutoff": cutoff, "kind": run.kind, "state": run.state, "since": since, "left": run.left,
+        "figures": {name: run.figures[name] for name in FIGURES if name in run.figures},
+    }  # fmt: skip
 
 
-def counter(counter: Counter) -> answers.CounterInfo:
+def counter(counter: Counter, settings: Settings) -> answers.CounterInfo:
     return {
         "name": counter.name, "key": counter.key, "member": counter.member, "weights": dict(counter.weights),
         "where": counter.where, "resolution": counter.resolution, "granularities": list(granularities_of(counter)),
+        "title": counter.title or spoken(counter.name), "unit": counter.unit,
+        "key_label": label_of(counter.key, settings),
+        "member_label": label_of(counter.member, settings) if counter.member else None,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from serving.api.form import Raw
 from serving.api.openapi import Operation, documented
 from serving.api.responses import Lifetime, csv_response, json_response, lifetime, preferred_format
 from serving.layers.interface import LayerName
-from serving.reading.queries import BadRequest, Mistake, TotalsQuery
+from serving.reading.queries import BadRequest, Mistake, SeriesQuery, TotalsQuery
 from serving.reading.view import View
 from stitch.settings import Settings
 
@@ -33,7 +33,7 @@ def counters() -> Response:
     body: answers.Counters = {
         "query": {},
         "meta": rendering.meta(view, shown),
-        "data": [rendering.counter(counter) for counter in shown],
+        "data": [rendering.counter(counter, _settings()) for counter in shown],
     }
     return json_response(body, _lifetime(view, False))
 
@@ -55,39 +55,21 @@ def many_totals() -> Response:
 
 
 @api.get("/v1/series")
-@documented(Operation(answers.Series, parameters=parameters.SERIES, csv=True))
+@documented(Operation(answers.Series, answers.ManySeries, parameters=parameters.SERIES, csv=True))
 def series() -> Response:
-    """Counts of one key by minute, hour, day, week or month. Every bucket of the range is a point, empty ones too."""
-    query = parsing.parse_series(_raw(), _settings(), _now(), preferred_format())
-    found, view = _reader().series(query)
-    names = [counter.name for counter in query.counters]
-    max_age = _lifetime(view, view.closed(query.counters, query.span.end))
-    points, before = rendering.points(found, query), rendering.before(found, query)
-    if query.format == "csv":
-        header = ["start", "end", *names, "source", "status", "complete", "final"]
-        rows = [
-            [p["start"], p["end"], *(_cell(p["counts"].get(name)) for name in names), p["source"], p["status"],
-             *rendering.truth(p)]
-            for p in ([before, *points] if before else points)
-        ]  # fmt: skip
-        return csv_response(header, rows, view, max_age)
-    body: answers.Series = {
-        "query": {
-            "counters": names, "key": query.key, "granularity": query.granularity, **rendering.span(query.span),
-            "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
-        },
-        "meta": rendering.meta(view, query.counters),
-        "totals": {name: number(found.total(name)) for name in names},
-        "points": points,
-    }  # fmt: skip
-    if query.span.comparison:
-        body["comparison"] = {
-            **rendering.bounds(query.span),  # type: ignore[typeddict-item]
-            "changes": {name: rendering.change(*pair) for name, pair in found.changes.items()},
-        }
-    if before:
-        body["before"] = before
-    return json_response(body, max_age)
+    """Counts by minute, hour, day, week or month. Every bucket of the range is a point, empty ones too; of one `key`,
+    or as `data` of several `keys`."""
+    return _series(parsing.parse_series(_raw(), _settings(), _now(), preferred_format()))
+
+
+@api.post("/v1/series")
+@documented(
+    Operation(answers.ManySeries, body=parameters.SERIES_BODY, csv=True, problems=(400, 401, 403, 413, 429, 503))
+)
+def many_series() -> Response:
+    """The same of many keys, asked by a JSON body. For more keys than an address holds, and for keys with commas."""
+    parsing.parse_nothing(_raw(), _settings())
+    return _series(parsing.parse_series_body(_body(), _settings(), _now(), preferred_format()))
 
 
 @api.get("/v1/top")
@@ -112,6 +94,11 @@ def top() -> Response:
         "total": number(found.total),
         "next": found.next,
     }  # fmt: skip
+    if query.span.comparison:
+        body["comparison"] = {
+            **rendering.bounds(query.span),  # type: ignore[typeddict-item]
+            "data": [{"member": name, **rendering.change(*pair)} for name, pair in found.changes.items()],
+        }
     return json_response(body, max_age)
 
 
@@ -145,7 +132,7 @@ def corrections() -> Response:
     ]
     if query.format == "csv":
         header = ["day", "cutoff", "before", "after", "difference"]
-        rows = [[r["day"], r["cutoff"], *map(_cell, (r["before"], r["after"], r["difference"]))] for r in data]
+        rows = [[r["day"], r["cutoff"], *map(rendering.cell, (r["before"], r["after"], r["difference"]))] for r in data]
         return csv_response(header, rows, None, Lifetime(60))
     asked = {"counter": query.counter.name, "start": iso(query.range.start), "end": iso(query.range.end)}
     body: answers.Corrections = {"query": asked, "data": data}
@@ -170,6 +157,27 @@ def status() -> Response:
         "runs": [] if "batch" in failures else [rendering.run(run) for run in _reader().runs(RUNS_SHOWN)],
     }
     return json_response(body, _lifetime(view, False))
+
+
+def _series(query: SeriesQuery) -> Response:
+    found, view = _reader().series(query)
+    names = [counter.name for counter in query.counters]
+    max_age = _lifetime(view, view.closed(query.counters, query.span.end))
+    data = [rendering.key_series(key, one, query) for key, one in zip(query.keys, found, strict=True)]
+    if query.format == "csv":
+        header = [*(["key"] * query.many), "start", "end", *names, "source", "status", "complete", "final"]
+        return csv_response(header, [row for one in data for row in rendering.rows(one, query)], view, max_age)
+    asked = {"keys": query.keys} if query.many else {"key": query.keys[0]}
+    said: dict[str, Any] = {
+        "query": {
+            "counters": names, **asked, "granularity": query.granularity, **rendering.span(query.span),
+            "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
+        },
+        "meta": rendering.meta(view, query.counters),
+    }  # fmt: skip
+    if query.many:
+        return json_response({**said, "data": data}, max_age)
+    return json_response({**said, **{name: value for name, value in data[0].items() if name != "key"}}, max_age)
 
 
 def _totals(query: TotalsQuery) -> Response:
@@ -201,11 +209,6 @@ def _totals(query: TotalsQuery) -> Response:
 def _lifetime(view: View, closed: bool) -> Lifetime:
     serving = _settings().serving
     return lifetime(view, closed, serving.cache.total_seconds(), serving.cache_closed.total_seconds())
-
-
-def _cell(count: answers.Count | None) -> int | None:
-    """A count as a number, in which no program looks for a formula."""
-    return None if count is None else int(count)
 
 
 def _raw() -> Raw:

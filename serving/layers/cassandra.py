@@ -121,7 +121,7 @@ class CassandraLayers(Layers):
     def runs(self, last: int) -> Pending[list[Ran]]:
         sent = self._send(self._batch, "runs", [(SUBJECT, last)])
         return lambda: [
-            Ran(_utc(cutoff), kind, state, _utc(at), (figures or {}).get("left", 0))
+            Ran(_utc(cutoff), kind, state, _utc(at), (figures or {}).get("left", 0), dict(figures or {}))
             for cutoff, kind, state, at, figures in sent()[0]
         ]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Literal, TypeVar
 
@@ -133,6 +133,7 @@ class Ran:
     """A run of the batch, or a try of one.
 
     state: of stitch.runs.State, to which it came at `noted_at`; left: how many counters the publish guard left behind
+    figures: what it read and wrote
     """
 
     cutoff: datetime
@@ -140,6 +141,7 @@ class Ran:
     state: str
     noted_at: datetime
     left: int = 0
+    figures: Mapping[str, int] = field(default_factory=dict)
 
 
 class Layers(ABC):

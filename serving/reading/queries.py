@@ -68,10 +68,11 @@ class SeriesQuery:
     """`points` are None for all time: they begin with the first count, which is not known yet.
 
     facing: what each point is compared with; None for nothing
+    many:   keys are answered as a list, else the one key alone
     """
 
     counters: list[Counter]
-    key: str
+    keys: list[str]
     granularity: str
     span: Span
     points: list[Bucket] | None
@@ -80,13 +81,14 @@ class SeriesQuery:
     fill: str
     layer: Layer
     format: str
+    many: bool = False
 
     def points_since(self, first: datetime, now: datetime, most: int) -> list[Bucket]:
         """The points from the first count to now, or the last of them where they are too many. Raises BadRequest where
         the zone's edges cannot be cut."""
         calendar, granularity = self.span.calendar, self.granularity
         end = calendar.after(calendar.floor(now, granularity), granularity)
-        fitting = max(1, most // len(self.counters)) * LONGEST[granularity]
+        fitting = max(1, most // (len(self.counters) * len(self.keys))) * LONGEST[granularity]
         start = calendar.ceil(end - fitting, granularity) if end - first > fitting else first
         points = calendar.series(min(start, now), end, granularity)
         mistakes = unsplit(calendar, [points[0].start, *(point.end for point in points)], self.counters)

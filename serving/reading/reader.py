@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ from serving.reading.queries import (
     TotalsQuery,
 )
 from serving.reading.slices import (
+    Plan,
     Top,
     apart,
     as_point,
@@ -117,37 +118,36 @@ class Reader:
 
         return self._answer(query, ask)
 
-    def series(self, query: SeriesQuery) -> tuple[Series, View]:
-        """A point for every bucket of the range, 0 where nothing was counted."""
-        pairs = [(counter, query.key) for counter in query.counters]
+    def series(self, query: SeriesQuery) -> tuple[list[Series], View]:
+        """Of each key a point for every bucket of the range, 0 where nothing was counted."""
+        pairs = [(counter, key) for key in query.keys for counter in query.counters]
         compared = compared_points(query.span.comparison)
+        keys = len(query.keys) if len(query.keys) > 1 else None
 
-        def ask(view: View) -> Series:
+        def ask(view: View) -> list[Series]:
             if query.points is None:
                 return self._all_time(view, query, pairs)
             facing = apart(bucket for bucket in query.facing if bucket)
-            asked = Asked(None, as_range(query.points), query.granularity)
-            counted = self._groups(view, pairs, [query.points, *facing, *compared], asked)
-            faced = {point.bucket: point for group in counted[1 : 1 + len(facing)] for point in group}
-            changes = {}
-            if compared:
-                (now,), (then,) = counted[-2:]
-                changes = {name: (count, then.counts[name]) for name, count in now.counts.items()}
-            return Series(counted[0], [faced[bucket] if bucket else None for bucket in query.facing], None, changes)
+            asked = Asked(keys, as_range(query.points), query.granularity)
+            counted = self._groups(view, query.counters, pairs, [query.points, *facing, *compared], asked)
+            return [_series(query, mine, len(facing)) for mine in counted]
 
         return self._answer(query, ask)
 
-    def _all_time(self, view: View, query: SeriesQuery, pairs: Sequence[Pair]) -> Series:
-        """From the first point that counted, of as many as may be answered; what came before is one number."""
+    def _all_time(self, view: View, query: SeriesQuery, pairs: Sequence[Pair]) -> list[Series]:
+        """From the first point in which one of the keys counted, of as many as may be answered; what came before is one
+        number."""
         first = self._first(view, pairs) or view.now
         points = query.points_since(first, view.now, self._settings.serving.max_points)
-        asked = Asked(None, as_range(points), query.granularity)
-        (shown,) = self._groups(view, pairs, [points], asked)
-        shown = shown[beginning([list(point.counts.values()) for point in shown]) :]
-        if first >= shown[0].bucket.start:
-            return Series(shown)
-        ((before,),) = self._groups(view, pairs, [[as_point(Range(first, shown[0].bucket.start))]], asked)
-        return Series(shown, before=before)
+        asked = Asked(len(query.keys) if query.many else None, as_range(points), query.granularity)
+        shown = [mine for (mine,) in self._groups(view, query.counters, pairs, [points], asked)]
+        start = beginning([[n for point in same for n in point.counts.values()] for same in zip(*shown, strict=True)])
+        shown = [mine[start:] for mine in shown]
+        if first >= points[start].start:
+            return [Series(mine) for mine in shown]
+        before = [as_point(Range(first, points[start].start))]
+        counted = self._groups(view, query.counters, pairs, [before], asked)
+        return [Series(mine, before=earlier) for mine, ((earlier,),) in zip(shown, counted, strict=True)]
 
     def top(self, query: TopQuery) -> tuple[Top, View]:
         """The members that counted most. `others` holds the rest, events without a member among them."""
@@ -158,12 +158,14 @@ class Reader:
             view.check(counter, [as_point(span)] if span else [], members=True)
             kept = granularities_of(view.counted_as(counter))
             holds = can_hold(self._settings.events, view.now)
-            plan = fewest([as_point(span) if span else ALL], kept, holds)
-            buckets = flat(bucketed(read) for read in plan.reads)
-            check(Cost(len(plan.reads) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets)),
+            points = [as_point(span) if span else ALL, *flat(compared_points(query.span.comparison))]
+            plan, *compared = [fewest([point], kept, holds) for point in points]
+            parts = list(dict.fromkeys(flat([plan.reads, *(other.reads for other in compared)])))
+            buckets = list(dict.fromkeys(flat(bucketed(part) for part in parts)))
+            check(Cost(len(parts) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets)),
                   self._settings.serving, Asked(None, span))  # fmt: skip
             at, stored, since = view.at(counter), view.stored[counter.name], self._increments_of(view, counter, key)
-            ranges = [TotalsRange(stored, key, *read, at) for read in plan.reads]
+            ranges = [TotalsRange(stored, key, *part, at) for part in parts]
             slices, held, live = together(
                 self._of_batch(view, view.layers.totals, ranges),
                 self._of_realtime(view, view.layers.increments, since),
@@ -176,11 +178,19 @@ class Reader:
             by_member = {read.bucket: found for read, found in zip(reads, rows or (), strict=False)}
             published = at.cutoff if at else None
             (count,) = merge.Rows(totals, flat(held), published, view.layer).counts(plan.parts)
-            gains = merge.by_bucket(buckets, flat(live))
-            tally: Tally[str] = Tally()
-            for bucket in buckets:
-                tally.update(merge.members(bucket, by_member.get(bucket, {}), gains[bucket], published, view.layer))
-            return ranked(tally, count.count, query)
+
+            def tally(of: Plan) -> Tally[str]:
+                mine, found = flat(bucketed(read) for read in of.reads), Tally[str]()
+                gains = merge.by_bucket(mine, flat(live))
+                for bucket in mine:
+                    found.update(merge.members(bucket, by_member.get(bucket, {}), gains[bucket], published, view.layer))
+                return found
+
+            top = ranked(tally(plan), count.count, query)
+            if not compared:
+                return top
+            current, previous = map(tally, compared)
+            return replace(top, changes={name: (current[name], previous[name]) for name, _ in top.members})
 
         return self._answer(query, ask)
 
@@ -222,7 +232,8 @@ class Reader:
         try:
             found, view = answer(self._bound(), self._own, query.layer, self._now(), ask)
         except TooManyRows as error:
-            raise too_many_rows(error, "keys" if isinstance(query, TotalsQuery) else "key") from error
+            several = isinstance(query, TotalsQuery) or (isinstance(query, SeriesQuery) and query.many)
+            raise too_many_rows(error, "keys" if several else "key") from error
         self._own = view.stored  # what readers get, for when the batch layer cannot say it
         return found, view
 
@@ -282,10 +293,21 @@ class Reader:
             counted.append([found.counts(plan.parts) for plan in plans[granularities[counter.name]]])
         return counted
 
-    def _groups(self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked) -> list[list[Point]]:
-        """The points of each group, everything read at once."""
-        counters, counted = [counter for counter, _ in pairs], self._count(view, pairs, groups, asked)
-        return [self._points(view, counters, group, [row[n] for row in counted]) for n, group in enumerate(groups)]
+    def _groups(
+        self,
+        view: View,
+        counters: Sequence[Counter],
+        pairs: Sequence[Pair],
+        groups: list[list[Bucket]],
+        asked: Asked,
+    ) -> list[list[list[Point]]]:
+        """key → group → its points, everything read at once. `pairs`: all counters of the first key, of the next …"""
+        counted = self._count(view, pairs, groups, asked)
+        rows = [counted[at : at + len(counters)] for at in range(0, len(counted), len(counters))]
+        return [
+            [self._points(view, counters, group, [row[n] for row in mine]) for n, group in enumerate(groups)]
+            for mine in rows
+        ]
 
     def _points(
         self, view: View, counters: Sequence[Counter], buckets: Sequence[Bucket], rows: list[list[merge.Count]]
@@ -332,3 +354,13 @@ class Reader:
 
     def _of_realtime(self, view: View, read: Callable[[Any], Pending[T]], reads: list[Any]) -> Pending[T] | None:
         return deferred(lambda: read(reads)) if view.layer != "batch" and reads else None
+
+
+def _series(query: SeriesQuery, groups: list[list[Point]], facing: int) -> Series:
+    """One key's series, of its points, `facing` groups of what they are compared with, and both ranges as a whole."""
+    faced = {point.bucket: point for group in groups[1 : 1 + facing] for point in group}
+    changes = {}
+    if query.span.comparison:
+        (now,), (then,) = groups[-2:]
+        changes = {name: (count, then.counts[name]) for name, count in now.counts.items()}
+    return Series(groups[0], [faced[bucket] if bucket else None for bucket in query.facing], None, changes)

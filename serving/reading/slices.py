@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import TypeVar
@@ -26,10 +26,13 @@ ROWS_OF_A_READ = 50  # that take as long as a read of its own does, in the drive
 
 @dataclass(frozen=True)
 class Top:
+    """`changes`: member → (current, previous), where a range is compared."""
+
     members: list[tuple[str, int]]
     others: int
     total: int
     next: str | None
+    changes: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def ranked(tally: Tally[str], total: int, query: TopQuery) -> Top:

@@ -1,4 +1,4 @@
-// The API as the pages ask it: tokens, errors in words, and the reader's own clock.
+// The API as the pages ask it: tokens, errors, and the reader's own clock.
 
 const TOKEN = "stitch-token";
 
@@ -7,11 +7,11 @@ const TOKEN = "stitch-token";
 const ofLink = new URLSearchParams(location.hash.slice(1)).get("token");
 let given = null;
 
-function token() {
+function held() {
   try {
-    return ofLink ?? given ?? sessionStorage.getItem(TOKEN);
+    return given ?? ofLink ?? sessionStorage.getItem(TOKEN);
   } catch {
-    return ofLink ?? given;
+    return given ?? ofLink;
   }
 }
 
@@ -20,21 +20,24 @@ function keep(text) {
   try {
     sessionStorage.setItem(TOKEN, text);
   } catch {
-    // it is had by this document alone
+    // this document alone has it
   }
 }
 
 if (ofLink && window === window.top) keep(ofLink); // other addresses of this page have no #
 
 export function authorization() {
-  const held = token();
-  return held ? { Authorization: `Bearer ${held}` } : {};
+  const token = held();
+  return token ? { Authorization: `Bearer ${token}` } : {};
 }
 
+export const ROOT = document.documentElement.dataset.root ?? ""; // the path that a proxy serves the reader below
+let declined = false; // somebody closed the dialog: it opens again by a button alone
+
+// status: of HTTP, or 0 where nothing answered.
 export class ApiError extends Error {
   constructor(status, problem, retryAfter) {
-    const wrong = problem.errors?.map((one) => `${one.parameter}: ${one.detail}`).join("; ");
-    super(wrong || problem.detail || `error ${status}`);
+    super(problem.detail ?? `error ${status}`);
     this.status = status;
     this.errors = problem.errors ?? [];
     this.retryAfter = retryAfter;
@@ -43,38 +46,71 @@ export class ApiError extends Error {
 
 export function address(path, asked) {
   const query = new URLSearchParams(Object.entries(asked).filter(([, value]) => value !== "" && value != null));
-  return `${path}?${query}`;
+  return `${ROOT}${path}?${query}`;
+}
+
+// The page of a thing. Only a plain key may stand in a path: others would be changed on the way.
+export function link(field, key) {
+  const plain = /^[A-Za-z0-9_][A-Za-z0-9_.~-]*$/.test(key);
+  return `${ROOT}/stats/${field}${plain ? `/${key}` : `?key=${encodeURIComponent(key)}`}`;
 }
 
 // "no-cache" asks with the ETag that the browser holds: what did not change is a 304 without a body.
+async function answered(path, asked, signal) {
+  const response = await fetch(address(path, asked), { headers: authorization(), cache: "no-cache", signal }).catch(
+    (error) => {
+      throw error.name === "AbortError" ? error : new ApiError(0, { detail: error.message }, 0);
+    },
+  );
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({}));
+  throw new ApiError(response.status, problem, Number(response.headers.get("Retry-After")) || 0);
+}
+
 export async function ask(path, asked, signal) {
-  const response = await fetch(address(path, asked), { headers: authorization(), cache: "no-cache", signal });
-  if (!response.ok) {
-    const problem = await response.json().catch(() => ({}));
-    throw new ApiError(response.status, problem, Number(response.headers.get("Retry-After")) || 0);
-  }
+  const response = await answered(path, asked, signal);
   const date = response.headers.get("Date");
   return { body: await response.json(), now: date ? Date.parse(date) : Date.now() };
 }
 
-// Asks for a token until one is given or the person gives up; resolves to whether there is one now.
+// Saves an answer as a file: a link alone could not carry the token.
+export async function download(path, asked, name) {
+  const response = await answered(path, asked);
+  const anchor = document.createElement("a");
+  // Spreadsheets know UTF-8 by the mark before it.
+  anchor.href = URL.createObjectURL(new Blob(["\ufeff", await response.text()], { type: "text/csv" }));
+  anchor.download = name;
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(anchor.href), 10_000);
+}
+
+// Whether there is another token to try, after one was missing or refused. A person who closes the dialog is not asked
+// again until `again`.
+export async function otherToken(error, again = false) {
+  if (![401, 403].includes(error.status) || (declined && !again)) return false;
+  const reason = held()
+    ? "This token does not give access to these counts. Check it, or use another one."
+    : "These counts are private. Enter your access token to see them.";
+  declined = !(await askForToken(reason));
+  return !declined;
+}
+
+// Resolves to whether a token was given.
 export function askForToken(reason) {
   const dialog = document.getElementById("token");
   if (dialog.open) return Promise.resolve(false);
+  const input = dialog.querySelector("input");
   document.getElementById("token-reason").textContent = reason;
   dialog.returnValue = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener(
-      "close",
-      () => {
-        const text = dialog.querySelector("input").value;
-        if (dialog.returnValue === "use" && text) keep(text);
-        dialog.querySelector("input").value = "";
-        resolve(dialog.returnValue === "use");
-      },
-      { once: true },
-    );
+    const closed = () => {
+      const used = dialog.returnValue === "use" && input.value !== "";
+      if (used) keep(input.value);
+      input.value = "";
+      resolve(used);
+    };
+    dialog.addEventListener("close", closed, { once: true });
   });
 }
 
@@ -83,12 +119,16 @@ export function poll(seconds, turn) {
   let timer = 0;
   let failures = 0;
   let running = false;
+  let again = false;
   const next = (delay) => {
     clearTimeout(timer);
     timer = document.hidden ? 0 : setTimeout(run, delay);
   };
   async function run() {
-    if (running) return;
+    if (running) {
+      again = true;
+      return;
+    }
     running = true;
     let wait = 0;
     try {
@@ -99,7 +139,8 @@ export function poll(seconds, turn) {
       wait = error.retryAfter ?? 0;
     } finally {
       running = false;
-      next(1000 * Math.max(wait, seconds * 2 ** Math.min(failures, 4)));
+      next(again ? 0 : 1000 * Math.max(wait, seconds * 2 ** Math.min(failures, 4)));
+      again = false;
     }
   }
   document.addEventListener("visibilitychange", () => next(0));

@@ -1,66 +1,87 @@
-// Keys of a counter by prefix, as they are typed.
+// Keys by their first letters, as they are typed.
 
-import { ApiError, ask, askForToken } from "./api.js";
-import { link } from "./format.js";
+import { ask, link, otherToken } from "./api.js";
+import { load, nameOf } from "./names.js";
+import { explain } from "./words.js";
 
 const form = document.getElementById("finder");
 const list = document.getElementById("keys");
 const found = document.getElementById("found");
 const note = document.getElementById("note");
+const retoken = document.getElementById("retoken");
 const more = document.getElementById("more");
+const MISSING = "No such name yet. New ones are listed after the next nightly run; open one by its full name.";
+const UNLISTED = "Names cannot be listed here. Type a full name to open its page.";
+let fields = new Map(); // field → a counter of it, whose keys are listed
 let next = null;
 let timer = 0;
 let asking = new AbortController();
 
-function item(counter, key) {
+async function begin() {
+  const { body } = await ask("/v1/counters", {});
+  fields = new Map(body.data.map((one) => [one.key, one]).toReversed());
+  const labels = [...fields].toReversed().map(([field, one]) => new Option(one.key_label, field));
+  form.field.replaceChildren(...labels);
+  if (fields.has(form.dataset.field)) form.field.value = form.dataset.field;
+  if (!fields.size) throw Object.assign(new Error(), { status: 401 });
+}
+
+function item(field, key) {
   const line = document.createElement("li");
   const anchor = document.createElement("a");
-  anchor.href = link(counter, key);
-  anchor.textContent = key;
+  const name = document.createElement("bdi");
+  anchor.href = link(field, key);
+  name.textContent = nameOf(field, key);
+  anchor.title = key;
+  anchor.append(name);
   line.append(anchor);
+  load(field, [key]).then((came) => {
+    if (came) name.textContent = nameOf(field, key);
+  });
   return line;
 }
 
 async function look(after) {
   asking.abort();
   asking = new AbortController();
-  const counter = form.counter.value;
-  const prefix = form.key.value;
+  const { signal } = asking;
   try {
-    const { body } = await ask("/v1/keys", { counter, prefix, limit: 30, after }, asking.signal);
-    const items = body.data.map((row) => item(counter, row.key));
+    if (!fields.size) await begin();
+    const field = form.field.value;
+    const prefix = form.key.value;
+    document.getElementById("key-name").textContent = `${fields.get(field).key_label} begins with`;
+    const { body } = await ask("/v1/keys", { counter: fields.get(field).name, prefix, limit: 30, after }, signal);
+    const items = body.data.map((row) => item(field, row.key));
     if (after) list.append(...items);
     else list.replaceChildren(...items);
     next = body.next;
     more.hidden = next === null;
     const count = list.children.length;
-    const keys = count === 1 ? "key" : "keys";
-    found.textContent = count
-      ? `${count}${next === null ? "" : " or more"} ${keys} ${prefix ? `beginning with “${prefix}”` : ""}`
-      : "no key that the nightly batch has counted begins so; a newer one is shown all the same";
+    found.textContent = count ? `${count}${next === null ? "" : " or more"} found` : MISSING;
     note.hidden = true;
   } catch (error) {
-    if (error.name === "AbortError") return;
-    if (error.status === 401 && (await askForToken(error.message))) return look(after);
-    note.textContent = error instanceof ApiError ? error.message : "the reader cannot be reached";
+    if (error.name === "AbortError" || signal.aborted) return undefined;
+    const unlisted = fields.size > 0 && [401, 403].includes(error.status); // a right of its own
+    if (!unlisted && (await otherToken(error))) return look(after);
+    list.replaceChildren();
+    document.getElementById("reason").textContent = unlisted ? UNLISTED : explain(error);
+    retoken.hidden = ![401, 403].includes(error.status);
     note.hidden = false;
   }
+  return undefined;
 }
 
-function choose() {
-  const option = form.counter.selectedOptions[0];
-  document.getElementById("key-name").textContent = option.dataset.key;
-  look();
-}
-
-form.counter.addEventListener("change", choose);
+form.field.addEventListener("change", () => look());
 form.key.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(look, 150);
 });
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  if (form.key.value) location.href = link(form.counter.value, form.key.value);
+  if (form.key.value && form.field.value) location.href = link(form.field.value, form.key.value);
 });
 more.addEventListener("click", () => look(next));
-choose();
+retoken.addEventListener("click", async () => {
+  if (await otherToken({ status: 401 }, true)) look();
+});
+look();

@@ -3,6 +3,7 @@
 import { askForToken, authorization } from "./api.js";
 
 const note = document.getElementById("note");
+const button = document.getElementById("retoken"); // none in a frame, where nobody is asked
 
 async function look() {
   const headers = authorization();
@@ -16,11 +17,15 @@ async function look() {
       document.close();
       return;
     }
-    const problem = await response.json().catch(() => ({}));
-    note.textContent = problem.detail ?? "Nothing is counted under this name for whoever has this token.";
+    note.textContent = "This token does not give access to these counts.";
   }
-  const reason = headers.Authorization ? note.textContent : "These counts are not public.";
-  if (document.getElementById("token") && (await askForToken(reason))) await look();
+  if (!button) return;
+  button.hidden = false;
+  if (await askForToken(headers.Authorization ? note.textContent : "These counts are private.")) await look();
 }
 
-look().catch(() => (note.textContent = "the reader cannot be reached"));
+const failed = () => (note.textContent = "The server cannot be reached. Reload the page to try again.");
+look().catch(failed);
+button?.addEventListener("click", async () => {
+  if (await askForToken("These counts are private.")) look().catch(failed);
+});

@@ -1,232 +1,226 @@
-// The page of one key: what the pickers say is in its address, what it shows is asked every two seconds.
+// The page of one thing: its counters as tiles, the chosen one as a chart. What is chosen is in the address; what is
+// shown is asked for again every two seconds.
 
-import { ApiError, address, ask, askForToken, poll } from "./api.js";
+import { ApiError, address, ask, download, otherToken, poll } from "./api.js";
 import { Chart } from "./chart.js";
-import { ago, change, link, moment, number, range } from "./format.js";
+import { showCorrections } from "./corrections.js";
+import { Freshness, heard } from "./freshness.js";
+import { change, number, range } from "./format.js";
+import { load, nameOf } from "./names.js";
+import { Pickers } from "./pickers.js";
+import { best, rowsOf } from "./points.js";
+import { asked } from "./range.js";
+import { fill, say } from "./table.js";
+import { Tiles } from "./tiles.js";
+import { Top } from "./top.js";
+import { PRIVATE, explain } from "./words.js";
 
 const root = document.getElementById("stats");
 const at = (id) => document.getElementById(id);
-const { counter, key, member } = root.dataset;
-const pickers = at("pickers");
-const chart = new Chart(at("chart"), at("readout"));
-const MINE = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
-const BY = {
-  "24h": "hour", "7d": "day", "28d": "day", "30d": "day", month: "day", "12mo": "month", year: "month", all: "month",
-};
+const { field } = root.dataset;
+const key = JSON.parse(root.dataset.key);
+const MINE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const WANTED = new URLSearchParams(location.search).get("tz") || MINE || "UTC";
+const SELDOM = 5; // of so many turns one asks for what moves slowly
 
-const wanted = new URLSearchParams(location.search).get("tz") || MINE;
-let zone = wanted; // or UTC, where the counter cannot be cut by that zone
-let seen = null; // { meta, now, heard }: what the last answer rests on, and when it came
-let failed = "";
-let announced = 0;
+let counters = []; // of this thing, that may be seen
+let counter = null; // the one that the chart shows
+let pages = new Set(); // fields that have pages of their own
+let tiles = null;
+let zone = WANTED; // or UTC, where the counter cannot be cut by that zone
+let shown = null; // the series on the page
+let seen = null; // what was heard with the counts of all time that are shown
+let failed = ""; // why there are no newer counts
+let lacks = ""; // what they would lack
+let turns = 0;
+let told = true; // whether the person knows what came of the last choice
 let asking = new AbortController();
 
-function read() {
-  const query = new URLSearchParams(location.search);
-  for (const field of pickers.elements) {
-    if (field.type === "checkbox") field.checked = query.get(field.name) === "true";
-    else field.value = query.get(field.name) ?? { period: "30d", granularity: "day" }[field.name] ?? "";
+const pickers = new Pickers(at("pickers"), () => {
+  told = false;
+  choose();
+  again();
+});
+const top = new Top(at("top"), key, again);
+const chart = new Chart(at("chart"), at("readout"), (first, last) => {
+  pickers.zoom({ start: first.start, end: last.end });
+});
+const freshness = new Freshness(at("freshness"), at("announce"));
+
+async function begin() {
+  const { body } = await ask("/v1/counters", {});
+  counters = await readable(body.data.filter((one) => one.key === field));
+  pages = new Set(body.data.map((one) => one.key));
+  const href = (name) => pickers.address(name);
+  tiles = new Tiles(at("tiles"), counters, href, (name) => pickers.choose(name));
+  choose();
+  at("content").hidden = false;
+}
+
+// Those that may be read of this key: a token may be for some of the keys of a counter.
+async function readable(found) {
+  if (!found.length) throw new ApiError(401, { detail: PRIVATE }, 0);
+  const totals = (some) => ask("/v1/totals", { counters: some.map((one) => one.name).join(), key });
+  try {
+    await totals(found);
+    return found;
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    const answers = await Promise.allSettled(found.map((one) => totals([one])));
+    const some = found.filter((_, n) => answers[n].status === "fulfilled");
+    if (!some.length) throw error;
+    return some;
   }
-  if (query.get("start") && query.get("end")) pickers.period.value = "custom";
-  if (!query.get("granularity")) pickers.granularity.value = BY[pickers.period.value] ?? "day";
-  show();
 }
 
-function write() {
-  const query = new URLSearchParams(location.search);
-  for (const field of pickers.elements) {
-    const value = field.type === "checkbox" ? (field.checked ? "true" : "") : field.value;
-    if (value && !(field.name === "period" && value === "custom")) query.set(field.name, value);
-    else query.delete(field.name);
+function choose() {
+  const found = counters.find((one) => one.name === pickers.counter) ?? counters[0];
+  if (!found) return;
+  if (found !== counter) {
+    counter = found;
+    zone = WANTED;
+    turns = 0;
+    top.of(counter, pages.has(counter.member));
+    showCorrections(at("corrections"), counter);
   }
-  if (pickers.period.value !== "custom") ["start", "end"].forEach((name) => query.delete(name));
-  if (!pickers.compare.value) query.delete("match_weekday");
-  history.pushState(null, "", `?${query}`);
+  at("note").hidden = true;
+  pickers.offer(counter);
+  tiles.choose(counter.name);
+  say(at("chart-title"), counter.title);
+  at("snippet").value = snippet();
 }
 
-function show() {
-  at("dates").hidden = pickers.period.value !== "custom";
-  at("weekdays").hidden = !pickers.compare.value;
-  pickers.compare.disabled = pickers.period.value === "all";
-  const source = `${location.origin}/embed/${counter}?key=${encodeURIComponent(key)}`;
-  const size = 'width="180" height="40"';
-  at("snippet").value = `<iframe src="${source}" title="${counter}" ${size} frameborder="0"></iframe>`;
+function snippet() {
+  const source = `${location.origin}${address(`/embed/${counter.name}`, { key })}`;
+  const quoted = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;");
+  return `<iframe src="${quoted(source)}" title="${quoted(counter.title)}" width="220" height="44"></iframe>`;
 }
 
-function asked() {
-  const { period, start, end, compare } = pickers;
-  const custom = period.value === "custom";
-  const ready = !custom || Boolean(start.value && end.value);
-  const when = custom ? ready && edges(start.value, end.value, pickers.granularity.value) : { period: period.value };
-  const compared = { compare: compare.value, match_weekday: pickers.match_weekday.checked ? "true" : "" };
-  const comparing = compare.value && period.value !== "all" ? compared : {};
-  return { when, comparing, ready };
+const clock = () => (seen ? seen.now + (performance.now() - seen.came) : Date.now());
+const when = () => asked(pickers.range, clock(), counter.granularities[0]);
+
+function series() {
+  return {
+    counters: counter.name, key, granularity: pickers.granularity, tz: zone, fill: "null", ...when(),
+    ...pickers.comparing,
+  };
 }
 
-// The days picked, grown to whole weeks or months where those are shown; the last day is within, the API's end is not.
-function edges(first, last, granularity) {
-  const [start, end] = [new Date(`${first}T00:00:00Z`), new Date(`${last}T00:00:00Z`)];
-  end.setUTCDate(end.getUTCDate() + 1);
-  if (granularity === "month") {
-    start.setUTCDate(1);
-    if (end.getUTCDate() > 1) end.setUTCMonth(end.getUTCMonth() + 1, 1);
-  }
-  if (granularity === "week") {
-    start.setUTCDate(start.getUTCDate() - ((start.getUTCDay() + 6) % 7));
-    end.setUTCDate(end.getUTCDate() + ((8 - end.getUTCDay()) % 7));
-  }
-  return { start: start.toISOString().slice(0, 10), end: end.toISOString().slice(0, 10) };
-}
-
-async function turn() {
-  const { when, comparing, ready } = asked();
+async function look() {
   asking = new AbortController();
   const { signal } = asking;
-  const granularity = pickers.granularity.value;
-  const series = { counters: counter, key, granularity, tz: zone, fill: "null", ...when, ...comparing };
-  // The count of all time is shown whatever the pickers ask for.
+  const names = counters.map((one) => one.name).join();
+  const ready = when() !== null;
+  const hours = { counters: names, key, granularity: "hour", period: "48h", fill: "null" };
+  const seldom = turns % SELDOM === 0;
+  turns += 1;
+  // Each is shown as it comes; the one that takes longest keeps nobody waiting.
+  const then = (answer, use) => answer?.then((found) => signal.aborted || use(found));
   const answers = await Promise.allSettled([
-    ask("/v1/totals", { counters: counter, key }, signal),
-    ready ? ask("/v1/series", series, signal) : null,
-    ready && member ? ask("/v1/top", { counter, key, limit: 10, tz: zone, ...when }, signal) : null,
+    then(ask("/v1/totals", { counters: names, key }, signal), showTotals), // of all time, whatever the pickers say
+    then(ready ? ask("/v1/series", series(), signal) : null, ({ body }) => show(body)),
+    then(ready ? top.ask({ tz: zone, ...when(), ...pickers.comparing }, signal) : null, ({ body }) => top.show(body)),
+    then(seldom ? ask("/v1/series", hours, signal) : null, ({ body }) => tiles.moves(body)),
   ]);
-  const [total, points, top] = answers.map((answer) => answer.value);
-  if (total) {
-    seen = { meta: total.body.meta, now: total.now, heard: performance.now() };
-    showTotal(total.body.data[0].counts[counter]);
-  }
-  if (points) showSeries(points.body);
-  if (top) showTop(top.body);
+  if (signal.aborted) throw new DOMException("another was chosen", "AbortError");
   const error = answers.find((answer) => answer.reason)?.reason;
-  try {
-    if (error?.name === "AbortError") return;
-    failed = "";
-    if (error) await explain(error);
-    else if (zone === wanted) at("note").hidden = true;
-    at("csv").href = address("/v1/series", { ...series, tz: zone, format: "csv" });
-  } finally {
-    freshness();
-  }
+  if (error?.status === 400) return refused(error);
+  if (error) throw error;
+  if (zone === WANTED) at("note").hidden = true;
+  return undefined;
 }
 
-async function explain(error) {
-  if (!(error instanceof ApiError)) {
-    failed = "the reader cannot be reached, trying again";
-    throw error;
-  }
-  if (error.status === 401) {
-    if (await askForToken(error.message)) return turn();
-    failed = "a token is needed";
-    throw error;
-  }
-  const refused = error.errors.find((one) => one.parameter === "tz");
-  if (refused && zone !== "UTC") {
+function showTotals(answer) {
+  const found = heard(answer, counter.name);
+  lacks = found.lacks;
+  if (!lacks || !seen || seen.lacks) seen = found;
+  tiles.totals(answer.body.data[0].counts, Boolean(lacks));
+  tick();
+}
+
+// The reader does not show what was chosen: in UTC it may.
+function refused(error) {
+  if (error.errors.some((one) => one.parameter === "tz") && zone !== "UTC") {
     zone = "UTC";
-    note(`Shown in UTC: ${refused.detail}`);
-    return turn();
+    note(`Shown in UTC: ${counter.title} is kept by whole hours, and those of ${WANTED} begin in between.`);
+    return look();
   }
-  if (error.status === 400) {
-    note(error.message);
-    return undefined;
-  }
-  failed = error.status === 503 ? "no layer answers, trying again" : error.message;
-  throw error;
+  note(explain(error));
+  return undefined;
 }
 
 function note(text) {
-  at("note").textContent = text;
+  say(at("note"), text);
   at("note").hidden = false;
 }
 
-function showTotal(count) {
-  const text = number(count);
-  at("total").textContent = text;
-  if (Date.now() - announced > 15000) {
-    at("announce").textContent = `${text} ${counter}`; // not at each change: a screen reader would never be silent
-    announced = Date.now();
+async function turn() {
+  try {
+    if (!tiles) await begin();
+    await look();
+    failed = "";
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    failed = explain(error);
+    at("private").hidden = ![401, 403].includes(error.status);
+    tick();
+    if (await otherToken(error)) again();
+    throw error;
   }
+  at("private").hidden = true;
+  tick();
 }
 
-function showSeries(answer) {
-  chart.draw(answer, counter);
-  const { tz, granularity } = answer.query;
-  at("range-total").textContent = number(answer.totals[counter]);
-  const first = answer.query.start ? answer.query : { start: answer.points[0].start, end: answer.points.at(-1).end };
-  at("bounds").textContent = `${range(first, tz)}, ${tz}`;
-  if (answer.before) at("bounds").textContent += ` · ${number(answer.before.counts[counter])} of them before that`;
-  const { current, previous, changes } = answer.comparison ?? {};
-  const found = changes?.[counter];
-  at("change").textContent = found ? `${change(found.change) || "new"}` : "";
-  at("change").dataset.way = found ? Math.sign(found.change ?? 1) : "";
-  if (found) {
-    const [now, before] = [number(found.current), number(found.previous)];
-    at("bounds").textContent += ` · ${now} in ${range(current, tz)} against ${before} in ${range(previous, tz)}`;
-  }
-  showPoints(answer, tz, granularity);
+function show(answer) {
+  shown = answer;
+  const { tz } = answer.query;
+  chart.draw(answer, counter.name);
+  const count = number(answer.totals[counter.name]);
+  say(at("range-total"), `${count}${counter.unit ? ` ${counter.unit}` : ""}`);
+  const bounds = answer.query.start ? answer.query : { start: answer.points[0].start, end: answer.points.at(-1).end };
+  const before = answer.before ? ` · ${number(answer.before.counts[counter.name])} of them before that` : "";
+  say(at("bounds"), `${range(bounds, tz)}, ${tz}${before}`);
+  pickers.showing(answer.query.start ? bounds : null, clock());
+  say(at("best"), best(answer, counter.name));
+  compare(answer);
+  if (at("table").open) table();
+  if (!told) say(at("announce"), `${counter.title}, ${pickers.title}: ${count}`);
+  told = true;
 }
 
-function showPoints(answer, tz, granularity) {
-  const compared = Boolean(answer.comparison);
-  document.querySelector("#points .before").hidden = !compared;
-  const rows = answer.points.map((point) => {
-    const known = point.final ? "exact" : point.complete ? "live" : "so far";
-    const what = { unknown: "not known", future: "to come" }[point.status] ?? known;
-    const cells = [moment(point.start, granularity, tz), number(point.counts[counter])];
-    if (compared) cells.push(number(point.previous?.counts[counter]));
-    return row([...cells, what], cells.length);
-  });
-  document.querySelector("#points tbody").replaceChildren(...rows);
+function compare({ comparison, query }) {
+  at("legend").hidden = !comparison;
+  const changes = comparison?.changes[counter.name];
+  const found = changes && changes.current !== null && changes.previous !== null ? changes : null;
+  at("against").hidden = !found;
+  const { text, way } = found ? change(found) : { text: "", way: 0 };
+  say(at("change"), text);
+  at("change").dataset.way = way;
+  if (!found) return;
+  const [now, before] = [comparison.current, comparison.previous].map((bounds) => range(bounds, query.tz));
+  say(at("against"), `${number(found.current)} (${now}) against ${number(found.previous)} (${before})`);
+  say(at("legend-now"), counter.title);
+  say(at("legend-before"), { previous_period: "Previous period", year_over_year: "Previous year" }[comparison.compare]);
 }
 
-function row(texts, numbersEnd) {
-  const line = document.createElement("tr");
-  texts.forEach((text, n) => {
-    const cell = document.createElement(n === 0 ? "th" : "td");
-    if (n === 0) cell.scope = "row";
-    if (n > 0 && n < numbersEnd) cell.className = "n";
-    cell.textContent = text;
-    line.append(cell);
-  });
-  return line;
+function table() {
+  document.querySelector("#points .before").hidden = !shown.comparison;
+  fill(document.querySelector("#points tbody"), rowsOf(shown, counter.name));
 }
 
-function showTop(answer) {
-  const largest = Math.max(1, ...answer.members.map((one) => Number(one.count)));
-  const rows = answer.members.map((one) => {
-    const line = row([one.member, number(one.count)], 2);
-    line.style.setProperty("--share", Math.max(0, Number(one.count) / largest));
-    return line;
-  });
-  if (answer.others !== 0) {
-    const others = row(["others", number(answer.others)], 2);
-    others.className = "others";
-    rows.push(others);
-  }
-  document.querySelector("#top tbody").replaceChildren(...rows);
+function tick() {
+  freshness.show(seen, failed || (seen && !seen.lacks && lacks), zone);
 }
 
-function freshness() {
-  const line = at("freshness");
-  line.dataset.state = failed ? "stale" : seen?.meta.partial ? "partial" : "live";
-  if (!seen) {
-    line.textContent = failed || "asking…";
-    return;
-  }
-  const { meta, now, heard } = seen;
-  const clock = now + (performance.now() - heard);
-  const parts = [];
-  if (failed) parts.push(failed, `as of ${ago(performance.now() - heard)}`);
-  else if (meta.partial) parts.push(`partial: the ${meta.missing.join(" and the ")} layer is missing`);
-  else if (meta.realtime_through) parts.push(`live, ${ago(clock - Date.parse(meta.realtime_through))}`);
-  if (meta.cutoff) {
-    const minute = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short", timeZone: zone });
-    parts.push(`exact through ${minute.format(new Date(meta.cutoff))}`);
-  }
-  const text = parts.join(" · ");
-  if (line.textContent !== text) line.textContent = text;
+function showName() {
+  const called = nameOf(field, key);
+  say(at("name"), called);
+  at("code").hidden = called === at("code").textContent;
+  document.title = `\u2068${called}\u2069 · Stitch`;
 }
 
-read(); // before the first question
+showName();
+load(field, [key]).then((came) => came && showName());
 const refresh = poll(2, turn);
 
 function again() {
@@ -234,29 +228,26 @@ function again() {
   setTimeout(refresh, 0);
 }
 
-pickers.addEventListener("change", (event) => {
-  if (event.target.name === "period" && BY[event.target.value]) {
-    const fits = [...pickers.granularity.options].some((option) => option.value === BY[event.target.value]);
-    if (fits) pickers.granularity.value = BY[event.target.value];
-  }
-  at("note").hidden = true;
-  write();
-  show();
-  again();
+at("table").addEventListener("toggle", () => shown && at("table").open && table());
+at("retoken").addEventListener("click", async () => {
+  if (await otherToken({ status: 401 }, true)) again();
 });
-pickers.addEventListener("submit", (event) => event.preventDefault());
-addEventListener("popstate", () => {
-  read();
-  again();
+at("csv").addEventListener("click", async () => {
+  const { compare: _, match_weekday: __, ...rest } = series();
+  const file = `${counter.name}-${key}`.replace(/[^\p{L}\p{N}_]+/gu, "-").slice(0, 80);
+  try {
+    await download("/v1/series", { ...rest, format: "csv" }, `${file}.csv`);
+  } catch (error) {
+    note(explain(error));
+  }
 });
 at("copy").addEventListener("click", async () => {
   at("snippet").select();
   try {
     await navigator.clipboard.writeText(at("snippet").value);
-    at("copied").textContent = "copied";
+    say(at("copied"), "Copied");
   } catch {
-    at("copied").textContent = "selected: press Ctrl+C";
+    say(at("copied"), "Press Ctrl+C to copy");
   }
 });
-setInterval(freshness, 1000);
-document.querySelector(".crumb a").href = link(counter, "").replace(/\?key=$/, "");
+setInterval(tick, 1000);

@@ -63,7 +63,7 @@ def flights(config: str, say: Say) -> None:
     )
     say(f"  {address(settings)}/v1/totals?counters=departures,cancellations&keys=JFK,LGA,EWR")
     say(f"  {address(settings)}/v1/top?counter=departures&key=JFK&limit=5")
-    say(f"  {address(settings)}/stats/departures/JFK?start=2013-01-01&end=2013-12-31&granularity=day  (a page)")
+    say(f"  {address(settings)}/stats/origin/JFK?start=2013-01-01&end=2013-12-31&granularity=day  (a page)")
     say("`make down` stops all.")
 
 
@@ -79,7 +79,7 @@ def music(config: str | None, rate: int, seconds: float | None, seed: int, say: 
     stack.up(settings, say)
     start_background(settings, path, say)
     service = MusicService(seed)
-    say(f"{rate} events/s; watch {address(settings)}/stats/plays/track-1?period=24h")
+    say(f"{rate} events/s; watch {address(settings)}/stats/track_id/track-1?period=24h")
     say(
         f"and {address(settings)}/v1/top?counter=creator_plays&key=creator-1 "
         "(Ctrl-C ends the feed, `make down` the rest)"

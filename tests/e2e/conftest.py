@@ -17,7 +17,8 @@ import requests
 
 from serving.app import create_app
 from serving.layers.cassandra import CassandraLayers
-from tests.conftest import Stack, apart, free_ports, needs, run_in
+from tests.browser import launched
+from tests.conftest import Stack, apart, free_ports, run_in
 from tests.e2e.served import COUNTERS, SEED, Feed, Served
 from tests.steps import wait_for_the_window_to_end
 
@@ -72,10 +73,5 @@ def serve(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Debian's chromium, headless, through Playwright."""
-    from playwright.sync_api import sync_playwright
-
-    path = needs("chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with launched() as browser:
         yield browser
-        browser.close()

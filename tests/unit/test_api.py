@@ -106,6 +106,110 @@ def test_a_series_counts_the_buckets_of_the_zone(
     assert series(client, query) == points
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_the_same_dates_have_the_same_sum_by_day_week_and_month(client: FlaskClient, zone: str) -> None:
+    query = f"/v1/series?counters=plays&key=t1&tz={zone}&start=2023-02-15&end=2023-07-02&granularity="
+    found = {by: get(client, query + by) for by in ("day", "week", "month")}
+    assert {by: answer["totals"]["plays"] for by, answer in found.items()} == dict.fromkeys(
+        found,
+        137 * 24 - (zone != "UTC"),  # the clock is set in March
+    )
+    cut = [(len(a["points"]), a["points"][0]["start"][:10], a["points"][-1]["end"][:10]) for a in found.values()]
+    assert cut == [(137, "2023-02-15", "2023-07-02"), (20, "2023-02-15", "2023-07-02"), (6, "2023-02-15", "2023-07-02")]
+
+
+def test_a_top_list_says_how_each_member_changed(client: FlaskClient, hourly: FakeLayers) -> None:
+    days = {13: {"t1": 5, "t2": 1}, 12: {"t1": 2}, 11: {"t2": 4}}
+    for day, members in days.items():
+        bucket = datetime(2024, 3, day, tzinfo=UTC)
+        hourly.total_rows["creator_plays", "c9", "day", bucket] = Total(sum(members.values()), CUTOFF)
+        for member, count in members.items():
+            hourly.member_total_rows["creator_plays", "c9", "day", bucket, member] = Total(count, CUTOFF)
+    path = "/v1/top?counter=creator_plays&key=c9&start=2024-03-12&end=2024-03-14&compare=previous_period"
+    answer = get(client, path)
+    assert answer["members"] == [{"member": "t1", "count": 7}, {"member": "t2", "count": 1}]
+    assert answer["comparison"]["previous"] == {"start": "2024-03-10T00:00:00Z", "end": "2024-03-12T00:00:00Z"}
+    assert answer["comparison"]["data"] == [
+        {"member": "t1", "current": 7, "previous": 0, "change": None},
+        {"member": "t2", "current": 1, "previous": 4, "change": -0.75},
+    ]
+    assert [row["member"] for row in get(client, f"{path}&limit=1")["comparison"]["data"]] == ["t1"]
+    assert get(client, f"{path}&format=csv", 400)["errors"][0]["parameter"] == "compare"
+    today = get(client, "/v1/top?counter=creator_plays&key=c9&period=7d&compare=previous_period")
+    assert today["comparison"]["current"]["end"] == "2024-03-14T12:00:00Z"  # like for like
+
+
+def test_weeks_may_begin_on_sundays_by_setting(settings: Settings, hourly: FakeLayers) -> None:
+    sunday = settings.model_copy(update={"serving": ServingSettings(cache=timedelta(0), week_start="sunday")})
+    client = create_app(sunday, hourly, now=lambda: NOW).test_client()
+    for zone in ("UTC", "Europe/Berlin"):
+        points = series(client, f"tz={zone}&period=last_week&granularity=week")
+        assert [(start[:10], count) for start, count in points] == [("2024-03-03", 168)]  # 3 March is a Sunday
+    assert len(series(client, "granularity=week&period=week")) == 1
+
+
+TWO_DAYS = "counters=plays,likes&granularity=day&start=2024-03-12&end=2024-03-14"
+
+
+def test_a_series_of_several_keys_has_the_points_of_each(client: FlaskClient) -> None:
+    answer = get(client, f"/v1/series?{TWO_DAYS}&keys=t1,never&key=a,b")
+    assert answer["query"]["keys"] == ["t1", "never", "a,b"]
+    assert [(one["key"], one["totals"]) for one in answer["data"]] == [
+        ("t1", {"plays": 48, "likes": 0}), ("never", {"plays": 0, "likes": 0}), ("a,b", {"plays": 0, "likes": 0}),
+    ]  # fmt: skip
+    alone = get(client, f"/v1/series?{TWO_DAYS}&key=t1")
+    assert {"key": "t1", "totals": alone["totals"], "points": alone["points"]} == answer["data"][0]
+    assert get(client, f"/v1/series?{TWO_DAYS}&keys=t1")["data"] == answer["data"][:1]  # a list, though of one
+
+
+def test_a_series_of_many_keys_may_be_posted_and_compared(client: FlaskClient) -> None:
+    body = {
+        "counters": ["plays"], "keys": ["t1", "a,b"], "granularity": "day", "start": "2024-03-12", "end": "2024-03-14",
+        "compare": "previous_period", "cumulative": True,
+    }  # fmt: skip
+    answer = client.post("/v1/series", json=body)
+    assert answer.status_code == 200, answer.text
+    data = {one["key"]: one for one in answer.get_json()["data"]}
+    assert [point["counts"]["plays"] for point in data["t1"]["points"]] == [24, 48]
+    assert data["t1"]["comparison"]["changes"] == {"plays": {"current": 48, "previous": 48, "change": 0}}
+    assert data["a,b"]["comparison"]["changes"]["plays"]["change"] is None
+    refused = client.post("/v1/series", json={**body, "keys": [], "strat": "x", "cumulative": "yes"}).get_json()
+    assert [one["parameter"] for one in refused["errors"]] == ["strat", "keys", "cumulative"]
+
+
+def test_the_limit_of_a_series_is_over_all_of_its_counters_and_keys(client: FlaskClient) -> None:
+    long = "counters=plays,likes&granularity=hour&start=2024-01-01&end=2024-03-01"
+    assert len(get(client, f"/v1/series?{long}&keys=t1,t2")["data"]) == 2
+    refused = get(client, f"/v1/series?{long}&keys=t1,t2,t3,t4", 400)["errors"]
+    assert refused == [
+        {"parameter": "start", "detail": "about 11520 counts in one answer; at most 10000: ask for less at a time"}
+    ]
+    ever = get(client, f"/v1/series?counters=plays,likes&period=all&granularity=day&keys={','.join('abcdefghijk')},t1")
+    *_, t1 = ever["data"]  # the last points that may be told of all, and what came before them
+    assert 2 * sum(len(one["points"]) for one in ever["data"]) <= 10000
+    assert (t1["points"][0]["start"], t1["before"]["counts"]["plays"]) == ("2023-01-24T00:00:00Z", 552)
+
+
+def test_what_a_series_of_many_keys_would_cost_is_known_before_it_is_read(
+    settings: Settings, hourly: FakeLayers
+) -> None:
+    small = settings.model_copy(update={"serving": settings.serving.model_copy(update={"max_reads": 20})})
+    client = create_app(small, hourly, now=lambda: NOW).test_client()
+    hourly.reads = 0
+    refused = get(client, f"/v1/series?{TWO_DAYS}&keys=t1,t2,t3,t4,t5,t6,t7,t8", 400)["errors"]
+    assert [one["parameter"] for one in refused] == ["keys"] and "serving.max_reads" in refused[0]["detail"]
+    assert hourly.reads == 0
+    assert len(get(client, f"/v1/series?{TWO_DAYS}&keys=t1,t2")["data"]) == 2
+
+
+def test_a_series_of_several_keys_as_csv_names_the_key_in_each_row(client: FlaskClient) -> None:
+    text = client.get(f"/v1/series?{TWO_DAYS.replace(',likes', '')}&keys=t1,never&format=csv").text
+    assert text.splitlines()[:2] == [
+        "key,start,end,plays,source,status,complete,final",
+        "t1,2024-03-12T00:00:00Z,2024-03-13T00:00:00Z,24,batch,known,true,true",
+    ]
+
+
 def test_all_time_begins_with_the_first_month_that_counted(client: FlaskClient) -> None:
     months = series(client, "period=all")
     assert (months[0], months[-1]) == (("2023-01-01T00:00:00Z", 744), ("2024-03-01T00:00:00Z", 325))
@@ -392,8 +496,8 @@ MISTAKES = {
     ),
     f"{S}&granularity=day&tz=Mars/Olympus": ("tz", "is no IANA time zone such as Europe/Berlin"),
     f"{S}&granularity=year": ("granularity", "'year' cannot be used; one of hour, day, week, month"),
-    f"{S}&granularity=week&start=2024-03-05&end=2024-03-11": (
-        "start", "nearest are 2024-03-04T00:00:00Z or 2024-03-11"
+    f"{S}&granularity=week&start=2024-03-05T06:00&end=2024-03-11": (
+        "start", "nearest are 2024-03-05T00:00:00Z or 2024-03-06"
     ),
     f"{S}&granularity=day&tz=Europe/Berlin&start=2024-03-01T00:00Z&end=2024-03-05": (
         "start", "nearest are 2024-03-01T00:00:00+01:00 or 2024-03-02T00:00:00+01:00"
@@ -402,7 +506,7 @@ MISTAKES = {
         "start", "about 35064 counts in one answer; at most 10000"
     ),
     f"{T}&period=7d&start=2024-01-01&end=2024-01-02": ("period", "given beside `start` or `end`"),
-    f"{T}&period=fortnight": ("period", "'fortnight' cannot be used; one of 24h, 7d"),
+    f"{T}&period=fortnight": ("period", "'fortnight' cannot be used; one of 24h, 48h"),
     f"{T}&compare=previous_period": ("compare", "needs a range"),
     f"{T}&period=all&compare=previous_period": ("compare", "needs a range"),
     f"{T}&start=2024-03-26T02:00&end=2024-03-26T03:00&tz=Europe/Berlin&compare=year_over_year": (

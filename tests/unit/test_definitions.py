@@ -34,6 +34,7 @@ DEFINITIONS = {
     "its name": (EVENTS + TWO.replace('"plays"', '"listens"'), ""),
     "a third counter": (EVENTS + TWO + PLAYS.replace('"plays"', '"third"'), ""),
     "a field that neither reads": (EVENTS.replace('other = "string"', 'other = "int"') + TWO, ""),
+    "what pages call it": (EVENTS + TWO.replace('"plays"', '"plays"\ntitle = "P"\nunit = "p"\nkey_label = "T"'), ""),
     "a weight": (EVENTS + TWO.replace("play = 1", "play = 2"), "plays"),
     "a condition": (EVENTS + TWO.replace("play = 1 }", "play = 1 }\nwhere = \"other = 'x'\""), "plays"),
     "a resolution": (EVENTS + TWO.replace("play = 1 }", 'play = 1 }\nresolution = "15m"'), "plays"),
@@ -100,6 +101,16 @@ def test_a_definition_is_read_as_it_was_written_and_one_of_a_later_version_is_no
     unreadable = (None, "", "no JSON", as_text(stored).replace("weights", "factors"))
     assert [from_text(text) for text in unreadable] == [None] * 4
     assert from_note({**stored.model_dump(mode="json"), "later": 1}) is None
+
+
+def test_what_pages_call_a_counter_is_written_nowhere_and_makes_no_other_counter(tmp_path: Path) -> None:
+    (called,), (plain,) = (
+        by_definition(load(tmp_path, text)).counters for text in (PLAYS + 'title = "Plays"\n', PLAYS)
+    )
+    assert (called.title, plain.title) == ("Plays", None)
+    assert as_text(called) == as_text(plain)  # so that a reader of an earlier version can read it
+    assert called.model_dump(mode="json") == plain.model_dump(mode="json")  # the note of a checkpoint
+    assert called == plain and from_text(as_text(called)) == load(tmp_path, PLAYS).counters[0]
 
 
 HOURLY, BY_QUARTERS = PLAYS, PLAYS + 'resolution = "15m"\n'

@@ -106,6 +106,9 @@ def test_what_the_document_allows_is_accepted(label: str) -> None:
                 asked.pop(name, None)
         if label == "GET /v1/series":
             case.query.setdefault("granularity", "day")  # or a period
+            case.query.setdefault("key", "t1")  # or keys
+        if label == "POST /v1/series":
+            case.body.setdefault("granularity", "day")
         if label == "GET /v1/totals":
             case.query.setdefault("key", ["t1"])  # or keys
 

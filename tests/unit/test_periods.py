@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stitch.buckets import Bucket, Range
-from stitch.periods import PERIODS, Comparison, NoEarlierRangeError, comparison, range_of
+from stitch.periods import HOURS, LAST, MONTHS, PERIODS, Comparison, NoEarlierRangeError, comparison, range_of
 from stitch.zones import calendar
 from tests.clock_changes import ClockChange, kinds
 
@@ -27,10 +27,16 @@ def said(found: Range | None, zone: str = "Europe/Berlin") -> str | None:
 
 RANGES = {
     "24h": "2024-03-30T14 2024-03-31T15",  # 24 hours, of which one was left out
+    "48h": "2024-03-29T14 2024-03-31T15",
+    "yesterday": "2024-03-30T00 2024-03-31T00",
     "7d": "2024-03-25T00 2024-04-01T00",
     "28d": "2024-03-04T00 2024-04-01T00",
     "30d": "2024-03-02T00 2024-04-01T00",
+    "week": "2024-03-25T00 2024-04-01T00",
+    "last_week": "2024-03-18T00 2024-03-25T00",
     "month": "2024-03-01T00 2024-04-01T00",
+    "last_month": "2024-02-01T00 2024-03-01T00",
+    "quarter": "2024-01-01T00 2024-04-01T00",
     "12mo": "2023-04-01T00 2024-04-01T00",
     "year": "2024-01-01T00 2025-01-01T00",
     "all": None,
@@ -38,7 +44,8 @@ RANGES = {
 
 
 @pytest.mark.parametrize(("period", "expected"), RANGES.items())
-def test_a_period_ends_with_the_present_bucket_of_the_zone(period: str, expected: str | None) -> None:
+def test_a_period_ends_with_the_present_bucket_of_the_zone_or_ended_last(period: str, expected: str | None) -> None:
+    assert set(RANGES) == set(PERIODS)
     assert said(range_of(period, NOW, BERLIN)) == expected
 
 
@@ -47,6 +54,10 @@ COMPARED = {
     ("7d", "previous_period", False): ("2024-03-25T00 2024-03-31T14", "2024-03-18T00 2024-03-24T14"),
     ("month", "previous_period", False): ("2024-03-01T00 2024-03-31T14", "2024-02-01T00 2024-03-01T00"),
     ("month", "previous_period", True): ("2024-03-01T00 2024-03-31T14", "2024-01-26T00 2024-02-25T14"),
+    ("last_month", "previous_period", False): ("2024-02-01T00 2024-03-01T00", "2024-01-01T00 2024-02-01T00"),
+    ("quarter", "previous_period", False): ("2024-01-01T00 2024-03-31T14", "2023-10-01T00 2023-12-30T14"),
+    ("yesterday", "previous_period", False): ("2024-03-30T00 2024-03-31T00", "2024-03-29T00 2024-03-30T00"),
+    ("yesterday", "previous_period", True): ("2024-03-30T00 2024-03-31T00", "2024-03-23T00 2024-03-24T00"),
     ("year", "year_over_year", False): ("2024-01-01T00 2024-03-31T14", "2023-01-01T00 2023-04-01T14"),
     ("7d", "year_over_year", False): ("2024-03-25T00 2024-03-31T14", "2023-03-25T00 2023-03-31T14"),
     ("7d", "year_over_year", True): ("2024-03-25T00 2024-03-31T14", "2023-03-27T00 2023-04-02T14"),
@@ -257,12 +268,12 @@ def test_what_is_compared_never_reaches_into_the_other_nor_beyond_now(
 ) -> None:
     now = moment.replace(tzinfo=UTC)
     current = range_of(period, now, calendar(zone))
-    assert current and current.start <= now < current.end
+    assert current and (current.end <= now if period in LAST else current.start <= now < current.end)
     found = comparison(current, period, compare, match_weekday, now, calendar(zone), "hour")  # type: ignore[arg-type]
     assert found.current.start == current.start and found.current.end <= now
     assert found.previous.start <= found.previous.end <= found.current.start
-    if match_weekday and period != "24h":
+    if match_weekday and period not in HOURS:
         assert calendar(zone).wall(found.previous.start).weekday() == calendar(zone).wall(current.start).weekday()
     lengths = [one.end - one.start for one in (found.current, found.previous)]
-    if not (period in ("month", "12mo", "year") and not match_weekday):
+    if not (period in MONTHS and not match_weekday):
         assert abs(lengths[0] - lengths[1]) <= timedelta(hours=25)

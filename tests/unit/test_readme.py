@@ -17,7 +17,7 @@ from stitch.cli import schema
 from stitch.clusters import TlsSettings
 from stitch.counters import Counter
 from stitch.local.repository import MIRROR
-from stitch.sections import SourceSettings, TokenSettings, TopicSettings
+from stitch.sections import NamesSettings, SourceSettings, TokenSettings, TopicSettings
 from stitch.settings import Settings, load_settings
 from stitch.submit import JOBS
 from tests.fakes import FakeLayers
@@ -33,7 +33,7 @@ TABLES: dict[str, type[BaseModel]] = {
     **{f"[{name}]": cast("type[BaseModel]", Settings.model_fields[name].annotation)
        for name in SECTIONS if name not in ("counters", "sources", "topics")},
     "[[counters]]": Counter, "[[sources]]": SourceSettings, "[[topics]]": TopicSettings,
-    "[serving.tokens.NAME]": TokenSettings, "tls": TlsSettings,
+    "[serving.names.FIELD]": NamesSettings, "[serving.tokens.NAME]": TokenSettings, "tls": TlsSettings,
 }  # fmt: skip
 REQUIRED = {
     "name": "plays",

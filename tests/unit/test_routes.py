@@ -231,11 +231,12 @@ def test_status_says_how_the_last_runs_ended_and_not_why_for_that_names_counters
 ) -> None:
     at = datetime(2024, 3, 1, 10, tzinfo=UTC)
     layers.run_rows = [Ran(at + timedelta(days=n), "incremental", "published", at) for n in range(9, 0, -1)]
-    layers.run_rows[0] = Ran(at + timedelta(days=9), "full", "published", at, left=2)
+    figures = {"records": 9, "rejected": 1, "duplicates": 2, "rows_written": 5, "compared:plays": 3}
+    layers.run_rows[0] = Ran(at + timedelta(days=9), "full", "published", at, left=2, figures=figures)
     runs = get(client, "/v1/status")["runs"]
     assert len(runs) == 5 and runs[0] == {
         "cutoff": "2024-03-10T10:00:00Z", "kind": "full", "state": "published", "since": "2024-03-01T10:00:00Z",
-        "left": 2,
+        "left": 2, "figures": {"records": 9, "rejected": 1, "duplicates": 2},
     }  # fmt: skip
     layers.down = {"batch"}
     assert get(client, "/v1/status")["runs"] == []
@@ -246,6 +247,8 @@ def test_counters_lists_what_can_be_asked_for(client: FlaskClient) -> None:
     assert data["creator_plays"]["member"] == "track_id"
     assert data["likes"]["weights"] == {"like": 1, "unlike": -1}
     assert data["plays"]["granularities"] == ["hour", "day", "month", "all"]
+    words = ("title", "unit", "key_label", "member_label")
+    assert [data["creator_plays"][word] for word in words] == ["Plays", None, "Creator", "Track"]
 
 
 T, S, P = "/v1/totals?counters=plays&keys=t1", "/v1/series?counters=plays&key=t1&granularity=hour", "/v1/top?key=c1"

@@ -35,6 +35,13 @@ EDGES = {
     ("Europe/Berlin", "week", "2024-10-27T12:00", "2024-10-28T12:00"): [
         "2024-10-20T22:00", "2024-10-27T23:00", "2024-11-03T23:00",
     ],
+    # week_start = "sunday"
+    ("Europe/Berlin", "week from sunday", "2024-10-27T12:00", "2024-10-28T12:00"): [
+        "2024-10-26T22:00", "2024-11-02T23:00",
+    ],
+    ("America/New_York", "week from sunday", "2024-03-02T12:00", "2024-03-04T12:00"): [
+        "2024-02-25T05:00", "2024-03-03T05:00", "2024-03-10T05:00",
+    ],
     ("America/New_York", "month", "2024-02-29T00:00", "2024-03-15T00:00"): [
         "2024-02-01T05:00", "2024-03-01T05:00", "2024-04-01T04:00",
     ],
@@ -101,7 +108,8 @@ EDGES = {
 @pytest.mark.parametrize(("asked", "edges"), EDGES.items(), ids=[" ".join(asked) for asked in EDGES])
 def test_edges_are_where_the_clocks_of_the_zone_say(asked: tuple[str, str, str, str], edges: list[str]) -> None:
     zone, granularity, start, end = asked
-    found = calendar(zone).series(at(start), at(end), granularity)
+    by, _, sunday = granularity.partition(" from ")
+    found = calendar(zone, "sunday" if sunday else "monday").series(at(start), at(end), by)
     assert [f"{edge:%Y-%m-%dT%H:%M}" for edge in (found[0].start, *(bucket.end for bucket in found))] == edges
 
 

@@ -1,0 +1,55 @@
+"""The reader in this process over layers in memory, and a browser: the pages without Kafka, Cassandra or Spark."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from werkzeug.serving import make_server
+
+from serving.app import create_app
+from stitch.settings import Settings
+from tests.browser import launched
+from tests.fakes import FakeLayers
+from tests.pages.music import Music, settings
+
+Serve = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def music() -> Music:
+    return Music(datetime.now(UTC))
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Serve]:
+    """serve(layers, settings) is the address of a reader over these layers."""
+    servers: list[Any] = []
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+
+    def start(layers: FakeLayers, chosen: Settings | None = None) -> str:
+        app = create_app(chosen or settings(), layers)
+        server = make_server("127.0.0.1", 0, app, threaded=True)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="session")
+def site(serve: Serve, music: Music) -> str:
+    return serve(music)
