@@ -47,13 +47,13 @@ def settings(**serving: Any) -> Settings:
 
 
 class Music(FakeLayers):
-    """Counts since DAYS days before `now`: the batch to two hours ago, increments to two seconds ago."""
+    """Counts since DAYS days before `now`: the batch to two hours ago, increments to two seconds ago, however long
+    the tests take, unless `through` says up to when."""
 
     def __init__(self, now: datetime) -> None:
         super().__init__()
         self.now, self.cutoff = now, floor(now, "hour") - 2 * HOUR
         self.published = {counter.name: self.cutoff for counter in COUNTERS}
-        self.through = now - timedelta(seconds=2)
         at = floor(now, "day") - timedelta(days=DAYS)
         while at <= now:
             plays = _plays(at)
@@ -89,6 +89,10 @@ class Music(FakeLayers):
         found.increment_rows = list(self.increment_rows)
         found.member_increment_rows = list(self.member_increment_rows)
         return found
+
+    def realtime_through(self) -> Pending[datetime | None]:
+        self._check("realtime")
+        return lambda: self.through or datetime.now(UTC) - timedelta(seconds=2)
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
         """As the base answers, by an index: there are many rows."""
