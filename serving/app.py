@@ -11,7 +11,7 @@ from flask_compress import Compress
 from serving.api.access import guard
 from serving.api.answer_cache import AnswerCache
 from serving.api.errors import handle_errors
-from serving.api.probes import probes
+from serving.api.probes import described, probes
 from serving.api.routes import api
 from serving.layers.cached import CachedLayers
 from serving.layers.cassandra import CassandraLayers
@@ -29,9 +29,13 @@ COMPRESSED = ["application/json", "application/problem+json", "text/css", "text/
 
 
 def create_app(
-    settings: Settings, layers: Layers | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    settings: Settings,
+    layers: Layers | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    probes_apart: bool = False,
 ) -> Flask:
-    """The reader. It connects to nothing: the layers do, on the first request of each worker."""
+    """The reader. It connects to nothing: the layers do, on the first request of each worker. `probes_apart`: another
+    port has probes and metrics (create_admin)."""
     app = Flask("serving", static_folder="static")
     app.url_map.merge_slashes = False  # a key may begin with one
     app.config.update(
@@ -47,7 +51,9 @@ def create_app(
     logs.observe(app)
     handle_errors(app)
     app.register_blueprint(api)
-    app.register_blueprint(probes)
+    app.register_blueprint(described)
+    if not probes_apart:
+        app.register_blueprint(probes)
     app.register_blueprint(pages)
     Compress(app)
     if settings.serving.cache:
@@ -55,6 +61,17 @@ def create_app(
         app.wsgi_app = AnswerCache(app.wsgi_app, seconds, memory)  # type: ignore[method-assign]
     guard(app, settings, Reader(settings, remembered(layers or CassandraLayers(settings), settings, memory), now))
     return app
+
+
+def create_admin(app: Flask) -> Flask:
+    """The probes and metrics of a reader, as an app that a port of its own may serve."""
+    admin = Flask("serving.admin", static_folder=None)
+    admin.json.sort_keys = False  # type: ignore[attr-defined]
+    admin.extensions.update((name, app.extensions[name]) for name in ("settings", "now", "reader"))
+    logs.observe(admin)
+    handle_errors(admin)
+    admin.register_blueprint(probes)
+    return admin
 
 
 def remembered(layers: Layers, settings: Settings, memory: Memory) -> Layers:

@@ -1,4 +1,7 @@
-"""For a gunicorn started by hand: `gunicorn 'serving.wsgi:app()'`, with the settings that STITCH_CONFIG names."""
+"""For another host of WSGI, say `gunicorn 'serving.wsgi:app()'`, with the settings that STITCH_CONFIG names.
+
+What serving.server adds is missing there: deadlines for bodies, a port for the probes, settings that are read again.
+"""
 
 from __future__ import annotations
 

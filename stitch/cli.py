@@ -294,10 +294,10 @@ def spark_conf(properties_file: str | None) -> None:
 @main.command()
 @click.pass_context
 def serve(context: click.Context) -> None:
-    """Run the reader under gunicorn until SIGTERM."""
+    """Run the reader until SIGTERM; SIGHUP makes it read its settings again."""
     from serving.server import serve as run_reader  # the reader's libraries are for this command alone
 
-    run_reader(settings_of(context))
+    run_reader(lambda: settings_of(context))
 
 
 @local.command()

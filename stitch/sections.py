@@ -227,6 +227,7 @@ class NamesSettings(Section):
 class ServingSettings(Section):
     """The reader.
 
+    admin_port:    a port that /healthz, /readyz and /metrics have instead (None: they are beside the API)
     max_key:       bytes of a key that is asked for; events.max_text says what is counted
     max_reads:     partitions of the layers' tables that are asked for one answer
     max_rows:      rows of totals that one answer may need: as many buckets, or members of a key
@@ -248,6 +249,7 @@ class ServingSettings(Section):
 
     host: str = "127.0.0.1"
     port: Port = 18080
+    admin_port: Port | None = None
     workers: int = Field(default=1, ge=1)
     threads: int = Field(default=8, ge=1)
     max_keys: int = Field(default=1000, ge=1)

@@ -16,7 +16,7 @@ from typing import Any
 from serving.api.access import REFUSAL, SCOPE
 from serving.layers.cached import FRESH_UNTIL
 from serving.layers.memory import Memory
-from serving.observe.logs import finished, request_id
+from serving.observe.logs import RECEIVED, finished, request_id
 from serving.observe.metrics import CACHE_READS
 
 Environ = dict[str, Any]
@@ -46,17 +46,30 @@ class AnswerCache:
         self._app, self._seconds, self._memory = app, seconds, memory
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        path = environ["PATH_INFO"]
-        if environ["REQUEST_METHOD"] != "GET" or not path.startswith("/v1/") or REFUSAL in environ:
+        if not self._may_keep(environ):
             return self._app(environ, start_response)
-        key = (environ[SCOPE], path, environ["QUERY_STRING"], *(environ.get(name, "") for name in _VARY))
-        if kept := self._memory.get("answers", key):
-            return self._hand_out(kept.value, environ, start_response)
+        if answer := self.kept(environ):
+            return self.hand_out(answer, environ, start_response)
         _MISS.inc()
-        return self._make(key, environ, start_response)
+        return self._make(self._key(environ), environ, start_response)
 
-    def _hand_out(self, answer: Answer, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        began = time.perf_counter()
+    def kept(self, environ: Environ) -> Answer | None:
+        """The answer that is kept for such a request. It waits for nothing."""
+        if not self._may_keep(environ):
+            return None
+        found = self._memory.get("answers", self._key(environ))
+        return found.value if found else None
+
+    def _may_keep(self, environ: Environ) -> bool:
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        return method == "GET" and path.startswith("/v1/") and REFUSAL not in environ
+
+    def _key(self, environ: Environ) -> tuple[Any, ...]:
+        path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
+        return (environ[SCOPE], path, query, *(environ.get(name, "") for name in _VARY))
+
+    def hand_out(self, answer: Answer, environ: Environ, start_response: StartResponse) -> list[bytes]:
+        began = environ.get(RECEIVED) or time.perf_counter()
         _HIT.inc()
         headers, body, status = answer.headers, answer.body, "200 OK"
         if answer.etag in environ.get("HTTP_IF_NONE_MATCH", ""):  # quoted: no other can contain it

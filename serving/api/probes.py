@@ -12,7 +12,8 @@ from serving.api.access import reader, scope, settings
 from serving.api.openapi import Operation, document, documented
 from serving.observe import metrics
 
-probes = Blueprint("probes", __name__)
+probes = Blueprint("probes", __name__)  # which may have a port of their own
+described = Blueprint("described", __name__)
 
 
 @probes.get("/healthz")
@@ -43,7 +44,7 @@ def exposition() -> Response:
     return Response(found, content_type=metrics.CONTENT_TYPE)
 
 
-@probes.get("/openapi.json")
+@described.get("/openapi.json")
 def openapi() -> Response:
     """This API as an OpenAPI 3.1 document."""
     found = jsonify(document(current_app, settings()))

@@ -1,7 +1,7 @@
 """The layers in Cassandra: two clusters, each connected on first use and again after it was away (connection.py).
 
-Nothing connects at import or when the app is made: gunicorn forks its workers, and a driver session does not survive
-a fork. A cluster that does not answer is left alone for a second at a time (circuit.py), so that requests in between
+Nothing connects at import or when the app is made: servers fork their workers, and a driver session does not survive a
+fork. A cluster that does not answer is left alone for a second at a time (circuit.py), so that requests in between
 fail fast to the other layer. All statements are prepared: no key or query can reach into CQL.
 """
 

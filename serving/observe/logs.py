@@ -15,27 +15,8 @@ from serving.observe.metrics import REQUESTS, SECONDS
 TOKEN = "stitch.token"  # in a request's WSGI environment: the name of the token that it came with
 ACCESS = logging.getLogger("stitch.access")
 METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}  # whatever else is sent is one value
+RECEIVED = "stitch.received"  # when the server had the request, by time.perf_counter(), where it says so in the environ
 _ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
-
-
-# For gunicorn and what runs in it: JSON lines to stderr. Other hosts, and tests, keep their own logging.
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter", "format": "{levelname}{name}{message}", "style": "{",
-            "timestamp": "time", "rename_fields": {"levelname": "level"},
-        }
-    },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
-    "root": {"level": "INFO", "handlers": ["stderr"]},
-    "loggers": {
-        "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
-        "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": False},
-        "cassandra": {"level": "ERROR"},  # it warns of each lost connection; /readyz says it once
-    },
-}  # fmt: skip
 
 
 def request_id(given: str) -> str:
@@ -48,7 +29,7 @@ def observe(app: Flask) -> None:
 
     @app.before_request
     def begin() -> None:
-        g.began = time.perf_counter()
+        g.began = request.environ.get(RECEIVED) or time.perf_counter()
         g.request_id = request_id(request.headers.get("X-Request-ID", ""))
 
     @app.after_request

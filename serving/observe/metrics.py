@@ -1,7 +1,7 @@
 """What the reader counts of itself, for Prometheus at /metrics.
 
-With several gunicorn workers each process counts for itself; prometheus-client adds them up through files in the folder
-that PROMETHEUS_MULTIPROC_DIR names, which serving.server sets before this is imported.
+With several workers each process counts for itself; prometheus-client adds them up through files in the folder that
+PROMETHEUS_MULTIPROC_DIR names, which serving.server sets before this is imported.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def served(spark: Any, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def serve(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """serve(STITCH_SERVING__WORKERS="2") is the address of a reader process under gunicorn over the served stack."""
+    """serve(STITCH_SERVING__WORKERS="2") is the address of a reader process over the served stack."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(**env: str) -> str:

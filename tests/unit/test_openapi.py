@@ -21,7 +21,7 @@ from tests.fakes import FakeLayers
 
 SETTINGS = load_settings("conf/stitch.toml")
 APP = create_app(SETTINGS, FakeLayers())
-UNDOCUMENTED = {"static", "probes.openapi"}  # files, and the document itself
+UNDOCUMENTED = {"static", "described.openapi"}  # files, and the document itself
 
 
 def test_the_document_is_valid_openapi_31() -> None:

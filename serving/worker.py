@@ -1,0 +1,186 @@
+"""What a process of the reader does: receive requests on an event loop, answer them in threads.
+
+The loop waits for callers, threads wait for the layers, and neither for the other. So a caller that stalls in its body
+holds no thread, and is told so at a deadline; answers that are kept are handed out by the loop at once, however many
+heavy requests the threads are busy with. (granian's own WSGI hands a request to a thread before its body has come, and
+a thread that waits for a body cannot give up: tried with 2.8.7, answering meanwhile stops the whole process.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from socket import socket
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from flask import Flask
+from granian.rsgi import HTTPProtocol, Scope
+
+from serving.api.answer_cache import AnswerCache
+from serving.api.errors import problem
+from serving.app import create_admin
+from serving.observe.logs import RECEIVED, finished, request_id
+from stitch.settings import Settings
+
+Environ = dict[str, Any]
+Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+Headers = list[tuple[str, str]]
+
+BODY_BYTES = 64 * 1024 * 1024  # of bodies that are being received
+SMALL_BODY = 64 * 1024  # what one is taken for whose length is not said
+ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothing
+PROBES = {"/healthz", "/readyz", "/metrics"}  # which have a thread of their own
+
+
+class Full(Exception):
+    """More bodies than this process may hold."""
+
+
+class Answer:
+    """What a WSGI app answers; called by it as `start_response`."""
+
+    status = 500
+    headers: Headers = []  # noqa: RUF012
+    body = b""
+
+    def __call__(self, status: str, headers: Headers, *_: Any) -> None:
+        self.status, self.headers = int(status[:3]), headers
+
+
+class Receiver:
+    """granian's RSGI around the app. `closing`: each answer is the last of its connection."""
+
+    def __init__(self, app: Flask, settings: Settings, closing: threading.Event) -> None:
+        self._app: Wsgi = app.wsgi_app
+        self._cache = app.wsgi_app if isinstance(app.wsgi_app, AnswerCache) else None
+        self._most = app.config["MAX_CONTENT_LENGTH"]
+        self._seconds = settings.serving.timeout.total_seconds()
+        self._threads = ThreadPoolExecutor(settings.serving.threads, "answer")
+        self._probes = ThreadPoolExecutor(1, "probe")
+        self._receiving = 0
+        self._closing = closing
+
+    async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
+        environ = environ_of(scope)
+        answer = Answer()
+        kept = self._cache.kept(environ) if self._cache else None
+        if kept and self._cache:
+            answer.body = b"".join(self._cache.hand_out(kept, environ, answer))
+        elif not (refused := await self._receive(environ, protocol)):
+            threads = self._probes if environ["PATH_INFO"] in PROBES else self._threads
+            await asyncio.get_running_loop().run_in_executor(threads, self._answer, environ, answer)
+        else:
+            refuse(environ, answer, *refused)
+        if self._closing.is_set():
+            answer.headers = [*answer.headers, ("Connection", "close")]
+        protocol.response_bytes(answer.status, answer.headers, answer.body)
+
+    async def _receive(self, environ: Environ, protocol: HTTPProtocol) -> tuple[int, str] | None:
+        """Have the body, where the app will read one; or why it cannot be had, as a status and in words."""
+        length = environ.get("CONTENT_LENGTH")
+        if environ["REQUEST_METHOD"] != "POST" or (length is None and "HTTP_TRANSFER_ENCODING" not in environ):
+            return None
+        if length is not None and int(length) > self._most:
+            return None  # the app refuses it by its length
+        body, reserved = bytearray(), 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                reserved = self._reserve(0, int(length or SMALL_BODY))
+                async for chunk in protocol:
+                    body += chunk
+                    if not chunk or len(body) > self._most:  # granian ends a body with a chunk of nothing
+                        break
+                    if len(body) > reserved:
+                        reserved = self._reserve(reserved, 2 * len(body))
+        except TimeoutError:
+            return 408, f"the body has not come within {self._seconds:g} s"
+        except Full:
+            return 503, "too much is being received: try again"
+        finally:
+            self._receiving -= reserved
+        environ["wsgi.input"] = io.BytesIO(body)
+        return None
+
+    def _reserve(self, before: int, size: int) -> int:
+        if self._receiving - before + size > BODY_BYTES:
+            raise Full
+        self._receiving += size - before
+        return size
+
+    def _answer(self, environ: Environ, answer: Answer) -> None:
+        """In a thread. Who has waited for one as long as for an answer has gone, or should."""
+        if time.perf_counter() - environ[RECEIVED] > 2 * self._seconds:
+            refuse(environ, answer, 503, "too many requests wait for an answer: try again")
+            return
+        parts = self._app(environ, answer)
+        try:
+            answer.body = b"".join(parts)
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+
+
+def environ_of(scope: Scope) -> Environ:
+    """WSGI's environ of a request; its body is empty as yet."""
+    address, _, port = scope.client.rpartition(":")
+    host, _, host_port = scope.server.rpartition(":")
+    environ: Environ = {
+        "REQUEST_METHOD": scope.method, "SCRIPT_NAME": "", "PATH_INFO": scope.path.encode().decode("latin-1"),
+        "QUERY_STRING": scope.query_string, "SERVER_NAME": host.strip("[]"), "SERVER_PORT": host_port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}", "REMOTE_ADDR": address.strip("[]"), "REMOTE_PORT": port,
+        "wsgi.version": (1, 0), "wsgi.url_scheme": scope.scheme, "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr,
+        "wsgi.input_terminated": True, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
+        RECEIVED: time.perf_counter(),
+    }  # fmt: skip
+    for name, value in scope.headers.items():
+        if "_" in name:  # else it could pass for one with dashes, which a proxy sets
+            continue
+        key = name.upper().replace("-", "_")
+        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        joint = ";" if key == "HTTP_COOKIE" else ","
+        environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
+    return environ
+
+
+def refuse(environ: Environ, answer: Answer, status: int, detail: str) -> None:
+    """What the app would answer, had it been asked. The connection ends: a body may be on its way."""
+    response = problem(status, detail)
+    identity = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
+    response.headers.update({"X-Request-ID": identity, "Connection": "close"})
+    if status == 503:
+        response.headers["Retry-After"] = "1"
+    answer.body = b"".join(response(environ, answer))  # type: ignore[arg-type]  # it writes nothing by itself
+    finished(environ, identity, "none", status, len(answer.body), environ[RECEIVED])
+
+
+class AdminServer(ThreadingMixIn, WSGIServer):
+    """The standard library's: its callers are few and known, and its threads are not those that answer the API."""
+
+    daemon_threads = True
+
+
+class AdminRequest(WSGIRequestHandler):
+    timeout = ADMIN_SECONDS
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: the app logs what it answers."""
+
+
+def admin_server(app: Flask, listener: socket) -> AdminServer:
+    """A server of probes and metrics on a socket that listens. Every process has one: any of them may accept."""
+    address = listener.getsockname()[:2]
+    found = AdminServer(address, AdminRequest, bind_and_activate=False)
+    found.socket.close()
+    found.socket = listener
+    listener.setblocking(False)  # another process may have accepted what this one was woken for
+    found.server_name, found.server_port = address
+    found.setup_environ()
+    found.set_app(create_admin(app))
+    return found
