@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from flask import Flask
 from flask_compress import Compress
 
-from serving.api.access import guard
+from serving.api.access import Callers, guard
 from serving.api.answer_cache import AnswerCache
 from serving.api.errors import handle_errors
 from serving.api.probes import described, probes
+from serving.api.rate_limit import MEMORY
 from serving.api.routes import api
 from serving.layers.cached import CachedLayers
 from serving.layers.cassandra import CassandraLayers
@@ -56,21 +59,31 @@ def create_app(
         app.register_blueprint(probes)
     app.register_blueprint(pages)
     Compress(app)
+    answers = None
     if settings.serving.cache:
-        seconds = settings.serving.cache.total_seconds()
-        app.wsgi_app = AnswerCache(app.wsgi_app, seconds, memory)  # type: ignore[method-assign]
+        answers = AnswerCache(app.wsgi_app, settings.serving.cache.total_seconds(), memory)
+        app.wsgi_app = answers  # type: ignore[method-assign]
     guard(app, settings, Reader(settings, remembered(layers or CassandraLayers(settings), settings, memory), now))
+    if answers and (not settings.serving.rate_limit or settings.serving.rate_limit_storage == MEMORY):
+        app.extensions["kept"] = partial(kept, app.extensions["callers"], answers)
     return app
 
 
-def create_admin(app: Flask) -> Flask:
-    """The probes and metrics of a reader, as an app that a port of its own may serve."""
+def kept(callers: Callers, answers: AnswerCache, environ: dict[str, Any]) -> bool:
+    """Whether the app answers this request without waiting for anything."""
+    callers.identify(environ)
+    return answers.kept(environ)
+
+
+def create_admin(app: Flask, settings: Settings) -> Flask:
+    """The probes and metrics of a reader, as an app that a port of its own may serve, to the same callers."""
     admin = Flask("serving.admin", static_folder=None)
     admin.json.sort_keys = False  # type: ignore[attr-defined]
-    admin.extensions.update((name, app.extensions[name]) for name in ("settings", "now", "reader"))
+    admin.extensions["now"] = app.extensions["now"]
     logs.observe(admin)
     handle_errors(admin)
     admin.register_blueprint(probes)
+    guard(admin, settings, app.extensions["access"].reader)
     return admin
 
 

@@ -200,9 +200,9 @@ def load(make: Make, settings: Settings, admin: socket.socket | None, ready: Eve
     try:
         app = make(settings)
         if admin:
-            threading.Thread(target=admin_server(app, admin).serve_forever, daemon=True).start()
+            threading.Thread(target=admin_server(app, settings, admin).serve_forever, daemon=True).start()
         if warm:
-            app.extensions["reader"].status()
+            app.extensions["access"].reader.status()
     except Exception:
         LOG.exception("the reader cannot be put together")
         raise SystemExit(1) from None

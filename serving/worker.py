@@ -23,7 +23,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from flask import Flask
 from granian.rsgi import HTTPProtocol, Scope
 
-from serving.api.answer_cache import AnswerCache
 from serving.api.errors import problem
 from serving.app import create_admin
 from serving.observe.logs import RECEIVED, finished, request_id
@@ -59,7 +58,7 @@ class Receiver:
 
     def __init__(self, app: Flask, settings: Settings, closing: threading.Event) -> None:
         self._app: Wsgi = app.wsgi_app
-        self._cache = app.wsgi_app if isinstance(app.wsgi_app, AnswerCache) else None
+        self._kept: Callable[[Environ], bool] = app.extensions.get("kept", lambda _: False)
         self._most = app.config["MAX_CONTENT_LENGTH"]
         self._seconds = settings.serving.timeout.total_seconds()
         self._threads = ThreadPoolExecutor(settings.serving.threads, "answer")
@@ -70,9 +69,8 @@ class Receiver:
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         environ = environ_of(scope)
         answer = Answer()
-        kept = self._cache.kept(environ) if self._cache else None
-        if kept and self._cache:
-            answer.body = b"".join(self._cache.hand_out(kept, environ, answer))
+        if self._kept(environ):
+            self._answer(environ, answer)  # without a thread, since it waits for nothing
         elif not (refused := await self._receive(environ, protocol)):
             threads = self._probes if environ["PATH_INFO"] in PROBES else self._threads
             await asyncio.get_running_loop().run_in_executor(threads, self._answer, environ, answer)
@@ -115,7 +113,7 @@ class Receiver:
         return size
 
     def _answer(self, environ: Environ, answer: Answer) -> None:
-        """In a thread. Who has waited for one as long as for an answer has gone, or should."""
+        """By the app. Who has waited for one as long as for an answer has gone, or should."""
         if time.perf_counter() - environ[RECEIVED] > 2 * self._seconds:
             refuse(environ, answer, 503, "too many requests wait for an answer: try again")
             return
@@ -173,7 +171,7 @@ class AdminRequest(WSGIRequestHandler):
         """Nothing: the app logs what it answers."""
 
 
-def admin_server(app: Flask, listener: socket) -> AdminServer:
+def admin_server(app: Flask, settings: Settings, listener: socket) -> AdminServer:
     """A server of probes and metrics on a socket that listens. Every process has one: any of them may accept."""
     address = listener.getsockname()[:2]
     found = AdminServer(address, AdminRequest, bind_and_activate=False)
@@ -182,5 +180,5 @@ def admin_server(app: Flask, listener: socket) -> AdminServer:
     listener.setblocking(False)  # another process may have accepted what this one was woken for
     found.server_name, found.server_port = address
     found.setup_environ()
-    found.set_app(create_admin(app))
+    found.set_app(create_admin(app, settings))
     return found

@@ -238,7 +238,7 @@ class ServingSettings(Section):
     memcached:     servers (host:port) of a second cache that all reader processes share
     rate_limit:    requests per token, else address (`600/minute`); None: no limit
     cors_origins:  pages of these origins may read the API ("*": of any)
-    trusted_proxies: how many proxies in front add X-Forwarded-For
+    trusted_proxies: how many proxies in front add X-Forwarded-For, -Proto, -Host and -Prefix
     week_start:    the day that weeks begin with
     names:         event field → what pages call its values
     tokens:        name → TokenSettings; with none, and no token_secrets, everybody reads everything

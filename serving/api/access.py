@@ -166,10 +166,10 @@ def guard(app: Flask, settings: Settings, reader: Reader) -> None:
     """Put all of it around the app, as it is now: what is put around it later is not guarded."""
     serving = settings.serving
     app.extensions["access"] = Access(settings, reader)
-    app.wsgi_app = Callers(app.wsgi_app, serving)  # type: ignore[method-assign]
+    app.extensions["callers"] = app.wsgi_app = Callers(app.wsgi_app, serving)  # type: ignore[method-assign]
     if serving.trusted_proxies:
-        hops = serving.trusted_proxies
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+        hops = dict.fromkeys(("x_for", "x_proto", "x_host", "x_prefix"), serving.trusted_proxies)
+        app.wsgi_app = ProxyFix(app.wsgi_app, **hops)  # type: ignore[method-assign]
     if serving.cors_origins:
         CORS(
             app,

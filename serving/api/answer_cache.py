@@ -27,6 +27,7 @@ LARGEST = 1024 * 1024
 _VARY = ("HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING", "HTTP_ORIGIN")
 HEADERS = 3000  # bytes that Python takes for those of an answer
 _NOT_IN_304 = {"content-length", "content-type", "content-encoding"}
+KEPT = "stitch.kept"  # in an environ: the answer to it
 _HIT = CACHE_READS.labels("answers", "hit")
 _MISS = CACHE_READS.labels("answers", "miss")
 
@@ -48,17 +49,18 @@ class AnswerCache:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if not self._may_keep(environ):
             return self._app(environ, start_response)
-        if answer := self.kept(environ):
-            return self.hand_out(answer, environ, start_response)
+        if self.kept(environ):
+            return self._hand_out(environ.pop(KEPT), environ, start_response)
         _MISS.inc()
         return self._make(self._key(environ), environ, start_response)
 
-    def kept(self, environ: Environ) -> Answer | None:
-        """The answer that is kept for such a request. It waits for nothing."""
-        if not self._may_keep(environ):
-            return None
-        found = self._memory.get("answers", self._key(environ))
-        return found.value if found else None
+    def kept(self, environ: Environ) -> bool:
+        """Whether an answer is kept for this request. It is put into the environ, so that none need be made now."""
+        if KEPT not in environ and self._may_keep(environ):
+            found = self._memory.get("answers", self._key(environ))
+            if found:
+                environ[KEPT] = found.value
+        return KEPT in environ
 
     def _may_keep(self, environ: Environ) -> bool:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -68,7 +70,7 @@ class AnswerCache:
         path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
         return (environ[SCOPE], path, query, *(environ.get(name, "") for name in _VARY))
 
-    def hand_out(self, answer: Answer, environ: Environ, start_response: StartResponse) -> list[bytes]:
+    def _hand_out(self, answer: Answer, environ: Environ, start_response: StartResponse) -> list[bytes]:
         began = environ.get(RECEIVED) or time.perf_counter()
         _HIT.inc()
         headers, body, status = answer.headers, answer.body, "200 OK"

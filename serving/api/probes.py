@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, current_app, jsonify, request
 
 from serving.api import answers
 from serving.api.access import reader, scope, settings
@@ -47,6 +47,7 @@ def exposition() -> Response:
 @described.get("/openapi.json")
 def openapi() -> Response:
     """This API as an OpenAPI 3.1 document."""
-    found = jsonify(document(current_app, settings()))
+    below = {"servers": [{"url": request.script_root}]} if request.script_root else {}
+    found = jsonify(document(current_app, settings()) | below)
     found.headers["Cache-Control"] = f"{'public' if scope().token is None else 'private'}, max-age=300"
     return found

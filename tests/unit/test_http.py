@@ -60,6 +60,30 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+# Behind a proxy
+
+
+def test_everything_works_below_a_path_of_a_proxy(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers, trusted_proxies=1)
+    below = {"X-Forwarded-Prefix": "/counts", "X-Forwarded-For": "1.2.3.4"}
+    assert client.get("/", headers=below).location == "/counts/stats"
+    assert client.get(PATH, headers=below).get_json()["data"] == [{"key": "t1", "counts": {"plays": 5}}]
+    assert client.get("/openapi.json", headers=below).get_json()["servers"] == [{"url": "/counts"}]
+    assert "servers" not in client.get("/openapi.json").get_json()
+    for page in ("/stats", "/stats/plays/t1", "/embed/plays/t1", "/docs", "/stats/nothing"):
+        text = client.get(page, headers=below).text
+        assert 'data-root="/counts"' in text or page == "/docs"
+        links = re.findall(r'(?:href|src|action|data-document)="(/[^"]*)"', text)
+        assert links and all(link.startswith("/counts/") for link in links), links
+        for link in links:
+            assert client.get(link.removeprefix("/counts"), headers=below).status_code < 400 or "/vendor/" in link
+
+
+def test_a_prefix_from_nobody_that_is_trusted_counts_for_nothing(settings: Settings, layers: FakeLayers) -> None:
+    client = reader(settings, layers)
+    assert client.get("/", headers={"X-Forwarded-Prefix": "/counts"}).location == "/stats"
+
+
 # Caching
 
 
