@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.bench import backlog, counter_updates, duckdb_seconds
+from bench.load import Size
 from bench.nights import Traffic, nights, settings_of
+from bench.serving import fill, measure
 from stitch.local.producer import produce
 from stitch.local.schema import apply_schema
-from tests.conftest import Stack
+from tests.conftest import Stack, needs
 
 
 def test_the_plain_ways_beside_the_jobs_count_the_same_backlog(fresh: Stack, run_job: Callable[..., None]) -> None:
@@ -33,3 +35,16 @@ def test_nights_of_equal_days_write_what_a_day_touches_or_the_days_since_the_las
     # Of each of the 50 tracks at most 24 hours, a day, a month, and all time, in two counters and a breakdown.
     assert all(0 < night.rows < 3 * 55 * 27 + 997 * 27 for night in found[:2]) and found[2].rows > found[1].rows
     assert traffic.of_day(1) == traffic.of_day(1) != traffic.of_day(2)
+
+
+def test_the_reader_is_asked_what_the_raw_driver_reads_and_answers_while_it_is_attacked(
+    fresh: Stack, cassandra: Any, tmp_path: Path
+) -> None:
+    needs("wrk")
+    size = Size(seconds=1, workers=1, threads=4, keys=300, members=100, things=5, days=60)
+    fill(fresh.settings, cassandra, size)
+    said: list[str] = []
+    found = measure(fresh.config_path, tmp_path, size, said.append)
+    assert {"hot key", "cold keys", "the mix", "undisturbed", "200 stalled in bodies"} <= set(found)
+    assert all(load["rate"] > 0 and load["p99"] > 0 for loads in found.values() for load in loads.values())
+    assert len(said) >= 2 * 6 + 5 and found["hot key"]["reader"]["cpu"] < found["hot key"]["raw driver"]["cpu"]
