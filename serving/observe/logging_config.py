@@ -12,7 +12,7 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "formatters": {
         "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter", "format": "{levelname}{name}{message}", "style": "{",
+            "()": "pythonjsonlogger.msgspec.MsgspecFormatter", "format": "{levelname}{name}{message}", "style": "{",
             "timestamp": "time", "rename_fields": {"levelname": "level"},
         }
     },

@@ -35,7 +35,8 @@ class Reader:
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged; every line is JSON."""
-        return [json.loads(line) for line in self.log.read_text("utf-8").splitlines()]
+        *whole, _ = self.log.read_text("utf-8").split("\n")  # the last may be half written
+        return [json.loads(line) for line in whole]
 
     def says(self, text: str, times: int = 1) -> bool:
         return wait(lambda: sum(text in line["message"] for line in self.lines()) >= times)
