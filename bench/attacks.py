@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -94,6 +95,7 @@ def attacked(
     for name, attack in ATTACKS.items():
         with attack(address, folder, size):
             found[name] = measured()
+        time.sleep(AGAIN)  # what the attackers have begun comes to an end
     return found
 
 

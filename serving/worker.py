@@ -35,6 +35,7 @@ Headers = list[tuple[str, str]]
 BODY_BYTES = 64 * 1024 * 1024  # of bodies that are being received
 SMALL_BODY = 64 * 1024  # what one is taken for whose length is not said
 ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothing
+LONG_QUERY = 1000  # bytes; a longer one names tens of keys
 PROBES = {"/healthz", "/readyz", "/metrics"}  # which have a thread of their own
 
 
@@ -62,6 +63,7 @@ class Receiver:
         self._most = app.config["MAX_CONTENT_LENGTH"]
         self._seconds = settings.serving.timeout.total_seconds()
         self._threads = ThreadPoolExecutor(settings.serving.threads, "answer")
+        self._many = ThreadPoolExecutor(max(1, settings.serving.threads // 4), "many")
         self._probes = ThreadPoolExecutor(1, "probe")
         self._receiving = 0
         self._closing = closing
@@ -72,13 +74,20 @@ class Receiver:
         if self._kept(environ):
             self._answer(environ, answer)  # without a thread, since it waits for nothing
         elif not (refused := await self._receive(environ, protocol)):
-            threads = self._probes if environ["PATH_INFO"] in PROBES else self._threads
-            await asyncio.get_running_loop().run_in_executor(threads, self._answer, environ, answer)
+            await asyncio.get_running_loop().run_in_executor(self._lane(environ), self._answer, environ, answer)
         else:
             refuse(environ, answer, *refused)
         if self._closing.is_set():
             answer.headers = [*answer.headers, ("Connection", "close")]
         protocol.response_bytes(answer.status, answer.headers, answer.body)
+
+    def _lane(self, environ: Environ) -> ThreadPoolExecutor:
+        """The threads that answer it. What asks for much has few, so that it takes the others neither threads nor,
+        being at work in Python, more than a share of the interpreter."""
+        if environ["PATH_INFO"] in PROBES:
+            return self._probes
+        much = environ["REQUEST_METHOD"] == "POST" or len(environ["QUERY_STRING"]) > LONG_QUERY
+        return self._many if much else self._threads
 
     async def _receive(self, environ: Environ, protocol: HTTPProtocol) -> tuple[int, str] | None:
         """Have the body, where the app will read one; or why it cannot be had, as a status and in words."""

@@ -94,6 +94,22 @@ def test_kept_answers_and_probes_pass_by_heavy_requests(start: Callable[..., Rea
         assert all(one.result().ok for one in slow)
 
 
+def test_requests_of_many_keys_take_no_threads_of_the_others(start: Callable[..., Reader]) -> None:
+    reader = start(cache="0s", timeout="10s", threads=4)
+    many = {"counters": ["plays"], "keys": ["slow"]}
+    long = "&".join(f"key=slow{n}" for n in range(200))
+    with ThreadPoolExecutor(12) as pool:
+        slow = [
+            *(pool.submit(requests.post, f"{reader.address}/v1/totals", json=many, timeout=30) for _ in range(6)),
+            *(pool.submit(requests.get, f"{reader.address}{QUICK}&key=slow&{long}", timeout=30) for _ in range(6)),
+        ]
+        time.sleep(SLOW / 2)
+        began = time.monotonic()
+        assert answers(reader)
+        assert time.monotonic() - began < 3 * SLOW and not all(one.done() for one in slow)
+        assert all(one.result().ok for one in slow)
+
+
 def test_a_header_with_underscores_does_not_pass_for_one_with_dashes(start: Callable[..., Reader]) -> None:
     reader = start(trusted_proxies=1)
     requests.get(reader.address + QUICK, headers={"X_Forwarded_For": "1.2.3.4"}, timeout=5)
