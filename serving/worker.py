@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
 import sys
 import threading
 import time
@@ -98,7 +99,7 @@ class Receiver:
             return None  # the app refuses it by its length
         body, reserved = bytearray(), 0
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(random.uniform(0.8, 1) * self._seconds):  # not all who stall at one instant
                 reserved = self._reserve(0, int(length or SMALL_BODY))
                 async for chunk in protocol:
                     body += chunk

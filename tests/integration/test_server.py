@@ -64,9 +64,9 @@ def test_a_body_that_does_not_come_is_told_so_and_its_connection_ends(start: Cal
         began = time.monotonic()
         answer = received(reader.connected(STALLED[part]))
         assert answer.startswith(b"HTTP/1.1 408 ") and b"the body has not come within 1 s" in answer
-        assert 0.9 < time.monotonic() - began < 5
+        assert 0.7 < time.monotonic() - began < 5
     (line, _) = [line for line in reader.lines() if line.get("status") == 408]
-    assert line["level"] == "INFO" and line["method"] == "POST" and line["milliseconds"] > 900
+    assert line["level"] == "INFO" and line["method"] == "POST" and line["milliseconds"] > 700
 
 
 def test_more_bodies_than_a_process_may_hold_are_told_to_come_again(start: Callable[..., Reader]) -> None:
@@ -106,7 +106,7 @@ def test_requests_of_many_keys_take_no_threads_of_the_others(start: Callable[...
         time.sleep(SLOW / 2)
         began = time.monotonic()
         assert answers(reader)
-        assert time.monotonic() - began < 3 * SLOW and not all(one.done() for one in slow)
+        assert time.monotonic() - began < 1.5 * SLOW and not all(one.done() for one in slow)
         assert all(one.result().ok for one in slow)
 
 
