@@ -65,10 +65,11 @@ class Total:
 
 @dataclass(frozen=True)
 class Count:
-    """A merged count, and which layers it came from."""
+    """A merged count, and which layers it came from. whole: False where rows that belong to it could not be read."""
 
     count: int
     source: Source
+    whole: bool = True
 
 
 def count(

@@ -234,7 +234,8 @@ class ServingSettings(Section):
     cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at
     all)
     cache_closed:  the same where only a batch run can change it; HTTP caches keep such an answer as long
-    cache_bytes:   how many bytes of rows and answers a reader process keeps at most
+    cache_bytes:   how many bytes of rows and answers a reader process keeps at most; totals stay until others need the
+    room, for when the batch layer is away
     memcached:     servers (host:port) of a second cache that all reader processes share
     rate_limit:    requests per token, else address (`600/minute`); None: no limit
     cors_origins:  pages of these origins may read the API ("*": of any)

@@ -127,8 +127,9 @@ class Questions:
         running = self.ask("/v1/series", asked | {"cumulative": "true"})["points"]
         sums, so_far = [], 0
         for point in answer["points"]:
-            so_far += point["counts"][counter]
-            sums.append(so_far)
+            count = point["counts"][counter]
+            so_far += count or 0
+            sums.append(None if count is None else so_far)
         assert [point["counts"][counter] for point in running] == sums
 
     def compare_points(

@@ -42,7 +42,8 @@ _SECURITY = {
 }
 _SHARED = r"/(v1/.*|openapi\.json|static/.*)"  # what pages of the allowed origins may read
 _EXPOSED = ["ETag", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID", "Content-Disposition",
-            "Stitch-Missing", "Stitch-Realtime-Through", "Stitch-Next", "Stitch-Others", "Stitch-Total"]  # fmt: skip
+            "Stitch-Missing", "Stitch-Partial", "Stitch-Realtime-Through", "Stitch-Next", "Stitch-Others",
+            "Stitch-Total"]  # fmt: skip
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
@@ -104,6 +105,10 @@ class ScopedReader:
 
     def status(self) -> tuple[View, dict[LayerName, str]]:
         return self._reader.status()
+
+    def concerns(self, view: View) -> list[str]:
+        """Of all counters, which it does not name."""
+        return self._reader.concerns(view)
 
     def runs(self, last: int) -> list[Ran]:
         return self._reader.runs(last)

@@ -14,7 +14,9 @@ from typing_extensions import TypedDict
 SAFE = 2**53 - 1
 
 Count = int | Annotated[str, Field(pattern=r"^-?[0-9]+$", description="beyond ±(2^53 − 1)")]
-Counts = Annotated[dict[str, Count], Field(description="counter → count")]
+Counts = Annotated[
+    dict[str, Count | None], Field(description="counter → count; null where it is not known (`meta.partial`)")
+]
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 LayerName = Literal["batch", "realtime"]
 _exactly = with_config(ConfigDict(extra="forbid"))
@@ -25,19 +27,35 @@ def number(count: int) -> Count:
     return count if -SAFE <= count <= SAFE else str(count)
 
 
+def number_or_none(count: int | None) -> Count | None:
+    return None if count is None else number(count)
+
+
 def iso(instant: datetime | None) -> str | None:
     """ISO-8601, with a Z for UTC; fractions of a second only where there are some."""
     return instant.isoformat().replace("+00:00", "Z") if instant else None
 
 
 @_exactly
+class CountedUntil(TypedDict):
+    cutoff: Annotated[Instant | None, Field(description="what was appended before it is counted by the batch: exact")]
+    as_of: Annotated[Instant | None, Field(description="everything that was appended before it is counted")]
+
+
+@_exactly
 class Meta(TypedDict):
     """What the answer rests on."""
 
-    cutoff: Annotated[Instant | None, Field(description="what was appended before it is counted by the batch: exact")]
     realtime_through: Annotated[Instant | None, Field(description="what was appended before it is in the increments")]
-    partial: NotRequired[Annotated[Literal[True], Field(description="a layer was missing")]]
-    missing: NotRequired[list[LayerName]]
+    counters: Annotated[dict[str, CountedUntil], Field(description="by counter")]
+    missing: NotRequired[Annotated[list[LayerName], Field(description="layers that do not answer")]]
+    partial: NotRequired[
+        Annotated[
+            Literal[True],
+            Field(description="not every count has all that was appended until now: see `as_of`, and counts of null"),
+        ]
+    ]
+    reason: NotRequired[Annotated[str, Field(description="why it is partial, in words")]]
 
 
 @_exactly
@@ -76,9 +94,11 @@ class Bounds(TypedDict):
 
 @_exactly
 class Change(TypedDict):
-    current: Count
-    previous: Count
-    change: Annotated[float | None, Field(description="(current − previous) / |previous|; null where previous is 0")]
+    current: Count | None
+    previous: Count | None
+    change: Annotated[
+        float | None, Field(description="(current − previous) / |previous|; null where previous is 0 or one is null")
+    ]
 
 
 @_exactly
@@ -89,13 +109,23 @@ class KeyChanges(TypedDict):
 
 @_exactly
 class PlainPoint(TypedDict):
+    """All but start and end by counter."""
+
     start: Instant
     end: Instant
-    counts: Annotated[dict[str, Count | None], Field(description="counter → count; null only with fill=null")]
-    source: Annotated[Literal["batch", "realtime", "mixed"], Field(description="which layers the count is from")]
-    status: Annotated[Literal["known", "unknown", "future"], Field(description="unknown: beyond what the layers cover")]
-    complete: Annotated[bool, Field(description="the bucket is over")]
-    final: Annotated[bool, Field(description="over before the cutoff: only late events or corrections change it")]
+    counts: Annotated[
+        dict[str, Count | None], Field(description="null where it is not known, and by `fill` in the future")
+    ]
+    source: Annotated[
+        dict[str, Literal["batch", "realtime", "mixed"]], Field(description="which layers the count is from")
+    ]
+    status: Annotated[
+        dict[str, Literal["known", "unknown", "future"]], Field(description="unknown: beyond what the layers cover")
+    ]
+    complete: Annotated[dict[str, bool], Field(description="the bucket ends before the counter's `as_of`")]
+    final: Annotated[
+        dict[str, bool], Field(description="it ends before the cutoff: only late events or corrections change it")
+    ]
 
 
 @_exactly
@@ -110,7 +140,7 @@ class Point(PlainPoint):
 
 @_exactly
 class TotalsComparison(TypedDict):
-    """Like for like: `current` is cut where it is not over yet, `previous` as long after its start."""
+    """Like for like: `current` is cut where it is not over, or not counted yet, `previous` as long after its start."""
 
     compare: Literal["previous_period", "year_over_year"]
     match_weekday: bool
@@ -180,9 +210,11 @@ class Member(TypedDict):
 @_exactly
 class MemberChange(TypedDict):
     member: str
-    current: Count
-    previous: Count
-    change: Annotated[float | None, Field(description="(current − previous) / |previous|; null where previous is 0")]
+    current: Count | None
+    previous: Count | None
+    change: Annotated[
+        float | None, Field(description="(current − previous) / |previous|; null where previous is 0 or one is null")
+    ]
 
 
 @_exactly
@@ -203,7 +235,13 @@ class Top(TypedDict):
     members: Annotated[list[Member], Field(description="by count, then by name")]
     others: Annotated[Count, Field(description="the key's count less the members on this page and those before it")]
     total: Count
-    next: Annotated[str | None, Field(description="`after` of the next page; null on the last")]
+    next: Annotated[
+        str | None,
+        Field(
+            description="`after` of the next page; null on the last. It names about 1,000 members that were told: "
+            "nobody is skipped or told twice while counts move. Behind these, pages go on by count"
+        ),
+    ]
     comparison: NotRequired[TopComparison]
 
 
@@ -271,6 +309,7 @@ class Health(TypedDict):
 class Readiness(TypedDict):
     status: Literal["ready", "degraded", "unavailable"]
     missing: list[LayerName]
+    reasons: Annotated[list[str], Field(description="why it is not ready, in words")]
 
 
 class MistakeInfo(TypedDict):

@@ -9,7 +9,7 @@ from functools import cached_property
 from string import whitespace
 from typing import Any, TypeVar, cast
 
-from serving.api.parameters import FILLS, FORMATS, LAYERS, MAX_CURSOR_BYTES, MAX_LIMIT, series_granularities
+from serving.api.parameters import FILLS, FORMATS, LAYERS, MAX_CURSOR_BYTES, MAX_LIMIT, PARTIAL, series_granularities
 from serving.reading.queries import BadRequest, Mistake
 from stitch.buckets import GRANULARITIES, Range, ceil, finest_of, floor
 from stitch.counters import Counter
@@ -51,6 +51,8 @@ class Form:
             _ = self.layer
         if "format" in self.known:
             _ = self.format
+        if "partial" in self.known:
+            _ = self.partial
         if "download" in self.known:
             self.flag("download")  # of the response alone (responses.py)
         if self.mistakes:
@@ -88,6 +90,10 @@ class Form:
     @cached_property
     def format(self) -> str:
         return self.choice("format", FORMATS, self.preferred) or self.preferred
+
+    @cached_property
+    def partial(self) -> bool:
+        return self.choice("partial", PARTIAL, "refuse") == "allow"
 
     def fill(self) -> str:
         return self.choice("fill", FILLS, "zero") or "zero"

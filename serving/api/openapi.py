@@ -29,7 +29,7 @@ PROBLEMS = {
     403: "the token may not read one of the counters",
     413: "the body is too large",
     429: "too many requests; `Retry-After` says when to come again",
-    503: "no layer that could answer can be read now",
+    503: "no layer that could answer can be read now; `Retry-After` says when to come again",
 }
 _HEADERS = {
     "ETag": "send it back as If-None-Match for a 304; weak where the range is closed: it stays while no count changes",
@@ -186,8 +186,10 @@ def _body(names: tuple[str, ...], settings: Settings) -> Schema:
 
 DESCRIPTION = """Exact counts of events, live.
 
-Every count merges two layers: totals, exact up to `meta.cutoff`, and increments, seconds old, since then. With one
-layer away the answer comes from the other and says `"partial": true`.
+Every count merges two layers: totals, exact up to the counter's `cutoff`, and increments, seconds old, since then; it
+has everything that was appended before `as_of`. A count that is not known, because a layer is away and nothing is
+remembered of it, is null, and 503 where there is no other in the answer: a number is never a part of one, unless
+`partial=allow` asks for what is left. `"partial": true` says that a count is null or ends with the cutoff.
 
 Ranges are half-open, `[start, end)`; instants are ISO-8601. Counts beyond ±(2^53 − 1), which JavaScript would round,
 are decimal strings: `BigInt(count)` takes both. An unknown parameter is refused, and an error lists everything that

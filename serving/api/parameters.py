@@ -20,17 +20,19 @@ MAX_CURSOR_BYTES = 60_000  # of an opaque `after`: a member of many escapes, in 
 MAX_LIMIT = 1000
 LAYERS = get_args(Layer)
 FILLS = ("zero", "null", "none")
+PARTIAL = ("refuse", "allow")
 FORMATS = ("json", "csv")
 
 TIME = ("start", "end", "period", "tz")
 COMPARING = ("compare", "match_weekday")
-TOTALS = ("counters", "keys", "key", *TIME, *COMPARING, "layer", "format", "download")
+TOTALS = ("counters", "keys", "key", *TIME, *COMPARING, "layer", "partial", "format", "download")
 TOTALS_BODY = tuple(name for name in TOTALS if name not in ("key", "download"))
 SERIES = (
-    "counters", "keys", "key", "granularity", *TIME, *COMPARING, "cumulative", "fill", "layer", "format", "download",
+    "counters", "keys", "key", "granularity", *TIME, *COMPARING, "cumulative", "fill", "layer", "partial", "format",
+    "download",
 )  # fmt: skip
 SERIES_BODY = tuple(name for name in SERIES if name not in ("key", "download"))
-TOP = ("counter", "key", *TIME, *COMPARING, "limit", "after", "layer", "format", "download")
+TOP = ("counter", "key", *TIME, *COMPARING, "limit", "after", "layer", "partial", "format", "download")
 KEYS = ("counter", "prefix", "limit", "after", "format", "download")
 CORRECTIONS = ("counter", "start", "end", "format", "download")
 
@@ -118,8 +120,8 @@ PARAMETERS: dict[str, Parameter] = {
     ),
     "cumulative": Parameter("each point is the sum of all since the start of the range", _flag()),
     "fill": Parameter(
-        "points without a count: `zero` shows 0; `null` shows null where the count is not known (beyond what the "
-        "layers cover) or lies in the future; `none` leaves points of 0 out, and those",
+        "points without a count: `zero` shows 0; `null` shows null for those of the future; `none` leaves both out. A "
+        "count that is not known is null, whatever is asked here",
         _one_of(*FILLS, default="zero"),
     ),
     "limit": Parameter(
@@ -130,6 +132,11 @@ PARAMETERS: dict[str, Parameter] = {
     "layer": Parameter(
         "`merged` is the whole count; `batch` and `realtime` are what one layer holds",
         _one_of(*LAYERS, default="merged"),
+    ),
+    "partial": Parameter(
+        "what to do where a part of a count cannot be had, because a layer is away or its rows expired: `refuse` gives "
+        "null in its place, and 503 where no count can be given; `allow` gives what is left",
+        _one_of(*PARTIAL, default="refuse"),
     ),
     "format": Parameter(
         "`csv` is also had by `Accept: text/csv`; it has no comparison", _one_of(*FORMATS, default="json")

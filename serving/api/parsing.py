@@ -107,6 +107,7 @@ def _series(form: Form, now: datetime, many: bool, split: bool = True) -> Series
             fill,
             form.layer,
             form.format,
+            form.partial,
             many,
         )
     )
@@ -123,7 +124,7 @@ def parse_top(raw: Raw, settings: Settings, now: datetime, preferred: str = "jso
     key = form.key()
     span = _span(form, counters, now)
     limit, after = form.limit(), _cursor(form)
-    return form.done(lambda: TopQuery(counters[0], key, span, limit, after, form.layer, form.format))
+    return form.done(lambda: TopQuery(counters[0], key, span, limit, after, form.layer, form.format, form.partial))
 
 
 def parse_keys(raw: Raw, settings: Settings, preferred: str = "json") -> KeysQuery:
@@ -164,7 +165,7 @@ def _totals(form: Form, now: datetime, split: bool = True) -> TotalsQuery:
     counters, keys = form.counters("counters"), form.keys(split)
     span = _span(form, counters, now)
     form.limit_points("keys", len(keys) * len(counters))
-    return form.done(lambda: TotalsQuery(counters, keys, span, form.layer, form.format))
+    return form.done(lambda: TotalsQuery(counters, keys, span, form.layer, form.format, form.partial))
 
 
 def _span(form: Form, counters: Sequence[Counter], now: datetime) -> Span:

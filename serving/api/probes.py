@@ -26,10 +26,14 @@ def healthz() -> dict[str, str]:
 @probes.get("/readyz")
 @documented(Operation(answers.Readiness, problems=(), ok=(200, 503)))
 def readyz() -> tuple[dict[str, Any], int]:
-    """Whether counts can be answered. `degraded`, with 200, from one layer alone; 503 where both are missing."""
-    _, failures = reader().status()
-    status = ("ready", "degraded", "unavailable")[len(failures)]
-    return {"status": status, "missing": sorted(failures)}, 503 if status == "unavailable" else 200
+    """Whether counts can be answered. `degraded`, with 200, where one layer is missing, the increments are more than a
+    minute behind, or a cutoff is older than two thirds of `realtime.retention`; 503 where both layers are missing."""
+    view, failures = reader().status()
+    reasons = [f"the {layer} layer does not answer" for layer in sorted(failures)]
+    reasons += reader().concerns(view)
+    status = "unavailable" if len(failures) == 2 else "degraded" if reasons else "ready"
+    found = {"status": status, "missing": sorted(failures), "reasons": reasons}
+    return found, 503 if status == "unavailable" else 200
 
 
 @probes.get("/metrics")
@@ -39,7 +43,7 @@ def exposition() -> Response:
     counters that the token may read."""
     view, failures = reader().status()
     up = {layer: layer not in failures for layer in ("batch", "realtime")}
-    cutoffs = {counter.name: view.cutoff([counter]) for counter in settings().counters}
+    cutoffs = {counter.name: view.cutoff(counter) for counter in settings().counters}
     found = metrics.exposition(metrics.Layers(up, cutoffs, view.realtime_through))
     return Response(found, content_type=metrics.CONTENT_TYPE)
 

@@ -7,16 +7,18 @@ from itertools import zip_longest
 from typing import Any
 
 from serving.api import answers
-from serving.api.answers import iso, number
+from serving.api.answers import iso, number_or_none
 from serving.layers.interface import Ran
 from serving.reading.queries import SeriesQuery, Span
 from serving.reading.reader import Point, Series
 from serving.reading.view import View
 from stitch.buckets import granularities_of
 from stitch.counters import Counter
+from stitch.periods import Comparison
 from stitch.settings import Settings
 from stitch.zones import Calendar
 
+_BY_COUNTER = ("source", "status", "complete", "final")
 FIGURES = ("records", "rejected", "excluded", "duplicates")  # of a run, that mean something to its readers
 
 
@@ -36,7 +38,7 @@ def points(found: Series, query: SeriesQuery) -> list[answers.Point]:
     running, earlier, shown = _Running(query, found.before), _Running(query), []
     for point, faced in zip_longest(found.points, found.facing):
         counts, previous = running.add(point), _previous(faced, earlier, query)
-        if query.fill == "none" and not any(one and any(one.counts.values()) for one in (point, faced)):
+        if query.fill == "none" and not any(one and _tells(one) for one in (point, faced)):
             continue
         rendered: answers.Point = {**_point(point, counts, query.span.calendar)}
         if query.span.comparison:
@@ -55,14 +57,27 @@ class _Running:
 
     def __init__(self, query: SeriesQuery, before: Point | None = None) -> None:
         self._query = query
-        self._sums = dict(before.counts) if before else {counter.name: 0 for counter in query.counters}
+        self._sums: dict[str, int | None] = {counter.name: 0 for counter in query.counters}
+        self._sums |= before.counts if before else {}
 
     def add(self, point: Point) -> dict[str, answers.Count | None]:
+        shown: dict[str, answers.Count | None] = {}
         for name, count in point.counts.items():
-            self._sums[name] += count
-        if self._query.fill != "zero" and point.status != "known" and not any(point.counts.values()):
-            return dict.fromkeys(point.counts)
-        return {name: number(count) for name, count in (self._sums if self._query.cumulative else point.counts).items()}
+            self._sums[name] = _sum(self._sums[name], count)
+            unknown = point.status[name] == "unknown" and not self._query.partial
+            to_come = point.status[name] == "future" and self._query.fill != "zero"
+            told = self._sums[name] if self._query.cumulative else count
+            shown[name] = None if not count and (unknown or to_come) else number_or_none(told)
+        return shown
+
+
+def _sum(so_far: int | None, count: int | None) -> int | None:
+    return None if so_far is None or count is None else so_far + count
+
+
+def _tells(point: Point) -> bool:
+    """Whether it has a count, or one that is not known."""
+    return any(count or count is None for count in point.counts.values())
 
 
 def _previous(faced: Point | None, earlier: _Running, query: SeriesQuery) -> answers.PlainPoint | None:
@@ -81,17 +96,24 @@ def key_series(key: str, series: Series, query: SeriesQuery) -> answers.KeySerie
     """One key's series as it is answered."""
     found: answers.KeySeries = {
         "key": key,
-        "totals": {counter.name: number(series.total(counter.name)) for counter in query.counters},
+        "totals": {counter.name: number_or_none(series.total(counter.name)) for counter in query.counters},
         "points": points(series, query),
     }
     if earlier := before(series, query):
         found["before"] = earlier
-    if query.span.comparison:
+    if series.comparison:
         found["comparison"] = {
-            **bounds(query.span),  # type: ignore[typeddict-item]
+            **bounds(query.span, series.comparison),  # type: ignore[typeddict-item]
             "changes": {name: change(*pair) for name, pair in series.changes.items()},
         }
     return found
+
+
+def columns(query: SeriesQuery) -> list[str]:
+    """The header of series in CSV; no counter's name has a dot."""
+    names = [counter.name for counter in query.counters]
+    by_counter = [f"{name}.{column}" for name in names for column in _BY_COUNTER]
+    return [*(["key"] * query.many), "start", "end", *names, *by_counter]
 
 
 def rows(series: answers.KeySeries, query: SeriesQuery) -> list[list[Any]]:
@@ -99,10 +121,15 @@ def rows(series: answers.KeySeries, query: SeriesQuery) -> list[list[Any]]:
     names = [counter.name for counter in query.counters]
     before = [series["before"]] if "before" in series else []
     return [
-        [*([series["key"]] * query.many), p["start"], p["end"], *(cell(p["counts"].get(name)) for name in names),
-         p["source"], p["status"], str(p["complete"]).lower(), str(p["final"]).lower()]
-        for p in [*before, *series["points"]]
+        [*([series["key"]] * query.many), point["start"], point["end"],
+         *(cell(point["counts"][name]) for name in names),
+         *(_word(point[column][name]) for name in names for column in _BY_COUNTER)]  # type: ignore[literal-required]
+        for point in [*before, *series["points"]]
     ]  # fmt: skip
+
+
+def _word(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def cell(count: answers.Count | None) -> int | None:
@@ -110,9 +137,9 @@ def cell(count: answers.Count | None) -> int | None:
     return None if count is None else int(count)
 
 
-def change(current: int, previous: int) -> answers.Change:
-    change = (current - previous) / abs(previous) if previous else None
-    return {"current": number(current), "previous": number(previous), "change": change}
+def change(current: int | None, previous: int | None) -> answers.Change:
+    change = (current - previous) / abs(previous) if current is not None and previous else None
+    return {"current": number_or_none(current), "previous": number_or_none(previous), "change": change}
 
 
 def span(span: Span) -> dict[str, Any]:
@@ -122,17 +149,23 @@ def span(span: Span) -> dict[str, Any]:
     return asked | ({"period": span.period} if span.period else {}) | {"tz": span.calendar.name}
 
 
-def bounds(span: Span) -> dict[str, Any]:
-    parts = {"current": span.comparison.current, "previous": span.comparison.previous} if span.comparison else {}
+def bounds(span: Span, comparison: Comparison) -> dict[str, Any]:
+    parts = {"current": comparison.current, "previous": comparison.previous}
     wall = span.calendar.wall
     bounds = {name: {"start": iso(wall(part.start)), "end": iso(wall(part.end))} for name, part in parts.items()}
     return {"compare": span.compare, "match_weekday": span.match_weekday, **bounds}
 
 
-def meta(view: View, counters: Sequence[Counter]) -> answers.Meta:
-    found: answers.Meta = {"cutoff": iso(view.cutoff(counters)), "realtime_through": iso(view.realtime_through)}
+def meta(view: View, counters: Sequence[Counter], partial: bool = False) -> answers.Meta:
+    """partial: whether a part of a count is lacking."""
+    found: answers.Meta = {
+        "realtime_through": iso(view.realtime_through),
+        "counters": {c.name: {"cutoff": iso(view.cutoff(c)), "as_of": iso(view.as_of(c))} for c in counters},
+    }
     if view.missing:
-        found |= {"partial": True, "missing": list(view.missing)}
+        found["missing"] = list(view.missing)
+    if partial:
+        found |= {"partial": True, "reason": view.why_partial(counters)}
     return found
 
 

@@ -24,6 +24,7 @@ from serving.api.answers import iso
 from serving.reading.view import View
 
 STALE = 30  # seconds at most, and no more than max-age, for which a cache may give an old one while it asks for a new
+STALE_IF_ERROR = 86_400  # the same where the reader answers 5xx: a whole count of before, in place of none
 BOM = b"\xef\xbb\xbf"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # as OWASP lists them, for CSV injection
 Row = Sequence[Any]
@@ -69,9 +70,9 @@ def csv_response(
     return _finish(response, body, replace(lifetime, closed=False))  # of these bytes alone, which have no `meta`
 
 
-def lifetime(view: View, closed: bool, seconds_open: float, seconds_closed: float) -> Lifetime:
+def lifetime(partial: bool, closed: bool, seconds_open: float, seconds_closed: float) -> Lifetime:
     """How long a cache may keep the answer; with jitter, so that pages opened at once do not ask at once."""
-    if view.missing:
+    if partial:
         return Lifetime(None)
     if closed:
         return Lifetime(int(random.uniform(0.9, 1) * seconds_closed), True)
@@ -111,7 +112,9 @@ def _finish(response: Response, told: bytes, lifetime: Lifetime) -> Response:
     else:
         who = "public" if scope().token is None else "private"
         stale = min(STALE, lifetime.seconds)
-        response.headers["Cache-Control"] = f"{who}, max-age={lifetime.seconds}, stale-while-revalidate={stale}"
+        response.headers["Cache-Control"] = (
+            f"{who}, max-age={lifetime.seconds}, stale-while-revalidate={stale}, stale-if-error={STALE_IF_ERROR}"
+        )
     if request.method != "POST":
         response.set_etag(hashlib.blake2b(told, digest_size=16).hexdigest(), weak=lifetime.closed)
         response.make_conditional(request)

@@ -9,13 +9,12 @@ from flask import Blueprint, Response, current_app, request
 
 from serving.api import answers, parameters, parsing, rendering
 from serving.api.access import ScopedReader, reader, settings
-from serving.api.answers import iso, number
+from serving.api.answers import iso, number, number_or_none
 from serving.api.form import Raw
 from serving.api.openapi import Operation, documented
 from serving.api.responses import Lifetime, csv_response, json_response, lifetime, preferred_format
 from serving.layers.interface import LayerName
 from serving.reading.queries import BadRequest, Mistake, SeriesQuery, TotalsQuery
-from serving.reading.view import View
 from stitch.settings import Settings
 
 RUNS_SHOWN = 5
@@ -35,7 +34,7 @@ def counters() -> Response:
         "meta": rendering.meta(view, shown),
         "data": [rendering.counter(counter, _settings()) for counter in shown],
     }
-    return json_response(body, _lifetime(view, False))
+    return json_response(body, _lifetime(bool(view.missing), False))
 
 
 @api.get("/v1/totals")
@@ -79,24 +78,24 @@ def top() -> Response:
     one number."""
     query = parsing.parse_top(_raw(), _settings(), _now(), preferred_format())
     found, view = _reader().top(query)
-    max_age = _lifetime(view, view.closed([query.counter], query.span.end))
+    max_age = _lifetime(found.partial, view.closed([query.counter], query.span.end))
     if query.format == "csv":
         rest = {"Stitch-Next": found.next, "Stitch-Others": found.others, "Stitch-Total": found.total}
-        return csv_response(["member", "count"], found.members, view, max_age, rest)
+        return csv_response(["member", "count"], found.members, view, max_age, rest | _told(found.partial))
     body: answers.Top = {
         "query": {
             "counter": query.counter.name, "key": query.key, **rendering.span(query.span), "limit": query.limit,
             "layer": query.layer,
         },
-        "meta": rendering.meta(view, [query.counter]),
+        "meta": rendering.meta(view, [query.counter], found.partial),
         "members": [{"member": member, "count": number(count)} for member, count in found.members],
         "others": number(found.others),
         "total": number(found.total),
         "next": found.next,
     }  # fmt: skip
-    if query.span.comparison:
+    if found.comparison:
         body["comparison"] = {
-            **rendering.bounds(query.span),  # type: ignore[typeddict-item]
+            **rendering.bounds(query.span, found.comparison),  # type: ignore[typeddict-item]
             "data": [{"member": name, **rendering.change(*pair)} for name, pair in found.changes.items()],
         }
     return json_response(body, max_age)
@@ -153,27 +152,28 @@ def status() -> Response:
             layer: {"up": layer not in failures, "reason": REASON if layer in failures else None}
             for layer in get_args(LayerName)
         },
-        "cutoffs": {counter.name: iso(view.cutoff([counter])) for counter in shown},
+        "cutoffs": {counter.name: iso(view.cutoff(counter)) for counter in shown},
         "runs": [] if "batch" in failures else [rendering.run(run) for run in _reader().runs(RUNS_SHOWN)],
     }
-    return json_response(body, _lifetime(view, False))
+    return json_response(body, _lifetime(bool(view.missing), False))
 
 
 def _series(query: SeriesQuery) -> Response:
     found, view = _reader().series(query)
     names = [counter.name for counter in query.counters]
-    max_age = _lifetime(view, view.closed(query.counters, query.span.end))
+    partial = any(one.partial for one in found)
+    max_age = _lifetime(partial, view.closed(query.counters, query.span.end))
     data = [rendering.key_series(key, one, query) for key, one in zip(query.keys, found, strict=True)]
     if query.format == "csv":
-        header = [*(["key"] * query.many), "start", "end", *names, "source", "status", "complete", "final"]
-        return csv_response(header, [row for one in data for row in rendering.rows(one, query)], view, max_age)
+        rows = [row for one in data for row in rendering.rows(one, query)]
+        return csv_response(rendering.columns(query), rows, view, max_age, _told(partial))
     asked = {"keys": query.keys} if query.many else {"key": query.keys[0]}
     said: dict[str, Any] = {
         "query": {
             "counters": names, **asked, "granularity": query.granularity, **rendering.span(query.span),
             "cumulative": query.cumulative, "fill": query.fill, "layer": query.layer,
         },
-        "meta": rendering.meta(view, query.counters),
+        "meta": rendering.meta(view, query.counters, partial),
     }  # fmt: skip
     if query.many:
         return json_response({**said, "data": data}, max_age)
@@ -183,21 +183,21 @@ def _series(query: SeriesQuery) -> Response:
 def _totals(query: TotalsQuery) -> Response:
     found, view = _reader().totals(query)
     names, span = [counter.name for counter in query.counters], query.span
-    max_age = _lifetime(view, view.closed(query.counters, span.end))
+    max_age = _lifetime(found.partial, view.closed(query.counters, span.end))
     if query.format == "csv":
         rows = [[key, *(counts[name] for name in names)] for key, counts in found.counts.items()]
-        return csv_response(["key", *names], rows, view, max_age)
+        return csv_response(["key", *names], rows, view, max_age, _told(found.partial))
     body: answers.Totals = {
         "query": {"counters": names, "keys": query.keys, **rendering.span(span), "layer": query.layer},
-        "meta": rendering.meta(view, query.counters),
+        "meta": rendering.meta(view, query.counters, found.partial),
         "data": [
-            {"key": key, "counts": {name: number(count) for name, count in counts.items()}}
+            {"key": key, "counts": {name: number_or_none(count) for name, count in counts.items()}}
             for key, counts in found.counts.items()
         ],
     }
-    if span.comparison:
+    if found.comparison:
         body["comparison"] = {
-            **rendering.bounds(span),  # type: ignore[typeddict-item]
+            **rendering.bounds(span, found.comparison),  # type: ignore[typeddict-item]
             "data": [
                 {"key": key, "changes": {name: rendering.change(*pair) for name, pair in changes.items()}}
                 for key, changes in found.changes.items()
@@ -206,9 +206,14 @@ def _totals(query: TotalsQuery) -> Response:
     return json_response(body, max_age)
 
 
-def _lifetime(view: View, closed: bool) -> Lifetime:
+def _lifetime(partial: bool, closed: bool) -> Lifetime:
     serving = _settings().serving
-    return lifetime(view, closed, serving.cache.total_seconds(), serving.cache_closed.total_seconds())
+    return lifetime(partial, closed, serving.cache.total_seconds(), serving.cache_closed.total_seconds())
+
+
+def _told(partial: bool) -> dict[str, Any]:
+    """What a header of CSV says of an answer that is not whole."""
+    return {"Stitch-Partial": "true"} if partial else {}
 
 
 def _raw() -> Raw:

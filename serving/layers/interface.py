@@ -89,6 +89,14 @@ class TotalsRange:
 
 
 @dataclass(frozen=True)
+class Recalled:
+    """Rows of a read that are remembered; of `lacking`, parts of it, they are not."""
+
+    rows: dict[datetime, Total]
+    lacking: list[TotalsRange] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class MembersOf:
     """The member totals of one key in one bucket: one partition."""
 
@@ -192,6 +200,14 @@ class Layers(ABC):
     def runs(self, last: int) -> Pending[list[Ran]]:
         """The last runs of the batch, the newest first."""
 
+    def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
+        """The rows of each read as far as they are remembered, however old. It asks no layer."""
+        return [Recalled({}, [read]) for read in reads]
+
+    def recalled_members(self, reads: Sequence[MembersOf]) -> list[dict[str, Total] | None]:
+        """The same of member totals; None: they are not remembered."""
+        return [None for _ in reads]
+
     def close(self) -> None:
         """Give up connections, where there are any."""
         return None
@@ -237,6 +253,12 @@ class Through(Layers):
 
     def runs(self, last: int) -> Pending[list[Ran]]:
         return self._layers.runs(last)
+
+    def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
+        return self._layers.recalled_totals(reads)
+
+    def recalled_members(self, reads: Sequence[MembersOf]) -> list[dict[str, Total] | None]:
+        return self._layers.recalled_members(reads)
 
     def close(self) -> None:
         self._layers.close()

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pymemcache import HashClient
 
-from serving.layers.interface import Deadline, Layers, MembersOf, Pending, Through, TotalsRange
+from serving.layers.interface import Deadline, Layers, MembersOf, Pending, Recalled, Through, TotalsRange
 from serving.observe.metrics import CACHE_READS
 from stitch.buckets import EPOCH, micros
 from stitch.merge import Total
@@ -60,9 +60,23 @@ class MemcachedLayers(Through):
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         return self._through(reads, self._layers.member_totals, str, str)
 
+    def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
+        """Those that another process, or this one, read within the last `serving.cache_closed`."""
+        found = self._recalled(reads, _instant)
+        return [Recalled(found[read]) if read in found else Recalled({}, [read]) for read in reads]
+
+    def recalled_members(self, reads: Sequence[MembersOf]) -> list[dict[str, Total] | None]:
+        found = self._recalled(reads, str)
+        return [found.get(read) for read in reads]
+
     def close(self) -> None:
         self._client.close()
         self._layers.close()
+
+    def _recalled(self, reads: Sequence[R], decode: Callable[[Any], Any]) -> dict[R, Rows]:
+        names = {read: self._name(read) for read in reads if read.at}
+        held = self._held(list(names.values()))
+        return {read: _decoded(held[name], decode) for read, name in names.items() if name in held}
 
     def _through(
         self,
@@ -73,8 +87,7 @@ class MemcachedLayers(Through):
     ) -> Pending[list[Rows]]:
         """Rows of reads that name a published run from memcached; the others from the layers, and kept."""
         names = {read: self._name(read) for read in reads if read.at}
-        held = self._held(list(names.values()))
-        found = {read: _decoded(held[name], decode) for read, name in names.items() if name in held}
+        found = self._recalled(reads, decode)
         missing = [read for read in reads if read not in found]
         CACHE_READS.labels("memcached", "hit").inc(len(found))
         CACHE_READS.labels("memcached", "miss").inc(len(missing))

@@ -18,10 +18,11 @@ LARGEST = 0.25  # of the budget; what is larger is answered and not kept, or one
 
 
 class Kept(NamedTuple):
-    """A value, and when it runs out, by time.monotonic()."""
+    """A value, until when it is answered, and until when it can be recalled, by time.monotonic()."""
 
     value: Any
     until: float
+    recalled_until: float
     size: int
 
 
@@ -32,7 +33,7 @@ class Memory:
         self.largest = int(most * LARGEST)
         self._lock = threading.Lock()
         self._kept: TLRUCache[tuple[str, Hashable], Kept] = TLRUCache(
-            most, ttu=lambda _, kept, __: kept.until, timer=time.monotonic, getsizeof=lambda kept: kept.size
+            most, ttu=lambda _, kept, __: kept.recalled_until, timer=time.monotonic, getsizeof=lambda kept: kept.size
         )
 
     @property
@@ -42,11 +43,22 @@ class Memory:
 
     def get(self, cache: str, key: Hashable) -> Kept | None:
         """What is kept and has not run out."""
+        kept = self.recall(cache, key)
+        return kept if kept and time.monotonic() < kept.until else None
+
+    def recall(self, cache: str, key: Hashable) -> Kept | None:
+        """The same, also if it has run out and others did not need the room."""
         with self._lock:
             return self._kept.get((cache, key))
 
-    def keep(self, cache: str, key: Hashable, value: Any, until: float, size: int) -> None:
-        """Keep it, unless it is too large. `size`: of the value and the key's texts, in bytes."""
+    def keys(self, cache: str) -> list[Any]:
+        """All keys of a cache that can be recalled."""
+        with self._lock:
+            return [key for of, key in self._kept if of == cache]
+
+    def keep(self, cache: str, key: Hashable, value: Any, until: float, size: int, recall: float = 0) -> None:
+        """Keep it, unless it is too large. `size`: of the value and the key's texts, in bytes; `recall`: for how many
+        seconds more it can be recalled."""
         if (size := size + ENTRY) <= self.largest:
             with self._lock:
-                self._kept[cache, key] = Kept(value, until, size)
+                self._kept[cache, key] = Kept(value, until, until + recall, size)

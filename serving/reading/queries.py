@@ -53,6 +53,25 @@ class Span:
     def end(self) -> datetime | None:
         return self.range.end if self.range else None
 
+    def compared(self, until: datetime, counters: Sequence[Counter]) -> Comparison | None:
+        """The comparison, cut where counts are not known yet: a part of one range against the whole of another would
+        be told as a drop. Raises BadRequest."""
+        if not self.comparison or until >= self.comparison.current.end:
+            return self.comparison
+        found = self.comparison.earlier.cut_at(until)
+        edges = [found.current.end, found.previous.end]
+        if mistakes := unsplit(self.calendar, edges, counters):
+            raise BadRequest(mistakes)
+        return found
+
+    def uncounted(self, found: Comparison) -> bool:
+        """Whether a part of the range is over, but nothing of it is counted yet."""
+        return bool(self.comparison and _some(self.comparison.current) and not _some(found.current))
+
+
+def _some(part: Range) -> bool:
+    return part.start < part.end
+
 
 @dataclass(frozen=True)
 class TotalsQuery:
@@ -61,6 +80,7 @@ class TotalsQuery:
     span: Span
     layer: Layer
     format: str
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +89,7 @@ class SeriesQuery:
 
     facing: what each point is compared with; None for nothing
     many:   keys are answered as a list, else the one key alone
+    partial: here and elsewhere: a count that is not whole is given all the same
     """
 
     counters: list[Counter]
@@ -81,6 +102,7 @@ class SeriesQuery:
     fill: str
     layer: Layer
     format: str
+    partial: bool = False
     many: bool = False
 
     def points_since(self, first: datetime, now: datetime, most: int) -> list[Bucket]:
@@ -108,6 +130,7 @@ class TopQuery:
     after: tuple[int, str] | None
     layer: Layer
     format: str
+    partial: bool = False
 
 
 @dataclass(frozen=True)

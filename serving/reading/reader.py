@@ -7,10 +7,11 @@ cutoffs.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter as Tally
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from serving.layers.interface import (
@@ -24,18 +25,13 @@ from serving.layers.interface import (
     OutOfTime,
     Pending,
     Ran,
+    Recalled,
     TooManyRows,
     TotalsRange,
     Unavailable,
 )
 from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check, too_many_rows
-from serving.reading.queries import (
-    CorrectionsQuery,
-    KeysQuery,
-    SeriesQuery,
-    TopQuery,
-    TotalsQuery,
-)
+from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
 from serving.reading.slices import (
     Plan,
     Top,
@@ -44,41 +40,54 @@ from serving.reading.slices import (
     as_range,
     beginning,
     compared_points,
+    counted,
     fewest,
     flat,
     keyed,
     planned,
     ranked,
-    source,
+    touch,
 )
-from serving.reading.view import Down, PointStatus, View, answer, deferred, look, together
+from serving.reading.view import Down, LastPublished, PointStatus, View, answer, deferred, look, together
 from stitch import merge
 from stitch.buckets import ALL, Bucket, Range, after, bucketed, finest_of, floor, granularities_of
 from stitch.counters import Counter
-from stitch.cutoff import ingest_dates
+from stitch.cutoff import Published, ingest_dates
 from stitch.definitions import served, stored_names
+from stitch.merge import Total
+from stitch.periods import Comparison
 from stitch.settings import Settings
 
 T = TypeVar("T")
 Pair = tuple[Counter, str]  # counter, key
+LEFT = "`partial=allow` gives what is left"
+FIRST = datetime(1, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Point:
+    """All but the bucket by counter. A count that is None is not known; `whole`: whether all of them are."""
+
     bucket: Bucket
-    counts: dict[str, int]
-    source: merge.Source
-    status: PointStatus
-    complete: bool
-    final: bool
+    whole: bool
+    counts: dict[str, int | None]
+    source: dict[str, merge.Source]
+    status: dict[str, PointStatus]
+    complete: dict[str, bool]
+    final: dict[str, bool]
+
+
+Change = tuple[int | None, int | None]  # current, previous; None: not known
 
 
 @dataclass(frozen=True)
 class Totals:
-    """key → counter → count; `changes`: the same of (current, previous)."""
+    """key → counter → count, None where it is not known; `changes`: the same of what is compared."""
 
-    counts: dict[str, dict[str, int]]
-    changes: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    counts: dict[str, dict[str, int | None]]
+    partial: bool
+    comparison: Comparison | None = None
+    changes: dict[str, dict[str, Change]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,68 +95,82 @@ class Series:
     """facing: what each point is compared with; before: all time before the first point, where that counted."""
 
     points: list[Point]
+    partial: bool
     facing: list[Point | None] = field(default_factory=list)
     before: Point | None = None
-    changes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    changes: dict[str, Change] = field(default_factory=dict)
 
-    def total(self, counter: str) -> int:
-        return sum(point.counts[counter] for point in self.points + ([self.before] if self.before else []))
+    def total(self, counter: str) -> int | None:
+        counts = [point.counts[counter] for point in self.points + ([self.before] if self.before else [])]
+        return None if None in counts else sum(count for count in counts if count)
 
 
 class Reader:
     def __init__(self, settings: Settings, layers: Layers, now: Callable[[], datetime]) -> None:
         self._settings, self._layers, self._now = settings, layers, now
-        self._own = stored_names(settings)  # a counter's name → under which its rows are found, as far as is known
+        self._last = LastPublished(stored_names(settings))
 
     def totals(self, query: TotalsQuery) -> tuple[Totals, View]:
         """Counts of all time or a range, in the order asked."""
         span = query.span
         asked = [as_point(span.range) if span.range else ALL]
         pairs = [(counter, key) for key in query.keys for counter in query.counters]
-        compared = compared_points(span.comparison)
 
         def ask(view: View) -> Totals:
-            found = Totals({key: {} for key in query.keys}, {key: {} for key in query.keys} if compared else {})
-            for (counter, key), (whole, *parts) in zip(
-                pairs, self._count(view, pairs, [asked, *compared], Asked(len(query.keys), span.range)), strict=True
-            ):
-                found.counts[key][counter.name] = whole[0].count
-                if compared:
-                    found.changes[key][counter.name] = (parts[0][0].count, parts[1][0].count)
-            return found
+            comparison = span.compared(view.compared_until(query.counters), query.counters)
+            groups = [asked, *compared_points(comparison)]
+            rows = self._count(view, pairs, groups, Asked(len(query.keys), span.range), query.partial)
+            found: dict[str, dict[str, int | None]] = {key: {} for key in query.keys}
+            changes: dict[str, dict[str, Change]] = {key: {} for key in query.keys}
+            for (counter, key), (whole, *parts) in zip(pairs, rows, strict=True):
+                found[key][counter.name] = _shown(query, whole[0])
+                if comparison:
+                    changes[key][counter.name] = _change(query, comparison, parts)
+            self._check_some(view, query, [counts.values() for counts in found.values()])
+            partial = _lacks_a_layer(view) or not all(count.whole for row in rows for (count,) in row)
+            return Totals(found, partial, comparison, changes)
 
         return self._answer(query, ask)
 
     def series(self, query: SeriesQuery) -> tuple[list[Series], View]:
         """Of each key a point for every bucket of the range, 0 where nothing was counted."""
         pairs = [(counter, key) for key in query.keys for counter in query.counters]
-        compared = compared_points(query.span.comparison)
         keys = len(query.keys) if len(query.keys) > 1 else None
 
         def ask(view: View) -> list[Series]:
             if query.points is None:
                 return self._all_time(view, query, pairs)
             facing = apart(bucket for bucket in query.facing if bucket)
+            comparison = query.span.compared(view.compared_until(query.counters), query.counters)
             asked = Asked(keys, as_range(query.points), query.granularity)
-            counted = self._groups(view, query.counters, pairs, [query.points, *facing, *compared], asked)
-            return [_series(query, mine, len(facing)) for mine in counted]
+            groups = [query.points, *facing, *compared_points(comparison)]
+            counted = self._groups(view, query, pairs, groups, asked)
+            self._check_some(view, query, [point.counts.values() for mine in counted for point in mine[0]])
+            return [_series(view, query, mine, len(facing), comparison) for mine in counted]
 
         return self._answer(query, ask)
 
     def _all_time(self, view: View, query: SeriesQuery, pairs: Sequence[Pair]) -> list[Series]:
         """From the first point in which one of the keys counted, of as many as may be answered; what came before is one
         number."""
-        first = self._first(view, pairs) or view.now
+        first = self._first(view, pairs, query.partial) or view.now
         points = query.points_since(first, view.now, self._settings.serving.max_points)
         asked = Asked(len(query.keys) if query.many else None, as_range(points), query.granularity)
-        shown = [mine for (mine,) in self._groups(view, query.counters, pairs, [points], asked)]
-        start = beginning([[n for point in same for n in point.counts.values()] for same in zip(*shown, strict=True)])
+        shown = [mine for (mine,) in self._groups(view, query, pairs, [points], asked)]
+        self._check_some(view, query, [point.counts.values() for mine in shown for point in mine])
+        same = zip(*shown, strict=True)  # of each point, that of each key; a count that is not known may be one
+        counts = [[1 if n is None else n for point in of for n in point.counts.values()] for of in same]
+        start = beginning(counts)
         shown = [mine[start:] for mine in shown]
         if first >= points[start].start:
-            return [Series(mine) for mine in shown]
+            return [Series(mine, _is_partial(view, mine)) for mine in shown]
         before = [as_point(Range(first, points[start].start))]
-        counted = self._groups(view, query.counters, pairs, [before], asked)
-        return [Series(mine, before=earlier) for mine, ((earlier,),) in zip(shown, counted, strict=True)]
+        counted = self._groups(view, query, pairs, [before], asked)
+        return [
+            Series(mine, _is_partial(view, [*mine, earlier]), before=earlier)
+            for mine, ((earlier,),) in zip(shown, counted, strict=True)
+        ]
 
     def top(self, query: TopQuery) -> tuple[Top, View]:
         """The members that counted most. `others` holds the rest, events without a member among them."""
@@ -158,39 +181,63 @@ class Reader:
             view.check(counter, [as_point(span)] if span else [], members=True)
             kept = granularities_of(view.counted_as(counter))
             holds = can_hold(self._settings.events, view.now)
-            points = [as_point(span) if span else ALL, *flat(compared_points(query.span.comparison))]
+            comparison = query.span.compared(view.compared_until([counter]), [counter])
+            points = [as_point(span) if span else ALL, *flat(compared_points(comparison))]
             plan, *compared = [fewest([point], kept, holds) for point in points]
             parts = list(dict.fromkeys(flat([plan.reads, *(other.reads for other in compared)])))
             buckets = list(dict.fromkeys(flat(bucketed(part) for part in parts)))
             check(Cost(len(parts) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets)),
                   self._settings.serving, Asked(None, span))  # fmt: skip
-            at, stored, since = view.at(counter), view.stored[counter.name], self._increments_of(view, counter, key)
-            ranges = [TotalsRange(stored, key, *part, at) for part in parts]
+            stored = view.stored(counter)
+
+            def ranges_of(at: Published | None) -> list[TotalsRange]:
+                return [TotalsRange(stored, key, *part, at) for part in parts]
+
+            at = self._run(view, counter, ranges_of)
+            ranges, cutoff = ranges_of(at), at.cutoff if at else None
+            everything = "batch" in view.missing and query.partial
+            since = self._increments_of(view, counter, key, None if everything else cutoff)
             slices, held, live = together(
-                self._of_batch(view, view.layers.totals, ranges),
+                self._of_batch(view, ranges),
                 self._of_realtime(view, view.layers.increments, since),
                 self._of_realtime(view, view.layers.member_increments, since),
             )
             totals = keyed(ranges, slices or [])
             # A bucket without a total has none by member: a range of years is not asked bucket by bucket.
             reads = [MembersOf(stored, key, b, at) for b in buckets if b.start in totals.get(b.granularity, ())]
-            (rows,) = together(self._of_batch(view, view.layers.member_totals, reads))
-            by_member = {read.bucket: found for read, found in zip(reads, rows or (), strict=False)}
-            published = at.cutoff if at else None
-            (count,) = merge.Rows(totals, flat(held), published, view.layer).counts(plan.parts)
+            (rows,) = together(self._members_of_batch(view, reads))
+            lacking = flat(one.lacking for one in slices or ())
+            by_member = dict(zip((read.bucket for read in reads), rows or (), strict=False))
+            lacks = view.lacks(counter)
+
+            def is_whole(point: Bucket, of: Plan) -> bool:
+                mine = flat(bucketed(part) for part in of.reads)
+                known = all(by_member.get(bucket, {}) is not None for bucket in mine)
+                return known and not lacks(point) and not any(touch(one, part) for one in lacking for part in of.reads)
+
+            whole = [is_whole(point, of) for point, of in zip(points, [plan, *compared], strict=True)]
+            if not whole[0] and not query.partial:
+                raise Unavailable(f"{view.why_partial([counter])}; {LEFT}")
+            unread = bool(lacking) or None in (rows or ())
+            layer: merge.Layer = "realtime" if unread and not whole[0] else view.layer
+            (count,) = merge.Rows(totals, flat(held), cutoff, layer).counts(plan.parts)
 
             def tally(of: Plan) -> Tally[str]:
                 mine, found = flat(bucketed(read) for read in of.reads), Tally[str]()
                 gains = merge.by_bucket(mine, flat(live))
                 for bucket in mine:
-                    found.update(merge.members(bucket, by_member.get(bucket, {}), gains[bucket], published, view.layer))
+                    found.update(merge.members(bucket, by_member.get(bucket) or {}, gains[bucket], cutoff, layer))
                 return found
 
-            top = ranked(tally(plan), count.count, query)
-            if not compared:
+            top = ranked(tally(plan), count.count, not all(whole) or _lacks_a_layer(view), query)
+            if not comparison:
                 return top
+            known = not query.span.uncounted(comparison) and (all(whole) or query.partial)
             current, previous = map(tally, compared)
-            return replace(top, changes={name: (current[name], previous[name]) for name, _ in top.members})
+            changes: dict[str, Change] = {
+                name: (current[name], previous[name]) if known else (None, None) for name, _ in top.members
+            }
+            return replace(top, comparison=comparison, changes=changes)
 
         return self._answer(query, ask)
 
@@ -212,14 +259,19 @@ class Reader:
         layers = self._bound()
         while True:
             try:
-                view = look(layers, self._own, "merged", tuple(sorted(failures)), self._now())
-                return view, failures | layers.circuits()  # cutoffs may be remembered of a layer that is away
+                view = self._look(layers, tuple(sorted(failures)))
+                return self._remember(view), failures | layers.circuits()  # cutoffs may be kept of one that is away
             except OutOfTime as late:  # of another request, which this one joined
-                return look(layers, self._own, "merged", ("batch", "realtime"), self._now()), {
-                    "batch": str(late), "realtime": str(late),
-                }  # fmt: skip
+                return self._look(layers, ("batch", "realtime")), {"batch": str(late), "realtime": str(late)}
             except Down as down:
                 failures |= {failure.layer: failure.reason for failure in down.failures}
+
+    def _look(self, layers: Layers, missing: tuple[LayerName, ...]) -> View:
+        return look(layers, self._last, "merged", missing, self._now(), self._retention())
+
+    def concerns(self, view: View) -> list[str]:
+        """What somebody should look after, in words that name no counter."""
+        return view.concerns(self._settings.counters)
 
     def runs(self, last: int) -> list[Ran]:
         """The last runs of the batch, the newest first; none where the ledger cannot be read."""
@@ -230,20 +282,32 @@ class Reader:
 
     def _answer(self, query: Any, ask: Callable[[View], T]) -> tuple[T, View]:
         try:
-            found, view = answer(self._bound(), self._own, query.layer, self._now(), ask)
+            found, view = answer(self._bound(), self._last, query.layer, self._now(), self._retention(), ask)
         except TooManyRows as error:
             several = isinstance(query, TotalsQuery) or (isinstance(query, SeriesQuery) and query.many)
             raise too_many_rows(error, "keys" if several else "key") from error
-        self._own = view.stored  # what readers get, for when the batch layer cannot say it
-        return found, view
+        return found, self._remember(view)
 
     def _bound(self) -> Layers:
         """The layers, with the deadline of a request that begins now."""
         return self._layers.within(Deadline.after(self._settings.serving.timeout.total_seconds()))
 
+    def _remember(self, view: View) -> View:
+        """What is published, for when the batch layer cannot say it."""
+        self._last = view.last
+        return view
+
+    def _retention(self) -> timedelta:
+        return self._settings.realtime.retention
+
     def _stored(self, counter: Counter) -> str:
         """Under which name its rows are found in the batch layer; raises Unavailable."""
-        return (self._own | served(self._of_batch_alone(lambda layers: layers.cutoffs())))[counter.name]
+        return (self._last.stored | served(self._of_batch_alone(lambda layers: layers.cutoffs())))[counter.name]
+
+    def _check_some(self, view: View, query: Any, counts: Sequence[Iterable[int | None]]) -> None:
+        """Raises Unavailable where no count at all can be given."""
+        if counts and all(count is None for some in counts for count in some):
+            raise Unavailable(f"{view.why_partial(query.counters)}; {LEFT}")
 
     def _of_batch_alone(self, send: Callable[[Layers], Pending[T]]) -> T:
         layers = self._bound()
@@ -256,11 +320,12 @@ class Reader:
         return found
 
     def _count(
-        self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked
+        self, view: View, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked, partial: bool
     ) -> list[list[list[merge.Count]]]:
         """pair → group → the count of each point, everything read at once. Points of one group do not overlap.
 
-        Raises BadRequest where it would cost more than a request may.
+        Raises BadRequest where it would cost more than a request may. `partial`: of points that are not whole, the
+        count is what the increments alone hold.
         """
         points, holds = flat(groups), can_hold(self._settings.events, view.now)
         for counter in {counter.name: counter for counter, _ in pairs}.values():
@@ -274,93 +339,169 @@ class Reader:
             sum(rows[granularities[counter.name]] for counter, _ in pairs),
         )
         check(cost, self._settings.serving, asked)
-        ranges = [
-            [TotalsRange(view.stored[c.name], key, *read, view.at(c)) for read in reads[granularities[c.name]]]
-            for c, key in pairs
+
+        def ranges_of(counter: Counter, key: str, at: Published | None) -> list[TotalsRange]:
+            stored = view.stored(counter)
+            return [TotalsRange(stored, key, *read, at) for read in reads[granularities[counter.name]]]
+
+        ats = [self._run(view, c, functools.partial(ranges_of, c, key)) for c, key in pairs]
+        ranges = [ranges_of(c, key, at) for (c, key), at in zip(pairs, ats, strict=True)]
+        everything = partial and "batch" in view.missing
+        cutoffs = [at.cutoff if at else None for at in ats]
+        since = [
+            self._increments_of(view, c, key, None if everything else cutoff)
+            for (c, key), cutoff in zip(pairs, cutoffs, strict=True)
         ]
-        since = [self._increments_of(view, counter, key) for counter, key in pairs]
         slices, live = together(
-            self._of_batch(view, view.layers.totals, flat(ranges)),
-            self._of_realtime(view, view.layers.increments, flat(since)),
+            self._of_batch(view, flat(ranges)), self._of_realtime(view, view.layers.increments, flat(since))
         )
         slices_left, live_left = iter(slices or ()), iter(live or ())
-        counted = []
-        for (counter, _), mine, my_since in zip(pairs, ranges, since, strict=True):
-            totals = keyed(mine, [next(slices_left) for _ in mine]) if slices else {}
+        found = []
+        for (counter, _), cutoff, mine, my_since in zip(pairs, cutoffs, ranges, since, strict=True):
+            my_slices = [next(slices_left) for _ in mine] if slices else []
             increments = flat([next(live_left) for _ in my_since]) if live else []
-            published = view.at(counter)
-            found = merge.Rows(totals, increments, published.cutoff if published else None, view.layer)
-            counted.append([found.counts(plan.parts) for plan in plans[granularities[counter.name]]])
-        return counted
+            unread = flat(one.lacking for one in my_slices)
+            rows_of = merge.Rows(keyed(mine, my_slices), increments, cutoff, view.layer)
+            live_of = merge.Rows({}, increments, None, "realtime")
+            found.append(
+                [
+                    counted(group, plan.parts, rows_of, live_of, unread, view.lacks(counter))
+                    for group, plan in zip(groups, plans[granularities[counter.name]], strict=True)
+                ]
+            )
+        return found
 
     def _groups(
-        self,
-        view: View,
-        counters: Sequence[Counter],
-        pairs: Sequence[Pair],
-        groups: list[list[Bucket]],
-        asked: Asked,
+        self, view: View, query: SeriesQuery, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked
     ) -> list[list[list[Point]]]:
         """key → group → its points, everything read at once. `pairs`: all counters of the first key, of the next …"""
-        counted = self._count(view, pairs, groups, asked)
-        rows = [counted[at : at + len(counters)] for at in range(0, len(counted), len(counters))]
+        counted = self._count(view, pairs, groups, asked, query.partial)
+        several = len(query.counters)
+        rows = [counted[at : at + several] for at in range(0, len(counted), several)]
         return [
-            [self._points(view, counters, group, [row[n] for row in mine]) for n, group in enumerate(groups)]
+            [self._points(view, query, group, [row[n] for row in mine]) for n, group in enumerate(groups)]
             for mine in rows
         ]
 
     def _points(
-        self, view: View, counters: Sequence[Counter], buckets: Sequence[Bucket], rows: list[list[merge.Count]]
+        self, view: View, query: SeriesQuery, buckets: Sequence[Bucket], rows: list[list[merge.Count]]
     ) -> list[Point]:
-        cutoff, status = view.cutoff(counters), view.status(counters, self._settings.realtime.retention)
-        points = []
-        for at, bucket in enumerate(buckets):
-            counts = {counter.name: row[at].count for counter, row in zip(counters, rows, strict=True)}
-            over = bucket.end <= view.now
-            final = over and cutoff is not None and bucket.end <= cutoff
-            points.append(Point(bucket, counts, source(row[at].source for row in rows), status(bucket), over, final))
+        whole = [all(row[at].whole for row in rows) for at in range(len(buckets))]
+        points = [Point(bucket, known, {}, {}, {}, {}, {}) for bucket, known in zip(buckets, whole, strict=True)]
+        for counter, row in zip(query.counters, rows, strict=True):
+            name, cutoff, status = counter.name, view.cutoff(counter), view.status(counter)
+            as_of = min(view.now, view.as_of(counter) or FIRST)
+            for point, count in zip(points, row, strict=True):
+                end = point.bucket.end
+                point.counts[name], point.source[name] = _shown(query, count), count.source
+                point.status[name] = status(point.bucket) if count.whole else "unknown"
+                point.complete[name] = count.whole and end <= as_of
+                point.final[name] = count.whole and cutoff is not None and end <= min(view.now, cutoff)
         return points
 
-    def _first(self, view: View, pairs: Sequence[Pair]) -> datetime | None:
+    def _first(self, view: View, pairs: Sequence[Pair], partial: bool) -> datetime | None:
         """The start of the first finest bucket in which any of the pairs counted: found in the batch layer by the first
         month, and its first day."""
-        since = flat([self._increments_of(view, counter, key) for counter, key in pairs])
+        since = flat([self._increments_of(view, c, key, None if partial else view.cutoff(c)) for c, key in pairs])
         (live,) = together(self._of_realtime(view, view.layers.increments, since))
         bounds = can_hold(self._settings.events, view.now)
         first, within = None, Range(floor(bounds.start, "month"), bounds.end)
         for granularity in ("month", "day", None):
             reads = [
-                TotalsRange(view.stored[c.name], key, granularity or finest_of(view.counted_as(c)), within.start,
+                TotalsRange(view.stored(c), key, granularity or finest_of(view.counted_as(c)), within.start,
                             within.end, view.at(c))
                 for c, key in pairs
             ]  # fmt: skip
-            (totals,) = together(self._of_batch(view, view.layers.totals, reads))
-            starts = [start for rows in totals or () for start, total in rows.items() if total.count]
+            (totals,) = together(self._of_batch(view, reads))
+            if any(one.lacking for one in totals or ()) and not partial:
+                raise Unavailable(f"{view.why_partial([counter for counter, _ in pairs])}; {LEFT}")
+            starts = [start for one in totals or () for start, total in one.rows.items() if total.count]
             if not starts:
                 break
             first = min(starts)
             within = Range(first, after(first, granularity or "hour"))
         return min([*([first] if first else []), *(row.bucket for row in flat(live))], default=None)
 
-    def _increments_of(self, view: View, counter: Counter, key: str) -> list[IncrementsSince]:
-        """The partitions that may hold increments to add: from the published cutoff, else all that is retained."""
-        published = view.at(counter) if view.layer == "merged" else None
-        since = published.cutoff if published else None
-        days = ingest_dates(since or view.now - self._settings.realtime.retention, view.now)
-        return [IncrementsSince(view.stored[counter.name], key, day, since) for day in days]
+    def _increments_of(self, view: View, counter: Counter, key: str, since: datetime | None) -> list[IncrementsSince]:
+        """The partitions that may hold increments to add: since a cutoff, else all that is retained."""
+        since = since if view.layer == "merged" else None
+        until = max(view.now, view.realtime_through or view.now, since or view.now)  # clocks of readers may be behind
+        days = ingest_dates(max(since or FIRST, view.now - self._retention()), until)
+        return [IncrementsSince(view.stored(counter), key, day, since) for day in days]
 
-    def _of_batch(self, view: View, read: Callable[[Any], Pending[T]], reads: list[Any]) -> Pending[T] | None:
-        return deferred(lambda: read(reads)) if view.layer != "realtime" and reads else None
+    def _run(
+        self, view: View, counter: Counter, ranges_of: Callable[[Published | None], list[TotalsRange]]
+    ) -> Published | None:
+        """Under which run totals are read: the published one, or where the batch layer is missing, the one before,
+        if its totals are remembered and not those of the last one, which published a moment ago."""
+
+        def lacks(at: Published | None) -> bool:
+            return any(one.lacking for one in self._recalled(view, ranges_of(at)))
+
+        at, before = view.at(counter), view.before(counter)
+        return before if "batch" in view.missing and before and lacks(at) and not lacks(before) else at
+
+    def _of_batch(self, view: View, reads: list[TotalsRange]) -> Pending[list[Recalled]] | None:
+        """The totals; where the batch layer is missing, as far as they are remembered."""
+        if view.layer == "realtime" or not reads:
+            return None
+        if "batch" in view.missing:
+            recalled = self._recalled(view, reads)
+            return lambda: recalled
+        sent = deferred(lambda: view.layers.totals(reads))
+        return lambda: [Recalled(rows) for rows in sent()]
+
+    def _recalled(self, view: View, reads: list[TotalsRange]) -> list[Recalled]:
+        """What is remembered. Of a counter of which nothing was published there is nothing to remember: all of it is in
+        the increments."""
+        known = view.last.by_name is not None
+        found = iter(view.layers.recalled_totals([read for read in reads if read.at or not known]))
+        return [next(found) if read.at or not known else Recalled({}) for read in reads]
+
+    def _members_of_batch(
+        self, view: View, reads: list[MembersOf]
+    ) -> Pending[Sequence[dict[str, Total] | None]] | None:
+        if view.layer == "realtime" or not reads:
+            return None
+        if "batch" in view.missing:
+            recalled = view.layers.recalled_members(reads)
+            return lambda: recalled
+        return deferred(lambda: view.layers.member_totals(reads))
 
     def _of_realtime(self, view: View, read: Callable[[Any], Pending[T]], reads: list[Any]) -> Pending[T] | None:
         return deferred(lambda: read(reads)) if view.layer != "batch" and reads else None
 
 
-def _series(query: SeriesQuery, groups: list[list[Point]], facing: int) -> Series:
+def _lacks_a_layer(view: View) -> bool:
+    """The real-time layer: counts end with the cutoff."""
+    return view.asked == "merged" and view.layer == "batch"
+
+
+def _shown(query: Any, count: merge.Count) -> int | None:
+    return count.count if count.whole or query.partial else None
+
+
+def _change(query: Any, comparison: Comparison, parts: Sequence[list[merge.Count]]) -> Change:
+    if query.span.uncounted(comparison):
+        return None, None
+    (current,), (previous,) = parts
+    return _shown(query, current), _shown(query, previous)
+
+
+def _series(
+    view: View, query: SeriesQuery, groups: list[list[Point]], facing: int, comparison: Comparison | None
+) -> Series:
     """One key's series, of its points, `facing` groups of what they are compared with, and both ranges as a whole."""
     faced = {point.bucket: point for group in groups[1 : 1 + facing] for point in group}
-    changes = {}
-    if query.span.comparison:
+    changes: dict[str, Change] = {}
+    if comparison and query.span.uncounted(comparison):
+        changes = {counter.name: (None, None) for counter in query.counters}
+    elif comparison:
         (now,), (then,) = groups[-2:]
         changes = {name: (count, then.counts[name]) for name, count in now.counts.items()}
-    return Series(groups[0], [faced[bucket] if bucket else None for bucket in query.facing], None, changes)
+    found = [faced[bucket] if bucket else None for bucket in query.facing]
+    return Series(groups[0], _is_partial(view, flat(groups)), found, None, comparison, changes)
+
+
+def _is_partial(view: View, points: Sequence[Point]) -> bool:
+    return _lacks_a_layer(view) or not all(point.whole for point in points)

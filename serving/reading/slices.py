@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import TypeVar
 
-from serving.layers.interface import TotalsRange
+from serving.layers.interface import Recalled, TotalsRange
 from serving.reading.queries import TopQuery, cursor
 from stitch import merge
 from stitch.buckets import ALL, GRANULARITIES, Bucket, Range, Slice, bucket_of, slices
@@ -31,11 +31,13 @@ class Top:
     members: list[tuple[str, int]]
     others: int
     total: int
+    partial: bool
     next: str | None
-    changes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    comparison: Comparison | None = None
+    changes: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
 
 
-def ranked(tally: Tally[str], total: int, query: TopQuery) -> Top:
+def ranked(tally: Tally[str], total: int, partial: bool, query: TopQuery) -> Top:
     """A page of members by count, then by name; `others` is what comes after it."""
     rows = [(-count, member) for member, count in tally.items() if count]
     shown_before = 0
@@ -46,7 +48,7 @@ def ranked(tally: Tally[str], total: int, query: TopQuery) -> Top:
     page = [(member, -count) for count, member in heapq.nsmallest(query.limit, rows)]
     shown = sum(count for _, count in page)
     more = cursor(page[-1][1], page[-1][0]) if len(rows) > len(page) else None
-    return Top(page, total - shown_before - shown, total, more)
+    return Top(page, total - shown_before - shown, total, partial, more)
 
 
 def as_point(asked: Range) -> Bucket:
@@ -144,16 +146,33 @@ def _within(reads: Iterable[Slice], can_hold: Range) -> list[Slice]:
     return [part for part in (read.within(can_hold) for read in reads) if part]
 
 
-def source(sources: Iterable[merge.Source]) -> merge.Source:
-    found = set(sources)
-    return found.pop() if len(found) == 1 else "mixed"
+def counted(
+    points: Sequence[Bucket],
+    parts: Sequence[Sequence[Slice]],
+    rows: merge.Rows,
+    live: merge.Rows,
+    unread: Sequence[TotalsRange],
+    lacks: Callable[[Bucket], bool],
+) -> list[merge.Count]:
+    """The count of each point by the rows. By those that are `live` alone where totals are unread; there, and where the
+    point `lacks` something else, it is not whole."""
+    counts = rows.counts(parts)
+    if unread:
+        cold = [any(touch(read, part) for part in of for read in unread) for of in parts]
+        left = live.counts(parts)
+        counts = [replace(left[at], whole=False) if cold[at] else count for at, count in enumerate(counts)]
+    return [replace(count, whole=False) if lacks(p) else count for p, count in zip(points, counts, strict=True)]
 
 
-def keyed(ranges: Sequence[TotalsRange], found: Sequence[dict[datetime, Total]]) -> dict[str, dict[datetime, Total]]:
+def touch(read: TotalsRange, part: Slice) -> bool:
+    return read.granularity == part.granularity and read.first < part.end and part.start < read.last
+
+
+def keyed(ranges: Sequence[TotalsRange], found: Sequence[Recalled]) -> dict[str, dict[datetime, Total]]:
     """granularity → bucket start → total."""
     totals: dict[str, dict[datetime, Total]] = {}
-    for read, rows in zip(ranges, found, strict=False):
-        totals.setdefault(read.granularity, {}).update(rows)
+    for read, one in zip(ranges, found, strict=False):
+        totals.setdefault(read.granularity, {}).update(one.rows)
     return totals
 
 

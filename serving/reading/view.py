@@ -1,19 +1,21 @@
 """One consistent look at the layers: what is published, which of them answer, and how far back and on they know the
 counts.
 
-When a layer does not answer, the question is asked again of the other one alone, and the answer says so.
+When a layer does not answer, the question is asked again without it, and the answer says so. Without the batch layer,
+totals that are remembered are exact with the increments since the cutoff under which they were read (stitch.merge);
+what is not remembered is not known. Without the real-time layer, totals are exact as of their cutoff.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from serving.layers.interface import LayerDown, LayerName, Layers, Pending, Unavailable
 from serving.observe.metrics import LAYER_ERRORS
-from stitch.buckets import ALL, Bucket, finest_of, floor
+from stitch.buckets import ALL, Bucket, Range, finest_of, floor
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.definitions import Publication, served
@@ -21,6 +23,12 @@ from stitch.merge import Layer
 
 T = TypeVar("T")
 PointStatus = Literal["known", "unknown", "future"]
+_AWAY: dict[LayerName, str] = {
+    "batch": "the batch layer does not answer, and not all of its totals are remembered",
+    "realtime": "the real-time layer does not answer: counts end with the cutoff",
+}
+LAG = timedelta(minutes=1)  # a micro-batch takes seconds; one that takes longer is told
+OLD_CUTOFF = 2 / 3  # of the retention: time to repair the batch is left, and nights on which it failed are past
 
 
 class Down(Exception):
@@ -32,31 +40,68 @@ class Down(Exception):
 
 
 @dataclass(frozen=True)
-class View:
-    """`layer` is what answers: as asked, or the one that is left where one is `missing`.
+class LastPublished:
+    """What was published when the batch layer said it last.
 
-    layers:    for this request alone: with its deadline
-    published: a counter's name → what is published of it, under the stored name of `stored`
-    stored:    a counter's name → under which its rows are found
+    stored:  a counter's name → under which its rows are found; by the settings, where nothing is published of it
+    by_name: a counter's name → what is published of it; None: the batch layer never said
+    before:  a counter's name → what was published before that under the same stored name
+    """
+
+    stored: dict[str, str]
+    by_name: dict[str, Publication] | None = None
+    before: dict[str, Published] = field(default_factory=dict)
+
+    def followed_by(self, said: dict[str, Publication]) -> LastPublished:
+        """The same when the batch layer has said what is published."""
+        stored, before = served(said), dict(self.before)
+        for name, of in stored.items():
+            last = (self.by_name or {}).get(name)
+            if self.stored.get(name) != of:
+                before.pop(name, None)
+            elif last and last.at != said[of].at:
+                before[name] = last.at
+        return LastPublished({**self.stored, **stored}, {name: said[of] for name, of in stored.items()}, before)
+
+
+@dataclass(frozen=True)
+class View:
+    """`layer` is what answers: as `asked`, or `batch` where the real-time layer is missing. Where the batch layer is
+    missing, `last` is what it said last, and its rows are those that are remembered.
+
+    layers: for this request alone: with its deadline
     """
 
     layers: Layers
+    asked: Layer
     layer: Layer
-    published: dict[str, Publication]
-    stored: dict[str, str]
+    last: LastPublished
     realtime_through: datetime | None
     now: datetime
+    retention: timedelta
     missing: tuple[LayerName, ...] = ()
 
     def at(self, counter: Counter) -> Published | None:
         """What is published of the counter."""
-        found = self.published.get(counter.name)
+        found = self._published(counter)
         return found.at if found else None
+
+    def stored(self, counter: Counter) -> str:
+        """Under which name the counter's rows are found."""
+        return self.last.stored[counter.name]
+
+    def before(self, counter: Counter) -> Published | None:
+        """What was published before that, where the increments since are still held."""
+        found = self.last.before.get(counter.name)
+        return found if found and found.cutoff >= self.now - self.retention else None
 
     def counted_as(self, counter: Counter) -> Counter:
         """The counter as it is published, which may be by another definition than the settings'."""
-        found = self.published.get(counter.name)
+        found = self._published(counter)
         return (found.counter if found else None) or counter
+
+    def _published(self, counter: Counter) -> Publication | None:
+        return (self.last.by_name or {}).get(counter.name)
 
     def check(self, counter: Counter, buckets: Iterable[Bucket], members: bool = False) -> None:
         """Raises Unavailable where the published definition of the counter has no such buckets, or no members: the
@@ -75,60 +120,116 @@ class View:
             f"its counts are {lacks}"
         )
 
-    def cutoff(self, counters: Sequence[Counter]) -> datetime | None:
-        """The oldest published cutoff over the counters; None where one has none."""
-        found = [self.at(counter) for counter in counters]
-        return min((at.cutoff for at in found if at), default=None) if all(found) else None
+    def cutoff(self, counter: Counter) -> datetime | None:
+        found = self.at(counter)
+        return found.cutoff if found else None
+
+    def as_of(self, counter: Counter) -> datetime | None:
+        """Its counts have everything that was appended before this; None where that is not known."""
+        cutoff, through = self.cutoff(counter), self.realtime_through
+        if self.layer == "batch":
+            return cutoff
+        if self.layer == "realtime":
+            return through
+        return max((at for at in (cutoff, through) if at), default=None)
+
+    def compared_until(self, counters: Iterable[Counter]) -> datetime:
+        """Until when the counts of all of them can be compared with earlier ones."""
+        return min([self.now, *(as_of for counter in counters if (as_of := self.as_of(counter)))])
+
+    def lost(self, counter: Counter) -> Range | None:
+        """When events were appended whose increments may have expired before the batch counted them."""
+        cutoff, as_of = self.cutoff(counter), self.as_of(counter)
+        if self.layer != "merged" or cutoff is None or as_of is None:
+            return None
+        until = min(as_of, self.now - self.retention)
+        return Range(cutoff, until) if cutoff < until else None
+
+    def lacks(self, counter: Counter) -> Callable[[Bucket], bool]:
+        """Of which buckets the count is not known, whatever rows there are."""
+        lost = self.lost(counter)
+        nothing = self.asked == "merged" and self.layer == "batch" and self.cutoff(counter) is None
+
+        def lacks(bucket: Bucket) -> bool:
+            return nothing or (lost is not None and bucket.start < lost.end and lost.start < bucket.end)
+
+        return lacks
+
+    def why_partial(self, counters: Sequence[Counter]) -> str:
+        """Why counts are not known, in words; which of them, the answer says."""
+        found = [_AWAY[layer] for layer in self.missing]
+        for counter in counters:
+            if lost := self.lost(counter):
+                found.append(
+                    f"events of {counter.name} that were appended from {lost.start:%Y-%m-%dT%H:%M:%SZ} on were not "
+                    "counted by the batch before their increments expired"
+                )
+        return "; ".join(found)
+
+    def concerns(self, counters: Iterable[Counter]) -> list[str]:
+        """What somebody should look after, in words that name no counter: the layers answer, but lag."""
+        found = []
+        if self.realtime_through and (lag := self.now - self.realtime_through) > LAG:
+            found.append(f"the increments are {_about(lag)} behind: look after streaming_counts")
+        published = [self.cutoff(counter) for counter in counters]
+        age = self.now - min((cutoff for cutoff in published if cutoff), default=self.now)
+        if self.realtime_through and age > self.retention * OLD_CUTOFF:
+            found.append(
+                f"a cutoff is {_about(age)} old, and increments expire after {_about(self.retention)} "
+                "(realtime.retention): let batch_totals publish before that"
+            )
+        return found
 
     def closed(self, counters: Sequence[Counter], end: datetime | None) -> bool:
         """Whether what ends there changes only by late events and corrections."""
-        cutoff = self.cutoff(counters)
-        if self.missing or self.layer == "realtime" or cutoff is None or end is None:
+        if self.missing or self.layer == "realtime" or end is None:
             return False
-        return end <= cutoff
+        return all((cutoff := self.cutoff(counter)) and end <= cutoff for counter in counters)
 
-    def status(self, counters: Sequence[Counter], retention: timedelta) -> Callable[[Bucket], PointStatus]:
+    def status(self, counter: Counter) -> Callable[[Bucket], PointStatus]:
         """Which buckets the answering layers know the counts of."""
-        cutoff, through, now = self.cutoff(counters), self.realtime_through, self.now
-        if self.layer == "batch" or not through:
-            until = cutoff if self.layer != "realtime" else None
-        else:
-            until = max(through, cutoff) if cutoff and self.layer == "merged" else through
-        since = None if cutoff and self.layer != "realtime" else now - retention
+        until, lacks = self.as_of(counter), self.lacks(counter)
+        since = None if self.cutoff(counter) and self.layer != "realtime" else self.now - self.retention
+        present = max(self.now, until or self.now)  # the clock of the reader may be behind
 
         def of(bucket: Bucket) -> PointStatus:
-            if bucket.start >= now:
+            if bucket.start >= present:
                 return "future"
             known = until is not None and bucket.start < until and (since is None or bucket.start >= since)
-            return "known" if known else "unknown"
+            return "known" if known and not lacks(bucket) else "unknown"
 
         return of
 
 
-def look(layers: Layers, own: Mapping[str, str], layer: Layer, missing: tuple[LayerName, ...], now: datetime) -> View:
-    """The published cutoffs, before anything else is read; from `layer` alone, or from what is not missing.
-
-    own: a counter's name → the stored name of the settings' definition, for counters of which nothing is published
-    """
-    if layer == "merged" and missing:
-        layer = "realtime" if "batch" in missing else "batch"
-    published, through = together(
+def look(
+    layers: Layers,
+    last: LastPublished,
+    layer: Layer,
+    missing: tuple[LayerName, ...],
+    now: datetime,
+    retention: timedelta,
+) -> View:
+    """The published cutoffs, before anything else is read: from what is not missing, and what was published `last`."""
+    asked: Layer = layer
+    said, through = together(
         None if "batch" in missing else deferred(layers.cutoffs),
         None if "realtime" in missing else deferred(layers.realtime_through),
     )
-    stored = served(published or {})
-    found = {name: published[of] for name, of in stored.items()}
-    return View(layers, layer, found, {**own, **stored}, through, now, missing)
+    if said is not None:
+        last = last.followed_by(said)
+    if layer == "merged" and "realtime" in missing:
+        layer = "batch"
+    return View(layers, asked, layer, last, through, now, retention, missing)
 
 
 def answer(
-    layers: Layers, own: Mapping[str, str], layer: Layer, now: datetime, ask: Callable[[View], T]
+    layers: Layers, last: LastPublished, layer: Layer, now: datetime, retention: timedelta, ask: Callable[[View], T]
 ) -> tuple[T, View]:
     """Ask both layers, or the one left: each failure takes one away, so this ends. Raises Unavailable."""
     down: dict[LayerName, LayerDown] = {}
     while True:
         try:
-            view = look(layers, own, layer, tuple(sorted(down)), now)
+            view = look(layers, last, layer, tuple(sorted(down)), now, retention)
             return ask(view), view if layer == "merged" else _as_asked(view)
         except Down as failure:
             for one in failure.failures:
@@ -168,3 +269,10 @@ def together(*pending: Pending[Any] | None) -> list[Any]:
     if failures:
         raise Down(failures)
     return found
+
+
+def _about(length: timedelta) -> str:
+    for unit, seconds in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if length.total_seconds() >= 2 * seconds:
+            return f"{length.total_seconds() / seconds:.0f} {unit}"
+    return f"{length.total_seconds():.0f} s"

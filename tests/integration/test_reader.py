@@ -14,11 +14,18 @@ import pytest
 from cassandra import concurrent
 
 from serving.app import create_app
+from serving.layers.cached import CachedLayers
 from serving.layers.cassandra import CassandraLayers
-from stitch.buckets import EPOCH, floor
+from serving.layers.interface import MembersOf, TotalsRange
+from serving.layers.memcached import MemcachedLayers
+from serving.layers.memory import Memory
+from stitch.buckets import ALL, EPOCH, floor
+from stitch.cutoff import Published
 from stitch.definitions import stored_names
+from stitch.merge import Total
 from stitch.settings import Settings, load_settings
 from tests.conftest import Stack, free_ports, needs, write_config
+from tests.fakes import FakeLayers
 from tests.faults.conftest import away
 
 PATH = "/v1/totals?counters=plays&key=t1"
@@ -95,6 +102,29 @@ def test_totals_come_from_memcached_for_a_second_process_and_a_new_run_is_seen_a
     finally:
         for layers in (first, second, third):
             layers.close()
+
+
+def test_while_the_batch_layer_is_away_totals_that_another_process_read_are_recalled_from_memcached(
+    fresh: Stack, memcached: tuple[str, Any], tmp_path: Path
+) -> None:
+    settings, at = changed(fresh, tmp_path, memcached=[memcached[0]]), Published(CUTOFF, 0)
+    reads = [TotalsRange("plays", key, "all", EPOCH, ALL.end, at) for key in ("t1", "t2")]
+    members = [MembersOf("plays", key, ALL, at) for key in ("t1", "t2")]
+    one = FakeLayers()
+    one.total_rows["plays", "t1", "all", EPOCH] = Total(3, CUTOFF)
+    one.member_total_rows["plays", "t1", "all", EPOCH, "m"] = Total(2, CUTOFF)
+    first = MemcachedLayers(one, settings)
+    first.totals(reads[:1])(), first.member_totals(members[:1])()
+    deadline = time.monotonic() + 5
+    while first.recalled_members(members[:1]) == [None]:  # memcached is not waited for
+        assert time.monotonic() < deadline
+    for layers in (
+        MemcachedLayers(FakeLayers(), settings),
+        CachedLayers(MemcachedLayers(FakeLayers(), settings), settings, Memory(10**6)),
+    ):
+        found = layers.recalled_totals(reads)
+        assert [(one.rows, bool(one.lacking)) for one in found] == [({EPOCH: Total(3, CUTOFF)}, False), ({}, True)]
+        assert layers.recalled_members(members) == [{"m": Total(2, CUTOFF)}, None]
 
 
 def test_a_hot_key_is_read_once_and_its_answer_handed_out_for_a_second(fresh: Stack, rows: Any, tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_what_a_series_of_many_keys_would_cost_is_known_before_it_is_read(
 def test_a_series_of_several_keys_as_csv_names_the_key_in_each_row(client: FlaskClient) -> None:
     text = client.get(f"/v1/series?{TWO_DAYS.replace(',likes', '')}&keys=t1,never&format=csv").text
     assert text.splitlines()[:2] == [
-        "key,start,end,plays,source,status,complete,final",
+        "key,start,end,plays,plays.source,plays.status,plays.complete,plays.final",
         "t1,2024-03-12T00:00:00Z,2024-03-13T00:00:00Z,24,batch,known,true,true",
     ]
 
@@ -249,7 +249,7 @@ def test_one_odd_old_event_takes_all_time_from_no_key(settings: Settings, granul
     answer = get(client, path)
     counts = [point["counts"]["plays"] for point in answer["points"]]
     assert (sum(counts), counts[0], answer["totals"]["plays"]) == (2, 2 if granularity == "month" else 1, 3)
-    assert answer["before"]["counts"] == {"plays": 1} and answer["before"]["status"] == "known"
+    assert answer["before"]["counts"] == {"plays": 1} and answer["before"]["status"] == {"plays": "known"}
     assert datetime.fromisoformat(answer["before"]["end"]) <= datetime.fromisoformat(answer["points"][0]["start"])
     running = get(client, f"{path}&cumulative=true")
     assert [running["before"]["counts"]["plays"], running["points"][-1]["counts"]["plays"]] == [1, 3]
@@ -333,7 +333,7 @@ def test_a_known_zero_what_no_layer_covers_and_the_future_are_told_apart(
     found = []
     for start in (FIRST - 999 * HOUR, CUTOFF - HOUR, CUTOFF + HOUR, CUTOFF + 3 * HOUR):
         query = f"granularity=hour&start={start:%FT%TZ}&end={start + HOUR:%FT%TZ}&layer={layer}"
-        found.append(get(client, f"/v1/series?counters=plays&key=t1&{query}")["points"][0]["status"])
+        found.append(get(client, f"/v1/series?counters=plays&key=t1&{query}")["points"][0]["status"]["plays"])
     assert found == expected
 
 
@@ -388,8 +388,9 @@ def test_a_series_is_compared_point_by_point_and_the_change_on_nothing_is_null(c
     year = get(client, "/v1/series?counters=plays&key=t1&granularity=month&period=month&compare=year_over_year")
     assert year["comparison"]["changes"]["plays"] == {"current": 324, "previous": 324, "change": 0.0}
     assert [point["previous"] for point in year["points"]] == [
-        {"start": "2023-03-01T00:00:00Z", "end": "2023-04-01T00:00:00Z", "counts": {"plays": 744}, "source": "batch",
-         "status": "known", "complete": True, "final": True}
+        {"start": "2023-03-01T00:00:00Z", "end": "2023-04-01T00:00:00Z", "counts": {"plays": 744},
+         "source": {"plays": "batch"}, "status": {"plays": "known"}, "complete": {"plays": True},
+         "final": {"plays": True}}
     ]  # fmt: skip
     plain = get(client, "/v1/series?counters=plays&key=t1&granularity=month&period=month")
     assert "previous" not in plain["points"][0]
@@ -426,7 +427,7 @@ def test_corrections_say_what_the_batch_changed_of_a_day(client: FlaskClient) ->
 CSVS = {
     "/v1/totals?counters=plays&key=a,b&keys=t1": [["key", "plays"], ["t1", "10525"], ["a,b", "0"]],
     "/v1/series?counters=plays&key=t1&granularity=month&start=2023-02-01&end=2023-03-01": [
-        ["start", "end", "plays", "source", "status", "complete", "final"],
+        ["start", "end", "plays", "plays.source", "plays.status", "plays.complete", "plays.final"],
         ["2023-02-01T00:00:00Z", "2023-03-01T00:00:00Z", "672", "batch", "known", "true", "true"],
     ],
     "/v1/top?counter=creator_plays&key=c1&limit=1": [["member", "count"], ["t6", "3"]],

@@ -135,6 +135,28 @@ def test_what_may_still_change_is_kept_for_its_seconds_only() -> None:
     assert calls == ["brief", "long", "brief", "brief"]
 
 
+def test_rows_whose_seconds_are_over_are_recalled_and_asked_for_again() -> None:
+    cache: RowCache[str, list[int]] = RowCache("test", Memory(10**6), lambda _, __: 0.0, 5, recall=60)
+    rows = iter(([1], [2]))
+    for expected in ([1], [2]):
+        assert cache.many(["a"], lambda reads: lambda: [next(rows)], Deadline.after(5))() == [expected]
+        assert (cache.recalled("a"), cache.recalled("b")) == (expected, None)
+
+
+def test_that_a_slice_has_no_rows_is_recalled_where_another_of_the_key_has_some(settings: Settings) -> None:
+    fake = FakeLayers()
+    fake.total_rows = {("plays", "a", "all", EPOCH): Total(1, CUTOFF)}
+    serving = settings.serving.model_copy(update={"cache": timedelta(seconds=0.01)})
+    layers = CachedLayers(fake, settings.model_copy(update={"serving": serving}), Memory(10**6))
+    later = replace(read_of("a"), granularity="day")
+    layers.totals([read_of("a"), later, read_of("unknown")])()
+    time.sleep(0.02)
+    found = layers.recalled_totals([read_of("a"), later, read_of("unknown")])
+    assert [(one.rows, bool(one.lacking)) for one in found] == [
+        ({EPOCH: Total(1, CUTOFF)}, False), ({}, False), ({}, True)
+    ]  # fmt: skip
+
+
 def test_that_a_key_has_no_totals_is_kept_as_briefly_as_what_may_still_change(settings: Settings) -> None:
     serving = settings.serving.model_copy(update={"cache": timedelta(seconds=0.05)})
     fake = FakeLayers()

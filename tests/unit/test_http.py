@@ -106,7 +106,8 @@ def test_what_is_before_the_cutoff_is_kept_for_an_hour_and_what_is_open_for_seco
 
     def max_age(path: str) -> int:
         found = re.fullmatch(
-            r"public, max-age=(\d+), stale-while-revalidate=(\d+)", client.get(path).headers["Cache-Control"]
+            r"public, max-age=(\d+), stale-while-revalidate=(\d+), stale-if-error=86400",
+            client.get(path).headers["Cache-Control"],
         )
         assert found and int(found[2]) == min(30, int(found[1]))  # what is old by more than its age is not given
         return int(found[1])
@@ -275,22 +276,45 @@ def test_every_answer_carries_the_id_of_its_request_and_a_line_in_the_log(
 def test_ready_says_which_layer_is_missing(settings: Settings, layers: FakeLayers) -> None:
     client = reader(settings, layers)
     ready = client.get("/readyz")
-    assert (ready.status_code, ready.get_json()) == (200, {"status": "ready", "missing": []})
+    assert (ready.status_code, ready.get_json()) == (200, {"status": "ready", "missing": [], "reasons": []})
     layers.down = {"batch"}
     degraded = client.get("/readyz")
-    assert (degraded.status_code, degraded.get_json()) == (200, {"status": "degraded", "missing": ["batch"]})
+    assert (degraded.status_code, degraded.get_json()["missing"]) == (200, ["batch"])
+    assert degraded.get_json()["reasons"] == ["the batch layer does not answer"]
     layers.down = {"batch", "realtime"}
     gone = client.get("/readyz")
     assert (gone.status_code, gone.get_json()["status"]) == (503, "unavailable")
+
+
+DEGRADED = {
+    # how far the increments are behind, how old the cutoff is: the reasons
+    (timedelta(seconds=59), timedelta(days=9)): [],
+    (timedelta(minutes=9), timedelta(hours=2)): ["the increments are 9 min behind: look after streaming_counts"],
+    (timedelta(seconds=2), timedelta(days=10)): [
+        "a cutoff is 10 d old, and increments expire after 14 d (realtime.retention): let batch_totals publish before "
+        "that"
+    ],
+}
+
+
+@pytest.mark.parametrize(("ages", "reasons"), DEGRADED.items())
+def test_ready_is_degraded_by_lag_and_well_before_increments_expire_that_no_batch_counted(
+    settings: Settings, layers: FakeLayers, ages: tuple[timedelta, timedelta], reasons: list[str]
+) -> None:
+    layers.through = NOW - ages[0]
+    layers.published["likes"] = NOW - ages[1]
+    answer = reader(settings, layers).get("/readyz")
+    assert (answer.status_code, answer.get_json()["reasons"]) == (200, reasons)
+    assert answer.get_json()["status"] == ("degraded" if reasons else "ready")
 
 
 def test_a_layer_that_is_left_alone_is_told_though_what_it_last_said_is_remembered(
     settings: Settings, layers: FakeLayers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = reader(settings, layers, cache=timedelta(seconds=60))
-    assert client.get("/readyz").get_json() == {"status": "ready", "missing": []}
+    assert client.get("/readyz").get_json() == {"status": "ready", "missing": [], "reasons": []}
     monkeypatch.setattr(layers, "circuits", lambda: {"batch": "timed out"})
-    assert client.get("/readyz").get_json() == {"status": "degraded", "missing": ["batch"]}
+    assert client.get("/readyz").get_json()["missing"] == ["batch"]
     assert client.get("/v1/status").get_json()["layers"]["batch"]["up"] is False
     assert 'stitch_layer_up{layer="batch"} 0.0' in client.get("/metrics").text
 
