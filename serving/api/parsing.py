@@ -7,8 +7,6 @@ gives a plausible wrong count.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -29,6 +27,7 @@ from serving.reading.queries import (
     alignment,
     unsplit,
 )
+from serving.reading.told import Place, Told, from_cursor
 from stitch.buckets import FIXED, Bucket, Range
 from stitch.counters import Counter
 from stitch.periods import NoEarlierRangeError, comparison, range_of
@@ -123,7 +122,7 @@ def parse_top(raw: Raw, settings: Settings, now: datetime, preferred: str = "jso
         )
     key = form.key()
     span = _span(form, counters, now)
-    limit, after = form.limit(), _cursor(form)
+    limit, after = form.limit(), _place(form)
     return form.done(lambda: TopQuery(counters[0], key, span, limit, after, form.layer, form.format, form.partial))
 
 
@@ -147,18 +146,13 @@ def parse_nothing(raw: Raw, settings: Settings) -> None:
     Form(raw, settings, ()).done(lambda: None)
 
 
-def _cursor(form: Form) -> tuple[int, str] | None:
+def _place(form: Form) -> Place:
     text = form.cursor("after")
-    if text is None:
-        return None
     try:
-        count, member = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if type(count) is not int or not isinstance(member, str):
-            raise ValueError
-        return count, member
-    except (ValueError, TypeError, RecursionError, binascii.Error):
+        return from_cursor(text) if text is not None else Told()
+    except ValueError:
         form.wrong("after", "is not the `next` of another page")
-        return None
+        return Told()
 
 
 def _totals(form: Form, now: datetime, split: bool = True) -> TotalsQuery:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from serving.reading.told import Place
 from stitch.buckets import EPOCH, FIXED, GRANULARITIES, Bucket, Range, finest_of
 from stitch.counters import Counter
 from stitch.merge import Layer
@@ -127,7 +126,7 @@ class TopQuery:
     key: str
     span: Span
     limit: int
-    after: tuple[int, str] | None
+    after: Place
     layer: Layer
     format: str
     partial: bool = False
@@ -162,8 +161,3 @@ def unsplit(calendar: Calendar, edges: list[datetime], counters: Sequence[Counte
         names = ", ".join(counter.name for counter in counters if counter.resolution == "1h") or "the counter"
         return [Mistake("tz", f'{error}: resolution = "15m" in the settings of {names} makes it exact')]
     return []
-
-
-def cursor(count: int, member: str) -> str:
-    """Where a page of members ended, for `after`; opaque, so that nobody builds on what is in it."""
-    return base64.urlsafe_b64encode(json.dumps([count, member]).encode()).decode().rstrip("=")

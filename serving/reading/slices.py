@@ -14,7 +14,8 @@ from itertools import pairwise
 from typing import TypeVar
 
 from serving.layers.interface import Recalled, TotalsRange
-from serving.reading.queries import TopQuery, cursor
+from serving.reading.queries import TopQuery
+from serving.reading.told import Told, after
 from stitch import merge
 from stitch.buckets import ALL, GRANULARITIES, Bucket, Range, Slice, bucket_of, slices
 from stitch.merge import Total
@@ -38,17 +39,15 @@ class Top:
 
 
 def ranked(tally: Tally[str], total: int, partial: bool, query: TopQuery) -> Top:
-    """A page of members by count, then by name; `others` is what comes after it."""
-    rows = [(-count, member) for member, count in tally.items() if count]
-    shown_before = 0
-    if query.after:
-        edge = (-query.after[0], query.after[1])
-        shown_before = sum(-count for count, member in rows if (count, member) <= edge)
-        rows = [row for row in rows if row > edge]
+    """A page of members by count, then by name: the first of those who were not told. `others` is what comes after."""
+    counted = [(-count, member) for member, count in tally.items() if count]
+    told = query.after
+    rows = counted if told == Told() else [(count, name) for count, name in counted if not told.has(-count, name)]
     page = [(member, -count) for count, member in heapq.nsmallest(query.limit, rows)]
-    shown = sum(count for _, count in page)
-    more = cursor(page[-1][1], page[-1][0]) if len(rows) > len(page) else None
-    return Top(page, total - shown_before - shown, total, partial, more)
+    left = sum(-count for count, _ in rows) - sum(count for _, count in page)
+    unnamed = total - sum(-count for count, _ in counted)  # of events without a member
+    more = after(told, page, query.key).cursor() if len(rows) > len(page) else None
+    return Top(page, unnamed + left, total, partial, more)
 
 
 def as_point(asked: Range) -> Bucket:

@@ -407,6 +407,48 @@ def test_members_come_page_by_page_in_a_stable_order_and_the_rest_is_one_number(
     assert pages == [(["t6", "t7"], 8), (["t4", "t5"], 4), (["t2", "t3"], 2)]  # two events named no member
 
 
+def test_nobody_is_skipped_or_told_twice_while_counts_move_between_pages(settings: Settings) -> None:
+    fake = FakeLayers()
+    fake.published, fake.through = {"creator_plays": CUTOFF}, NOW
+
+    def counts(**of: int) -> None:
+        for member, count in of.items():
+            fake.member_total_rows["creator_plays", "c1", "all", EPOCH, member] = Total(count, CUTOFF)
+
+    def page(after: str) -> Any:
+        asked = f"/v1/top?counter=creator_plays&key=c1&limit=2{after and '&after=' + after}"
+        return get(create_app(settings, fake, now=lambda: NOW).test_client(), asked)  # any process may answer
+
+    counts(a=60, b=50, c=40, d=30, e=20)
+    fake.total_rows["creator_plays", "c1", "all", EPOCH] = Total(205, CUTOFF)
+    first = page("")
+    counts(a=5, e=99)  # one who was told falls behind the others, one who was not rises before all
+    second = page(first["next"])
+    counts(c=-3, f=1)
+    third = page(second["next"])
+    told = [[(row["member"], row["count"]) for row in one["members"]] for one in (first, second, third)]
+    assert told == [[("a", 60), ("b", 50)], [("e", 99), ("c", 40)], [("d", 30), ("f", 1)]]
+    assert [one["next"] is None for one in (first, second, third)] == [False, False, True]
+    assert [one["others"] for one in (first, second)] == [95, 205 - 5 - 50 - 99 - 40]
+
+
+def test_a_top_of_more_members_than_an_address_can_name_goes_on_by_their_counts(settings: Settings) -> None:
+    fake = FakeLayers()
+    fake.published, fake.through = {"creator_plays": CUTOFF}, NOW
+    for n in range(3000):
+        fake.member_total_rows["creator_plays", "c1", "all", EPOCH, f"t{n}"] = Total(n // 7 + 1, CUTOFF)
+    fake.total_rows["creator_plays", "c1", "all", EPOCH] = Total(10**6, CUTOFF)
+    client = create_app(settings, fake, now=lambda: NOW).test_client()
+    told: list[str] = []
+    after, longest = "", 0
+    for _ in range(8):
+        page = get(client, f"/v1/top?counter=creator_plays&key=c1&limit=400{after and '&after=' + after}")
+        told += [row["member"] for row in page["members"]]
+        after = page["next"]
+        longest = max(longest, len(after or ""))
+    assert after is None and len(told) == len(set(told)) == 3000 and 5000 < longest <= 7000
+
+
 def test_keys_are_found_by_prefix_page_by_page(settings: Settings) -> None:
     fake = FakeLayers()
     fake.total_rows = {("plays", key, "all", FIRST): Total(1, CUTOFF) for key in ("b", "ab", "aa", "ac", "ü")}
@@ -522,6 +564,8 @@ MISTAKES = {
     f"{S}&granularity=day&fill=maybe": ("fill", "one of zero, null, none"),
     f"{S}&granularity=day&cumulative=yes": ("cumulative", "'yes' cannot be used; one of true, false"),
     "/v1/top?counter=creator_plays&key=c1&after=x": ("after", "is not the `next` of another page"),
+    "/v1/top?counter=creator_plays&key=c1&after=AQE": ("after", "is not the `next` of another page"),
+    f"/v1/top?counter=creator_plays&key=c1&after={'W1tb' * 9000}": ("after", "is not the `next` of another page"),
     "/v1/keys?counter=plays,likes": ("counter", "one counter at a time"),
     "/v1/corrections?counter=plays&start=2024-03-01T05:00&end=2024-03-02": ("start", "is not on the edge of a bucket"),
 }  # fmt: skip
