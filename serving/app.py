@@ -58,12 +58,12 @@ def create_app(
     if not probes_apart:
         app.register_blueprint(probes)
     app.register_blueprint(pages)
-    Compress(app)
     answers = None
     if settings.serving.cache:
         answers = AnswerCache(app.wsgi_app, settings.serving.cache.total_seconds(), memory)
         app.wsgi_app = answers  # type: ignore[method-assign]
     guard(app, settings, Reader(settings, remembered(layers or CassandraLayers(settings), settings, memory), now))
+    Compress(app)  # behind guard: what runs after a request runs in reverse, and guard takes its Date away again
     if answers and (not settings.serving.rate_limit or settings.serving.rate_limit_storage == MEMORY):
         app.extensions["kept"] = partial(kept, app.extensions["callers"], answers)
     return app
