@@ -26,7 +26,9 @@ from tests.steps import wait_for_the_window_to_end
 @pytest.fixture(scope="session")
 def served(spark: Any, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Events in both layers: some counted by a batch, which removed a duplicate of each tenth, the others live."""
-    mine = apart(stack, tmp_path_factory.mktemp("queries"), counters=COUNTERS, serving={"cache": "1s"})
+    # Half a year of hours in a zone half an hour off is 173,000 rows of minutes, which the default would refuse.
+    serving = {"cache": "1s", "max_rows": 1_000_000}
+    mine = apart(stack, tmp_path_factory.mktemp("queries"), counters=COUNTERS, serving=serving)
     layers = CassandraLayers(mine.settings)
     print(f"STITCH_SEED={SEED}")
     found = Served(mine, create_app(mine.settings, layers), Feed(random.Random(SEED)))
