@@ -1,7 +1,7 @@
 // The series as bars, what it is compared with as a line: uPlot, drawn in the colours of the page.
 
 import { compact, edge, moment, number } from "./format.js";
-import { earlier, statusOf } from "./points.js";
+import { earlier } from "./points.js";
 import { say } from "./table.js";
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -115,7 +115,7 @@ export class Chart {
     }
     const before = earlier(answer, at, counter);
     const known = number(point.counts[counter]);
-    const words = { known, unknown: "not known", future: "upcoming" }[statusOf(point, counter)];
+    const words = { known, unknown: "not known", future: "upcoming" }[point.status[counter]];
     const compared = before === undefined ? "" : ` · before: ${number(before)}`;
     say(this.readout, `${moment(point.start, granularity, tz)}: ${words}${compared}`);
   }

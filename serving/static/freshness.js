@@ -11,7 +11,7 @@ const MEANS = {
 // What an answer says of a counter: everything that came before `asOf` is counted, and before `cutoff` finally; `lacks`
 // is what is missing, "" where nothing is.
 export function heard({ body: { meta }, now }, counter) {
-  const mine = meta.counters?.[counter] ?? { cutoff: meta.cutoff, as_of: meta.realtime_through };
+  const mine = meta.counters[counter];
   const which = meta.missing?.includes("batch") ? "Older" : meta.missing?.includes("realtime") ? "New" : "Some";
   const lacks = meta.partial ? `${which} events are missing right now` : "";
   return { asOf: mine.as_of, cutoff: mine.cutoff, lacks, now, came: performance.now() };

@@ -7,10 +7,6 @@ const BEST = {
   month: "Best month",
 };
 
-// What a point says of a counter's count: of each counter its own, or the same of all.
-const of = (said, counter) => (typeof said === "object" ? said[counter] : said);
-export const statusOf = (point, counter) => of(point.status, counter);
-
 // The count that a point is compared with; null where there is none, undefined without a comparison.
 export function earlier(answer, at, counter) {
   if (!answer.comparison) return undefined;
@@ -18,11 +14,11 @@ export function earlier(answer, at, counter) {
 }
 
 function words(point, counter) {
-  const status = statusOf(point, counter);
+  const status = point.status[counter];
   if (status === "unknown") return "Not known";
   if (status === "future") return "Upcoming";
-  if (!of(point.complete, counter)) return "In progress";
-  return of(point.final, counter) ? "Final" : "May still change";
+  if (!point.complete[counter]) return "In progress";
+  return point.final[counter] ? "Final" : "May still change";
 }
 
 // Rows for table.js; with a third column where there is a comparison.
@@ -41,7 +37,7 @@ export function rowsOf(answer, counter) {
 export function best(answer, counter) {
   const { tz, granularity } = answer.query;
   const counted = answer.points.filter(
-    (point) => statusOf(point, counter) === "known" && Number(point.counts[counter]) > 0,
+    (point) => point.status[counter] === "known" && Number(point.counts[counter]) > 0,
   );
   if (counted.length < 2) return "";
   const most = counted.reduce((one, other) =>

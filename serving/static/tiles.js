@@ -1,7 +1,6 @@
 // The counters of a thing as tiles: the count of all time, what moved in two days, and which one the chart shows.
 
 import { number } from "./format.js";
-import { statusOf } from "./points.js";
 import { draw, sparkline } from "./spark.js";
 import { say } from "./table.js";
 
@@ -59,7 +58,7 @@ export class Tiles {
 
   // answer: /v1/series of two days by the hour.
   moves(answer) {
-    const past = answer.points.filter((point) => statusOf(point, Object.keys(point.counts)[0]) !== "future");
+    const past = answer.points.filter((point) => !Object.values(point.status).includes("future"));
     for (const [name, { spark, now }] of this.#tiles) {
       draw(spark, past.slice(0, -1).map((point) => point.counts[name])); // the present hour has only begun
       const hour = past.at(-1)?.counts[name];

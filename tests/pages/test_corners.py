@@ -243,7 +243,8 @@ def test_a_whole_count_stays_while_a_newer_one_lacks_something(site: str, chromi
         found.goto(f"{site}/stats/track_id/t1")
         ready(found)
         shown = found.text_content(".tile-total")
-        meta = {"cutoff": None, "realtime_through": None, "partial": True, "missing": ["batch"]}
+        until = {name: {"cutoff": None, "as_of": None} for name in ("plays", "likes")}
+        meta = {"realtime_through": None, "counters": until, "partial": True, "missing": ["batch"]}
         answer = {"query": {}, "meta": meta, "data": [{"key": "t1", "counts": {"plays": 3, "likes": None}}]}
         found.route("**/v1/totals*", lambda route: route.fulfill(json=answer))
         eventually(found, "#freshness", "^Older events are missing right now · Shown as of ")
