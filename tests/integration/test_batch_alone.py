@@ -82,6 +82,6 @@ def test_a_warehouse_table_is_counted_night_by_night_without_kafka(
 
     answer = client.get("/v1/series?counters=plays&key=t2&granularity=hour&start=2024-02-28T10&end=2024-02-28T11").json
     assert [(point["counts"], point["source"], point["status"]) for point in answer["points"]] == [
-        ({"plays": 2}, "batch", "known")
+        ({"plays": 2}, {"plays": "batch"}, {"plays": "known"})
     ]
     assert run_in(settings, "audit_counts")["right"]
