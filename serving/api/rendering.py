@@ -9,8 +9,8 @@ from typing import Any
 from serving.api import answers
 from serving.api.answers import iso, number_or_none
 from serving.layers.interface import Ran
+from serving.reading.found import Point, Series
 from serving.reading.queries import SeriesQuery, Span
-from serving.reading.reader import Point, Series
 from serving.reading.view import View
 from stitch.buckets import granularities_of
 from stitch.counters import Counter

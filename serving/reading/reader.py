@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from serving.layers.interface import (
@@ -31,6 +31,19 @@ from serving.layers.interface import (
     Unavailable,
 )
 from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check, too_many_rows
+from serving.reading.found import (
+    Change,
+    Point,
+    Series,
+    Totals,
+    check_some,
+    is_partial,
+    lacks_a_layer,
+    not_whole,
+    points_of,
+    series_of,
+    totals_of,
+)
 from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
 from serving.reading.slices import (
     Plan,
@@ -48,62 +61,17 @@ from serving.reading.slices import (
     ranked,
     touch,
 )
-from serving.reading.view import Down, LastPublished, PointStatus, View, answer, deferred, look, together
+from serving.reading.view import FIRST, Down, LastPublished, View, answer, deferred, look, together
 from stitch import merge
 from stitch.buckets import ALL, Bucket, Range, after, bucketed, finest_of, floor, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import Published, ingest_dates
 from stitch.definitions import served, stored_names
 from stitch.merge import Total
-from stitch.periods import Comparison
 from stitch.settings import Settings
 
 T = TypeVar("T")
 Pair = tuple[Counter, str]  # counter, key
-LEFT = "`partial=allow` gives what is left"
-FIRST = datetime(1, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Point:
-    """All but the bucket by counter. A count that is None is not known; `whole`: whether all of them are."""
-
-    bucket: Bucket
-    whole: bool
-    counts: dict[str, int | None]
-    source: dict[str, merge.Source]
-    status: dict[str, PointStatus]
-    complete: dict[str, bool]
-    final: dict[str, bool]
-
-
-Change = tuple[int | None, int | None]  # current, previous; None: not known
-
-
-@dataclass(frozen=True)
-class Totals:
-    """key → counter → count, None where it is not known; `changes`: the same of what is compared."""
-
-    counts: dict[str, dict[str, int | None]]
-    partial: bool
-    comparison: Comparison | None = None
-    changes: dict[str, dict[str, Change]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Series:
-    """facing: what each point is compared with; before: all time before the first point, where that counted."""
-
-    points: list[Point]
-    partial: bool
-    facing: list[Point | None] = field(default_factory=list)
-    before: Point | None = None
-    comparison: Comparison | None = None
-    changes: dict[str, Change] = field(default_factory=dict)
-
-    def total(self, counter: str) -> int | None:
-        counts = [point.counts[counter] for point in self.points + ([self.before] if self.before else [])]
-        return None if None in counts else sum(count for count in counts if count)
 
 
 class Reader:
@@ -121,15 +89,11 @@ class Reader:
             comparison = span.compared(view.compared_until(query.counters), query.counters)
             groups = [asked, *compared_points(comparison)]
             rows = self._count(view, pairs, groups, Asked(len(query.keys), span.range), query.partial)
-            found: dict[str, dict[str, int | None]] = {key: {} for key in query.keys}
-            changes: dict[str, dict[str, Change]] = {key: {} for key in query.keys}
-            for (counter, key), (whole, *parts) in zip(pairs, rows, strict=True):
-                found[key][counter.name] = _shown(query, whole[0])
-                if comparison:
-                    changes[key][counter.name] = _change(query, comparison, parts)
-            self._check_some(view, query, [counts.values() for counts in found.values()])
-            partial = _lacks_a_layer(view) or not all(count.whole for row in rows for (count,) in row)
-            return Totals(found, partial, comparison, changes)
+            several = len(query.counters)
+            counts = [rows[at : at + several] for at in range(0, len(rows), several)]
+            found = totals_of(view, query, counts, comparison)
+            check_some(view, query, found.counts.values())
+            return found
 
         return self._answer(query, ask)
 
@@ -146,8 +110,8 @@ class Reader:
             asked = Asked(keys, as_range(query.points), query.granularity)
             groups = [query.points, *facing, *compared_points(comparison)]
             counted = self._groups(view, query, pairs, groups, asked)
-            self._check_some(view, query, [point.counts.values() for mine in counted for point in mine[0]])
-            return [_series(view, query, mine, len(facing), comparison) for mine in counted]
+            check_some(view, query, [point.counts for mine in counted for point in mine[0]])
+            return [series_of(view, query, mine, len(facing), comparison) for mine in counted]
 
         return self._answer(query, ask)
 
@@ -158,17 +122,17 @@ class Reader:
         points = query.points_since(first, view.now, self._settings.serving.max_points)
         asked = Asked(len(query.keys) if query.many else None, as_range(points), query.granularity)
         shown = [mine for (mine,) in self._groups(view, query, pairs, [points], asked)]
-        self._check_some(view, query, [point.counts.values() for mine in shown for point in mine])
+        check_some(view, query, [point.counts for mine in shown for point in mine])
         same = zip(*shown, strict=True)  # of each point, that of each key; a count that is not known may be one
         counts = [[1 if n is None else n for point in of for n in point.counts.values()] for of in same]
         start = beginning(counts)
         shown = [mine[start:] for mine in shown]
         if first >= points[start].start:
-            return [Series(mine, _is_partial(view, mine)) for mine in shown]
+            return [Series(mine, is_partial(view, mine)) for mine in shown]
         before = [as_point(Range(first, points[start].start))]
         counted = self._groups(view, query, pairs, [before], asked)
         return [
-            Series(mine, _is_partial(view, [*mine, earlier]), before=earlier)
+            Series(mine, is_partial(view, [*mine, earlier]), before=earlier)
             for mine, ((earlier,),) in zip(shown, counted, strict=True)
         ]
 
@@ -217,7 +181,7 @@ class Reader:
 
             whole = [is_whole(point, of) for point, of in zip(points, [plan, *compared], strict=True)]
             if not whole[0] and not query.partial:
-                raise Unavailable(f"{view.why_partial([counter])}; {LEFT}")
+                raise not_whole(view, [counter])
             unread = bool(lacking) or None in (rows or ())
             layer: merge.Layer = "realtime" if unread and not whole[0] else view.layer
             (count,) = merge.Rows(totals, flat(held), cutoff, layer).counts(plan.parts)
@@ -229,7 +193,7 @@ class Reader:
                     found.update(merge.members(bucket, by_member.get(bucket) or {}, gains[bucket], cutoff, layer))
                 return found
 
-            top = ranked(tally(plan), count.count, not all(whole) or _lacks_a_layer(view), query)
+            top = ranked(tally(plan), count.count, not all(whole) or lacks_a_layer(view), query)
             if not comparison:
                 return top
             known = not query.span.uncounted(comparison) and (all(whole) or query.partial)
@@ -304,11 +268,6 @@ class Reader:
         """Under which name its rows are found in the batch layer; raises Unavailable."""
         return (self._last.stored | served(self._of_batch_alone(lambda layers: layers.cutoffs())))[counter.name]
 
-    def _check_some(self, view: View, query: Any, counts: Sequence[Iterable[int | None]]) -> None:
-        """Raises Unavailable where no count at all can be given."""
-        if counts and all(count is None for some in counts for count in some):
-            raise Unavailable(f"{view.why_partial(query.counters)}; {LEFT}")
-
     def _of_batch_alone(self, send: Callable[[Layers], Pending[T]]) -> T:
         layers = self._bound()
         try:
@@ -374,30 +333,13 @@ class Reader:
     def _groups(
         self, view: View, query: SeriesQuery, pairs: Sequence[Pair], groups: list[list[Bucket]], asked: Asked
     ) -> list[list[list[Point]]]:
-        """key → group → its points, everything read at once. `pairs`: all counters of the first key, of the next …"""
+        """key → group → its points, everything read at once. `pairs`: all counters of one key, then of the next."""
         counted = self._count(view, pairs, groups, asked, query.partial)
         several = len(query.counters)
         rows = [counted[at : at + several] for at in range(0, len(counted), several)]
         return [
-            [self._points(view, query, group, [row[n] for row in mine]) for n, group in enumerate(groups)]
-            for mine in rows
+            [points_of(view, query, group, [row[n] for row in mine]) for n, group in enumerate(groups)] for mine in rows
         ]
-
-    def _points(
-        self, view: View, query: SeriesQuery, buckets: Sequence[Bucket], rows: list[list[merge.Count]]
-    ) -> list[Point]:
-        whole = [all(row[at].whole for row in rows) for at in range(len(buckets))]
-        points = [Point(bucket, known, {}, {}, {}, {}, {}) for bucket, known in zip(buckets, whole, strict=True)]
-        for counter, row in zip(query.counters, rows, strict=True):
-            name, cutoff, status = counter.name, view.cutoff(counter), view.status(counter)
-            as_of = min(view.now, view.as_of(counter) or FIRST)
-            for point, count in zip(points, row, strict=True):
-                end = point.bucket.end
-                point.counts[name], point.source[name] = _shown(query, count), count.source
-                point.status[name] = status(point.bucket) if count.whole else "unknown"
-                point.complete[name] = count.whole and end <= as_of
-                point.final[name] = count.whole and cutoff is not None and end <= min(view.now, cutoff)
-        return points
 
     def _first(self, view: View, pairs: Sequence[Pair], partial: bool) -> datetime | None:
         """The start of the first finest bucket in which any of the pairs counted: found in the batch layer by the first
@@ -414,7 +356,7 @@ class Reader:
             ]  # fmt: skip
             (totals,) = together(self._of_batch(view, reads))
             if any(one.lacking for one in totals or ()) and not partial:
-                raise Unavailable(f"{view.why_partial([counter for counter, _ in pairs])}; {LEFT}")
+                raise not_whole(view, [counter for counter, _ in pairs])
             starts = [start for one in totals or () for start, total in one.rows.items() if total.count]
             if not starts:
                 break
@@ -470,38 +412,3 @@ class Reader:
 
     def _of_realtime(self, view: View, read: Callable[[Any], Pending[T]], reads: list[Any]) -> Pending[T] | None:
         return deferred(lambda: read(reads)) if view.layer != "batch" and reads else None
-
-
-def _lacks_a_layer(view: View) -> bool:
-    """The real-time layer: counts end with the cutoff."""
-    return view.asked == "merged" and view.layer == "batch"
-
-
-def _shown(query: Any, count: merge.Count) -> int | None:
-    return count.count if count.whole or query.partial else None
-
-
-def _change(query: Any, comparison: Comparison, parts: Sequence[list[merge.Count]]) -> Change:
-    if query.span.uncounted(comparison):
-        return None, None
-    (current,), (previous,) = parts
-    return _shown(query, current), _shown(query, previous)
-
-
-def _series(
-    view: View, query: SeriesQuery, groups: list[list[Point]], facing: int, comparison: Comparison | None
-) -> Series:
-    """One key's series, of its points, `facing` groups of what they are compared with, and both ranges as a whole."""
-    faced = {point.bucket: point for group in groups[1 : 1 + facing] for point in group}
-    changes: dict[str, Change] = {}
-    if comparison and query.span.uncounted(comparison):
-        changes = {counter.name: (None, None) for counter in query.counters}
-    elif comparison:
-        (now,), (then,) = groups[-2:]
-        changes = {name: (count, then.counts[name]) for name, count in now.counts.items()}
-    found = [faced[bucket] if bucket else None for bucket in query.facing]
-    return Series(groups[0], _is_partial(view, flat(groups)), found, None, comparison, changes)
-
-
-def _is_partial(view: View, points: Sequence[Point]) -> bool:
-    return _lacks_a_layer(view) or not all(point.whole for point in points)

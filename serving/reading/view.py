@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
 from serving.layers.interface import LayerDown, LayerName, Layers, Pending, Unavailable
@@ -27,6 +27,7 @@ _AWAY: dict[LayerName, str] = {
     "batch": "the batch layer does not answer, and not all of its totals are remembered",
     "realtime": "the real-time layer does not answer: counts end with the cutoff",
 }
+FIRST = datetime(1, 1, 1, tzinfo=UTC)  # before anything was appended
 LAG = timedelta(minutes=1)  # a micro-batch takes seconds; one that takes longer is told
 OLD_CUTOFF = 2 / 3  # of the retention: time to repair the batch is left, and nights on which it failed are past
 
