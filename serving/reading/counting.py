@@ -1,0 +1,146 @@
+"""The counts of many keys, counters and points for one view: planned, read at once, and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from serving.layers.interface import IncrementsSince, Recalled, TotalsRange
+from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check
+from serving.reading.found import Point, not_whole, points_of
+from serving.reading.queries import SeriesQuery, TotalsQuery
+from serving.reading.reads import Reads
+from serving.reading.slices import Plan, counted, flat, keyed, planned
+from serving.reading.view import View, together
+from stitch import merge
+from stitch.buckets import Bucket, Range, Slice, after, finest_of, floor, granularities_of
+from stitch.counters import Counter
+from stitch.cutoff import Published
+from stitch.merge import Increment
+from stitch.settings import Settings
+
+T = TypeVar("T")
+Groups = Sequence[list[Bucket]]  # of points; those of one group do not overlap
+
+
+@dataclass(frozen=True)
+class _Plans:
+    """Of counters that keep the same buckets: the plan of each group of points, what is read for all of them, and how
+    many buckets that may hold."""
+
+    of_groups: list[Plan]
+    reads: list[Slice]
+    buckets: int
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is read for one counter of one key: totals under a run, and increments."""
+
+    counter: Counter
+    plans: list[Plan]
+    at: Published | None
+    ranges: list[TotalsRange]
+    since: list[IncrementsSince]
+
+
+class Counting:
+    """What a query's counters of its keys come to, as one view knows it."""
+
+    def __init__(self, settings: Settings, view: View, query: TotalsQuery | SeriesQuery) -> None:
+        self._settings, self._view, self._query, self._reads = settings, view, query, Reads(view)
+        self._pairs = [(counter, key) for key in query.keys for counter in query.counters]
+        self._can_hold = can_hold(settings.events, view.now)
+
+    def counts(self, groups: Groups, asked: Asked) -> list[list[list[list[merge.Count]]]]:
+        """key → counter → group → the count of each point, everything read at once.
+
+        Raises BadRequest where it would cost more than a request may. Where counts may be partial, that of a point that
+        is not whole is what the increments alone hold.
+        """
+        points = flat(groups)
+        for counter in self._query.counters:
+            self._view.check(counter, points)
+        plans = self._plans(groups)
+        check(self._cost(plans), self._settings.serving, asked)
+        wanted = [self._wanted(counter, key, plans[counter.name]) for counter, key in self._pairs]
+        ranges, since = [one.ranges for one in wanted], [one.since for one in wanted]
+        slices, live = together(self._reads.totals(flat(ranges)), self._reads.increments(flat(since)))
+        parts = zip(wanted, _dealt(slices, ranges), _dealt(live, since), strict=True)
+        found = iter([self._merged(one, groups, *rows) for one, *rows in parts])
+        return [[next(found) for _ in self._query.counters] for _ in self._query.keys]
+
+    def points(self, groups: Groups, asked: Asked) -> list[list[list[Point]]]:
+        """key → group → its points."""
+        return [
+            [points_of(self._view, self._query, group, points) for group, points in zip(groups, of_groups, strict=True)]
+            for of_groups in (zip(*of_key, strict=True) for of_key in self.counts(groups, asked))
+        ]
+
+    def first(self) -> datetime | None:
+        """The start of the first finest bucket in which any of the pairs counted: found in the batch layer by the first
+        month, and its first day."""
+        view, partial = self._view, self._query.partial
+        since = flat(self._reads.partitions(c, key, None if partial else view.cutoff(c)) for c, key in self._pairs)
+        (live,) = together(self._reads.increments(since))
+        first, within = None, Range(floor(self._can_hold.start, "month"), self._can_hold.end)
+        for granularity in ("month", "day", None):
+            reads = [
+                TotalsRange(view.stored(c), key, granularity or finest_of(view.counted_as(c)), within.start,
+                            within.end, view.at(c))
+                for c, key in self._pairs
+            ]  # fmt: skip
+            (totals,) = together(self._reads.totals(reads))
+            if any(one.lacking for one in totals or ()) and not partial:
+                raise not_whole(view, [counter for counter, _ in self._pairs])
+            starts = [start for one in totals or () for start, total in one.rows.items() if total.count]
+            if not starts:
+                break
+            first = min(starts)
+            within = Range(first, after(first, granularity or "hour"))
+        return min([*([first] if first else []), *(row.bucket for row in flat(live))], default=None)
+
+    def _plans(self, groups: Groups) -> dict[str, _Plans]:
+        """By counter."""
+        kept = {counter.name: granularities_of(self._view.counted_as(counter)) for counter in self._query.counters}
+        plans: dict[Sequence[str], _Plans] = {}
+        for granularities in set(kept.values()):
+            of_groups = [planned(group, granularities, self._can_hold) for group in groups]
+            reads = list(dict.fromkeys(read for plan in of_groups for read in plan.reads))
+            plans[granularities] = _Plans(of_groups, reads, sum(read.buckets() for read in reads))
+        return {name: plans[granularities] for name, granularities in kept.items()}
+
+    def _cost(self, plans: dict[str, _Plans]) -> Cost:
+        mine = [plans[counter.name] for counter, _ in self._pairs]
+        return Cost(sum(len(one.reads) + READS_OF_INCREMENTS for one in mine), sum(one.buckets for one in mine))
+
+    def _wanted(self, counter: Counter, key: str, plans: _Plans) -> _Wanted:
+        stored = self._view.stored(counter)
+
+        def ranges_of(at: Published | None) -> list[TotalsRange]:
+            return [TotalsRange(stored, key, *read, at) for read in plans.reads]
+
+        at = self._reads.run(counter, ranges_of)
+        since = self._reads.since(at, self._query.partial)
+        return _Wanted(counter, plans.of_groups, at, ranges_of(at), self._reads.partitions(counter, key, since))
+
+    def _merged(
+        self, one: _Wanted, groups: Groups, slices: Sequence[Recalled], live: Sequence[Sequence[Increment]]
+    ) -> list[list[merge.Count]]:
+        """group → the count of each point."""
+        increments, unread = flat(live), flat(part.lacking for part in slices)
+        cutoff, lacks = one.at.cutoff if one.at else None, self._view.lacks(one.counter)
+        rows = merge.Rows(keyed(one.ranges, slices), increments, cutoff, self._view.layer)
+        live_alone = merge.Rows({}, increments, None, "realtime")
+        return [
+            counted(group, plan.parts, rows, live_alone, unread, lacks)
+            for group, plan in zip(groups, one.plans, strict=True)
+        ]
+
+
+def _dealt(found: Sequence[T] | None, lots: Iterable[Sequence[object]]) -> list[list[T]]:
+    """What was read at once, dealt out to the lots of reads that it was read for; nothing where nothing was read."""
+    left = iter(found or ())
+    return [[next(left) for _ in lot] if found else [] for lot in lots]
