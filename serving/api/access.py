@@ -21,10 +21,9 @@ from serving.api.rate_limit import address, rate_limit, told
 from serving.api.scope import EVERYTHING, Scope, Scopes
 from serving.layers.interface import Corrected, LayerName, Ran
 from serving.observe.logs import TOKEN
-from serving.reading.found import Series, Totals
+from serving.reading.found import Series, Top, Totals
 from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
 from serving.reading.reader import Reader
-from serving.reading.slices import Top
 from serving.reading.view import View
 from stitch.counters import Counter
 from stitch.grants import BadToken

@@ -1,4 +1,4 @@
-"""What is found of a question: points, totals, series; and what makes them of the counts. Pure."""
+"""What is found of a question: points, totals, series, tops; and what makes them of the counts. Pure."""
 
 from __future__ import annotations
 
@@ -55,6 +55,19 @@ class Series:
     def total(self, counter: str) -> int | None:
         counts = [point.counts[counter] for point in self.points + ([self.before] if self.before else [])]
         return None if None in counts else sum(count for count in counts if count)
+
+
+@dataclass(frozen=True)
+class Top:
+    """`changes`: member → (current, previous), where a range is compared."""
+
+    members: list[tuple[str, int]]
+    others: int
+    total: int
+    partial: bool
+    next: str | None
+    comparison: Comparison | None = None
+    changes: dict[str, Change] = field(default_factory=dict)
 
 
 def points_of(

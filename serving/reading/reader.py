@@ -7,9 +7,7 @@ cutoffs.
 
 from __future__ import annotations
 
-from collections import Counter as Tally
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -19,48 +17,21 @@ from serving.layers.interface import (
     KeysFrom,
     LayerName,
     Layers,
-    MembersOf,
     OutOfTime,
     Pending,
     Ran,
     TooManyRows,
-    TotalsRange,
     Unavailable,
 )
-from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check, too_many_rows
+from serving.reading.budget import Asked, too_many_rows
 from serving.reading.counting import Counting
-from serving.reading.found import (
-    Change,
-    Series,
-    Totals,
-    check_some,
-    is_partial,
-    lacks_a_layer,
-    not_whole,
-    series_of,
-    totals_of,
-)
+from serving.reading.found import Series, Top, Totals, check_some, is_partial, series_of, totals_of
 from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
-from serving.reading.reads import Reads
-from serving.reading.slices import (
-    Plan,
-    Top,
-    apart,
-    as_point,
-    as_range,
-    beginning,
-    compared_points,
-    fewest,
-    flat,
-    keyed,
-    ranked,
-    touch,
-)
+from serving.reading.ranking import top_of
+from serving.reading.slices import apart, as_point, as_range, beginning, compared_points
 from serving.reading.view import Down, LastPublished, View, answer, deferred, look, together
-from stitch import merge
-from stitch.buckets import ALL, Bucket, Range, bucketed, granularities_of
+from stitch.buckets import ALL, Range
 from stitch.counters import Counter
-from stitch.cutoff import Published
 from stitch.definitions import served, stored_names
 from stitch.settings import Settings
 
@@ -126,71 +97,7 @@ class Reader:
 
     def top(self, query: TopQuery) -> tuple[Top, View]:
         """The members that counted most. `others` holds the rest, events without a member among them."""
-        counter, key = query.counter, query.key
-        span = query.span.range
-
-        def ask(view: View) -> Top:
-            view.check(counter, [as_point(span)] if span else [], members=True)
-            kept = granularities_of(view.counted_as(counter))
-            holds = can_hold(self._settings.events, view.now)
-            comparison = query.span.compared(view.compared_until([counter]), [counter])
-            points = [as_point(span) if span else ALL, *flat(compared_points(comparison))]
-            plan, *compared = [fewest([point], kept, holds) for point in points]
-            parts = list(dict.fromkeys(flat([plan.reads, *(other.reads for other in compared)])))
-            buckets = list(dict.fromkeys(flat(bucketed(part) for part in parts)))
-            check(Cost(len(parts) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets)),
-                  self._settings.serving, Asked(None, span))  # fmt: skip
-            stored, reads = view.stored(counter), Reads(view)
-
-            def ranges_of(at: Published | None) -> list[TotalsRange]:
-                return [TotalsRange(stored, key, *part, at) for part in parts]
-
-            at = reads.run(counter, ranges_of)
-            ranges, cutoff = ranges_of(at), at.cutoff if at else None
-            since = reads.partitions(counter, key, reads.since(at, query.partial))
-            slices, held, live = together(
-                reads.totals(ranges),
-                reads.increments(since),
-                reads.member_increments(since),
-            )
-            totals = keyed(ranges, slices or [])
-            # A bucket without a total has none by member: a range of years is not asked bucket by bucket.
-            wanted = [MembersOf(stored, key, b, at) for b in buckets if b.start in totals.get(b.granularity, ())]
-            (rows,) = together(reads.members(wanted))
-            lacking = flat(one.lacking for one in slices or ())
-            by_member = dict(zip((read.bucket for read in wanted), rows or (), strict=False))
-            lacks = view.lacks(counter)
-
-            def is_whole(point: Bucket, of: Plan) -> bool:
-                mine = flat(bucketed(part) for part in of.reads)
-                known = all(by_member.get(bucket, {}) is not None for bucket in mine)
-                return known and not lacks(point) and not any(touch(one, part) for one in lacking for part in of.reads)
-
-            whole = [is_whole(point, of) for point, of in zip(points, [plan, *compared], strict=True)]
-            if not whole[0] and not query.partial:
-                raise not_whole(view, [counter])
-            unread = bool(lacking) or None in (rows or ())
-            layer: merge.Layer = "realtime" if unread and not whole[0] else view.layer
-            (count,) = merge.Rows(totals, flat(held), cutoff, layer).counts(plan.parts)
-
-            def tally(of: Plan) -> Tally[str]:
-                mine, found = flat(bucketed(read) for read in of.reads), Tally[str]()
-                gains = merge.by_bucket(mine, flat(live))
-                for bucket in mine:
-                    found.update(merge.members(bucket, by_member.get(bucket) or {}, gains[bucket], cutoff, layer))
-                return found
-
-            top = ranked(tally(plan), count.count, not all(whole) or lacks_a_layer(view), query)
-            if not comparison:
-                return top
-            known = not query.span.uncounted(comparison) and (all(whole) or query.partial)
-            current, previous = map(tally, compared)
-            changes: dict[str, Change] = {
-                name: (current[name], previous[name]) if known else (None, None) for name, _ in top.members
-            }
-            return replace(top, comparison=comparison, changes=changes)
-
-        return self._answer(query, ask)
+        return self._answer(query, lambda view: top_of(self._settings, view, query))
 
     def keys(self, query: KeysQuery) -> tuple[list[str], str | None]:
         """Keys of the counter, and where to go on; raises Unavailable."""

@@ -1,21 +1,17 @@
-"""From points to the slices that are read for them, and from rows to a list of members. Pure.
+"""From points to the slices that are read for them, and from their rows to counts. Pure.
 
 A point is any range; the layers keep buckets. Neighbouring buckets of one granularity are one slice of one partition.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from typing import TypeVar
 
 from serving.layers.interface import Recalled, TotalsRange
-from serving.reading.queries import TopQuery
-from serving.reading.told import Told, after
 from stitch import merge
 from stitch.buckets import ALL, GRANULARITIES, Bucket, Range, Slice, bucket_of, slices
 from stitch.merge import Total
@@ -23,31 +19,6 @@ from stitch.periods import Comparison
 
 T = TypeVar("T")
 ROWS_OF_A_READ = 50  # that take as long as a read of its own does, in the driver
-
-
-@dataclass(frozen=True)
-class Top:
-    """`changes`: member → (current, previous), where a range is compared."""
-
-    members: list[tuple[str, int]]
-    others: int
-    total: int
-    partial: bool
-    next: str | None
-    comparison: Comparison | None = None
-    changes: dict[str, tuple[int | None, int | None]] = field(default_factory=dict)
-
-
-def ranked(tally: Tally[str], total: int, partial: bool, query: TopQuery) -> Top:
-    """A page of members by count, then by name: the first of those who were not told. `others` is what comes after."""
-    counted = [(-count, member) for member, count in tally.items() if count]
-    told = query.after
-    rows = counted if told == Told() else [(count, name) for count, name in counted if not told.has(-count, name)]
-    page = [(member, -count) for count, member in heapq.nsmallest(query.limit, rows)]
-    left = sum(-count for count, _ in rows) - sum(count for _, count in page)
-    unnamed = total - sum(-count for count, _ in counted)  # of events without a member
-    more = after(told, page, query.key).cursor() if len(rows) > len(page) else None
-    return Top(page, unnamed + left, total, partial, more)
 
 
 def as_point(asked: Range) -> Bucket:
