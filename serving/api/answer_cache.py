@@ -1,7 +1,7 @@
 """Whole answers, remembered in front of Flask: a page that thousands look at is made once, and handed out.
 
 Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for as long as the rows
-that it was made from (layers.cached.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API
+that it was made from (row_cache.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API
 that may be cached at all, told apart by all that an answer depends on. Who asks, and how often, is found out before
 (access.Callers): it tells answers apart by what the caller may read, and hands none to whom is refused.
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.api.access import REFUSAL, SCOPE
-from serving.layers.cached import FRESH_UNTIL
 from serving.layers.memory import Memory
+from serving.layers.row_cache import FRESH_UNTIL
 from serving.observe.logs import RECEIVED, finished, request_id
 from serving.observe.metrics import CACHE_READS
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from serving.layers.cached import CachedLayers, RowCache
+from serving.layers.cached import CachedLayers
 from serving.layers.interface import (
     Deadline,
     IncrementsSince,
@@ -27,6 +27,7 @@ from serving.layers.interface import (
 )
 from serving.layers.memcached import MemcachedLayers
 from serving.layers.memory import Memory
+from serving.layers.row_cache import RowCache
 from stitch.buckets import ALL, EPOCH
 from stitch.cutoff import Published
 from stitch.merge import Increment, Total

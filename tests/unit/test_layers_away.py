@@ -39,7 +39,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.since = NOW, 1000.0
-        monkeypatch.setattr("serving.layers.cached.time.monotonic", lambda: self.since)
+        monkeypatch.setattr("time.monotonic", lambda: self.since)
 
     def __call__(self) -> datetime:
         return self.now

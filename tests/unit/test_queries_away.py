@@ -67,7 +67,7 @@ def checked(answers: Iterator[Answered]) -> Tally[bool]:
 @pytest.mark.parametrize("seed", range(4))
 def test_with_a_layer_away_a_count_is_the_truth_or_not_given(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng, clock = random.Random(seed), [1000.0]
-    monkeypatch.setattr("serving.layers.cached.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
     events = some_events(rng)
     cutoff = floor(NOW - timedelta(hours=rng.choice([1, 5, 30])), "hour")
     layers = layers_of(events, cutoff, rng)
