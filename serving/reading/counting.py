@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -82,25 +82,32 @@ class Counting:
     def first(self) -> datetime | None:
         """The start of the first finest bucket in which any of the pairs counted: found in the batch layer by the first
         month, and its first day."""
-        view, partial = self._view, self._query.partial
-        since = flat(self._reads.partitions(c, key, None if partial else view.cutoff(c)) for c, key in self._pairs)
+        partial, within = self._query.partial, Range(floor(self._can_hold.start, "month"), self._can_hold.end)
+
+        def months(counter: Counter, key: str) -> Callable[[Published | None], list[TotalsRange]]:
+            return lambda at: [self._range(counter, key, "month", within, at)]
+
+        of = [((c, key), self._reads.run(c, months(c, key))) for c, key in self._pairs]
+        since = flat(self._reads.partitions(*pair, self._reads.since(at, partial)) for pair, at in of)
         (live,) = together(self._reads.increments(since))
-        first, within = None, Range(floor(self._can_hold.start, "month"), self._can_hold.end)
+        first = None
         for granularity in ("month", "day", None):
-            reads = [
-                TotalsRange(view.stored(c), key, granularity or finest_of(view.counted_as(c)), within.start,
-                            within.end, view.at(c))
-                for c, key in self._pairs
-            ]  # fmt: skip
-            (totals,) = together(self._reads.totals(reads))
+            (totals,) = together(self._reads.totals([self._range(*pair, granularity, within, at) for pair, at in of]))
             if any(one.lacking for one in totals or ()) and not partial:
-                raise not_whole(view, [counter for counter, _ in self._pairs])
+                raise not_whole(self._view, self._query.counters)
             starts = [start for one in totals or () for start, total in one.rows.items() if total.count]
             if not starts:
                 break
             first = min(starts)
             within = Range(first, after(first, granularity or "hour"))
         return min([*([first] if first else []), *(row.bucket for row in flat(live))], default=None)
+
+    def _range(
+        self, counter: Counter, key: str, granularity: str | None, within: Range, at: Published | None
+    ) -> TotalsRange:
+        """granularity: None for the finest that the counter keeps"""
+        stored, kept = self._view.stored(counter), granularity or finest_of(self._view.counted_as(counter))
+        return TotalsRange(stored, key, kept, within.start, within.end, at)
 
     def _plans(self, groups: Groups) -> dict[str, _Plans]:
         """By counter."""

@@ -110,6 +110,7 @@ def test_right_after_a_run_has_published_the_totals_of_the_one_before_it_still_s
     client: FlaskClient, layers: FakeLayers, clock: Clock
 ) -> None:
     assert (plays(client), get(client, TOP)["total"]) == (1_000_007, 1_000_007)
+    assert get(client, f"{DAYS}&period=all")["totals"] == {"plays": 1_000_007}
     clock.pass_by()
     layers.published = dict.fromkeys(layers.published, DAY + 12 * HOUR)
     get(client, "/v1/status")
@@ -118,6 +119,7 @@ def test_right_after_a_run_has_published_the_totals_of_the_one_before_it_still_s
     answer = get(client, PLAYS)
     assert answer["data"][0]["counts"]["plays"] == 1_000_007 and "partial" not in answer["meta"]
     assert get(client, TOP)["total"] == 1_000_007
+    assert get(client, f"{DAYS}&period=all")["totals"] == {"plays": 1_000_007}
     layers.down = set()
     clock.pass_by()
     assert plays(client) == 1_000_000  # of the last run: what the fixture has since is older than its cutoff
