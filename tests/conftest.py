@@ -245,6 +245,16 @@ def run_in(settings: Settings, job: str, **asked: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Debian's chromium, headless, through Playwright: one for the whole run, for Playwright has an event loop, and a
+    thread can have but one."""
+    from tests.browser import launched
+
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
 def cassandra(stack: Stack) -> Iterator[Any]:
     """A driver session on the stack's Cassandra, in no keyspace."""
     from stitch.local.schema import connected

@@ -17,7 +17,6 @@ import requests
 
 from serving.app import create_app
 from serving.layers.cassandra import CassandraLayers
-from tests.browser import launched
 from tests.conftest import Stack, apart, free_ports, run_in
 from tests.e2e.served import COUNTERS, SEED, Feed, Served
 from tests.steps import wait_for_the_window_to_end
@@ -70,10 +69,3 @@ def serve(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         process.send_signal(signal.SIGTERM)
     for process in started:
         process.wait(30)
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """Debian's chromium, headless, through Playwright."""
-    with launched() as browser:
-        yield browser

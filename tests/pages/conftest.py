@@ -13,17 +13,10 @@ from werkzeug.serving import make_server
 
 from serving.app import create_app
 from stitch.settings import Settings
-from tests.browser import launched
 from tests.fakes import FakeLayers
 from tests.pages.music import Music, settings
 
 Serve = Callable[..., str]
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="session")
