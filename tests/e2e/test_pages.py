@@ -207,7 +207,8 @@ def test_when_the_reader_goes_away_what_is_shown_stays_and_it_comes_back(site: s
         found.route("**/v1/**", lambda route: route.abort())
         assert "Shown as of" in eventually(found, "#freshness", "cannot be reached")
         assert found.text_content(TOTAL) == shown
-        partial = {"cutoff": None, "realtime_through": None, "partial": True, "missing": ["batch"]}
+        counters = {"plays": {"cutoff": None, "as_of": None}}
+        partial = {"realtime_through": None, "counters": counters, "partial": True, "missing": ["batch"]}
         found.unroute("**/v1/**")
         found.route(
             "**/v1/totals*",

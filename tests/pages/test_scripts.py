@@ -86,8 +86,8 @@ def test_a_function_answers_as_written_here(
 
 
 POINTS = [
-    {"start": f"2026-03-{day:02}T00:00:00Z", "end": "", "counts": {"plays": count}, "status": status,
-     "complete": day < 4, "final": day < 3}
+    {"start": f"2026-03-{day:02}T00:00:00Z", "end": "", "counts": {"plays": count}, "status": {"plays": status},
+     "complete": {"plays": day < 4}, "final": {"plays": day < 3}}
     for day, count, status in [(1, 5, "known"), (2, "9007199254740993", "known"), (3, 7, "known"), (4, 1, "known"),
                                (5, None, "unknown"), (6, None, "future")]
 ]  # fmt: skip
