@@ -34,7 +34,6 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
 BODY_BYTES = 64 * 1024 * 1024  # of bodies that are being received
-SMALL_BODY = 64 * 1024  # what one is taken for whose length is not said
 ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothing
 LONG_QUERY = 1000  # bytes; a longer one names tens of keys
 PROBES = {"/healthz", "/readyz", "/metrics"}  # which have a thread of their own
@@ -97,30 +96,24 @@ class Receiver:
             return None
         if length is not None and int(length) > self._most:
             return None  # the app refuses it by its length
-        body, reserved = bytearray(), 0
+        body = bytearray()
         try:
             async with asyncio.timeout(random.uniform(0.8, 1) * self._seconds):  # not all who stall at one instant
-                reserved = self._reserve(0, int(length or SMALL_BODY))
                 async for chunk in protocol:
                     body += chunk
+                    self._receiving += len(chunk)  # and not what is announced, which costs a caller nothing
                     if not chunk or len(body) > self._most:  # granian ends a body with a chunk of nothing
                         break
-                    if len(body) > reserved:
-                        reserved = self._reserve(reserved, 2 * len(body))
+                    if self._receiving > BODY_BYTES:
+                        raise Full
         except TimeoutError:
             return 408, f"the body has not come within {self._seconds:g} s"
         except Full:
             return 503, "too much is being received: try again"
         finally:
-            self._receiving -= reserved
+            self._receiving -= len(body)
         environ["wsgi.input"] = io.BytesIO(body)
         return None
-
-    def _reserve(self, before: int, size: int) -> int:
-        if self._receiving - before + size > BODY_BYTES:
-            raise Full
-        self._receiving += size - before
-        return size
 
     def _answer(self, environ: Environ, answer: Answer) -> None:
         """By the app. Who has waited for one as long as for an answer has gone, or should."""

@@ -23,6 +23,8 @@ from tests.reader_process import SLOW
 
 __all__ = ["start"]  # a fixture
 
+BODY = b'{"counters":["plays"],"keys":["quick"]}'
+LARGEST = 4 * 1024 * 1024  # of a body
 STALLED = {
     "line": b"GET /v1/tot",
     "headers": b"GET /v1/totals HTTP/1.1\r\nHost: x\r\nX-A: ",
@@ -69,14 +71,26 @@ def test_a_body_that_does_not_come_is_told_so_and_its_connection_ends(start: Cal
     assert line["level"] == "INFO" and line["method"] == "POST" and line["milliseconds"] > 700
 
 
+DECLARED = b"POST /v1/totals HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{" % LARGEST
+
+
 def test_more_bodies_than_a_process_may_hold_are_told_to_come_again(start: Callable[..., Reader]) -> None:
-    reader = start()
-    declared = b"POST /v1/totals HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{"
-    large = [reader.connected(declared % (4 * 1024 * 1024)) for _ in range(16)]
-    time.sleep(0.3)
-    answer = received(reader.connected(declared % (4 * 1024 * 1024)))
+    reader = start(timeout="5s")
+    large = [reader.connected(DECLARED + b" " * (LARGEST - 2)) for _ in range(16)]
+    time.sleep(0.5)
+    answer = received(reader.connected(DECLARED + b" " * 1000))
     assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in answer
     assert all(received(one).startswith(b"HTTP/1.1 408 ") for one in large)
+    assert requests.post(f"{reader.address}/v1/totals", data=BODY, timeout=5).ok
+
+
+def test_who_announces_much_and_sends_nothing_takes_no_room_of_the_others(start: Callable[..., Reader]) -> None:
+    reader = start(timeout="5s")
+    idle = [reader.connected(DECLARED) for _ in range(100)]
+    time.sleep(0.3)
+    assert requests.post(f"{reader.address}/v1/totals", data=BODY, timeout=5).ok
+    for one in idle:
+        one.close()
 
 
 def test_kept_answers_and_probes_pass_by_heavy_requests(start: Callable[..., Reader]) -> None:
