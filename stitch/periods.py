@@ -101,6 +101,11 @@ def range_of(period: str, now: datetime, calendar: Calendar) -> Range | None:
     return Range(start, calendar.after(start, period))
 
 
+def changes_at(period: str | None, current: Range, calendar: Calendar) -> datetime:
+    """When a period, or the latest buckets (None), has another range than this."""
+    return calendar.after(current.end, LAST[period]) if period in LAST else current.end
+
+
 def _back(midnight: datetime, shift: Shift, calendar: Calendar) -> datetime:
     """The start of the day that is so far before that midnight."""
     return calendar.start_of(shift.back(midnight).date())

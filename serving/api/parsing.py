@@ -30,7 +30,7 @@ from serving.reading.queries import (
 from serving.reading.told import Place, Told, from_cursor
 from stitch.buckets import FIXED, Bucket, Range
 from stitch.counters import Counter
-from stitch.periods import NoEarlierRangeError, comparison, range_of
+from stitch.periods import NoEarlierRangeError, changes_at, comparison, range_of
 from stitch.settings import Settings
 from stitch.zones import Calendar
 
@@ -85,11 +85,12 @@ def _series(form: Form, now: datetime, many: bool, split: bool = True) -> Series
     # Of weeks and months the first and the last may be cut: the same dates have the same sum by day, week and month.
     edge = "day" if granularity in ("week", "month") else granularity
     asked = form.range(edge, lambda at: calendar.floor(at, edge), lambda at: calendar.ceil(at, edge))
+    relative = bool(form.period or not asked)
     if form.period:
         asked = range_of(form.period, now, calendar)
     elif not asked:
         asked = _latest(now, granularity, calendar)
-    span = _compared(form, asked, alignment(counters), now)
+    span = _compared(form, asked, alignment(counters), now, relative)
     points = _points(form, asked, granularity, len(counters) * len(keys)) if asked else None
     facing = span.comparison.facing(points) if points and span.comparison else []
     _check_edges(form, [span.range, *_compared_ranges(span), *(points or ()), *facing], counters)
@@ -168,12 +169,12 @@ def _span(form: Form, counters: Sequence[Counter], now: datetime) -> Span:
     asked = form.utc_range(finest)
     if form.period:
         asked = range_of(form.period, now, form.calendar)
-    span = _compared(form, asked, finest, now)
+    span = _compared(form, asked, finest, now, bool(form.period))
     _check_edges(form, [asked, *_compared_ranges(span)], counters)
     return span
 
 
-def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Span:
+def _compared(form: Form, asked: Range | None, finest: str, now: datetime, relative: bool) -> Span:
     compare, match_weekday = form.compare(asked is not None)
     found = None
     if asked and compare:
@@ -183,7 +184,8 @@ def _compared(form: Form, asked: Range | None, finest: str, now: datetime) -> Sp
             form.wrong("compare", str(error))
         except (ValueError, OverflowError):
             form.wrong("compare", "there is no such earlier range")
-    return Span(asked, form.calendar, form.period, found, compare, match_weekday)
+    changes = changes_at(form.period, asked, form.calendar) if asked and relative else None
+    return Span(asked, form.calendar, form.period, found, compare, match_weekday, changes)
 
 
 def _points(form: Form, asked: Range, granularity: str, rows: int) -> list[Bucket]:

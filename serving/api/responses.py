@@ -36,6 +36,14 @@ class Lifetime:
 
     seconds: int | None
     closed: bool = False
+    stale: int = STALE  # seconds at most for which an old one may be given while a new one is asked for
+
+    def within(self, seconds: float) -> Lifetime:
+        """The same of an answer that is another one after so many seconds."""
+        if self.seconds is None:
+            return self
+        kept = max(0, min(self.seconds, int(seconds)))
+        return replace(self, seconds=kept, stale=max(0, min(self.stale, int(seconds) - kept)))
 
 
 def json_response(body: Mapping[str, Any], lifetime: Lifetime) -> Response:
@@ -111,7 +119,7 @@ def _finish(response: Response, told: bytes, lifetime: Lifetime) -> Response:
         response.headers["Cache-Control"] = "no-store"
     else:
         who = "public" if scope().token is None else "private"
-        stale = min(STALE, lifetime.seconds)
+        stale = min(lifetime.stale, lifetime.seconds)
         response.headers["Cache-Control"] = (
             f"{who}, max-age={lifetime.seconds}, stale-while-revalidate={stale}, stale-if-error={STALE_IF_ERROR}"
         )

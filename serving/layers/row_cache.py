@@ -168,6 +168,11 @@ class RowCache(Generic[K, V]):
             del self._flying[read]
 
 
+def stands_for(seconds: float) -> None:
+    """What is made now is kept for no longer than that, whatever rows it is of."""
+    _fresh(time.monotonic() + seconds)
+
+
 def _fresh(until: float) -> None:
     FRESH_UNTIL.set(min(FRESH_UNTIL.get(math.inf), until))
 

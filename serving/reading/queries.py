@@ -39,7 +39,10 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True)
 class Span:
-    """When: a range, or None for all time; and the zone it is seen in."""
+    """When: a range, or None for all time; and the zone it is seen in.
+
+    changes: when the same request asks for another range; None for never
+    """
 
     range: Range | None
     calendar: Calendar
@@ -47,6 +50,7 @@ class Span:
     comparison: Comparison | None = None
     compare: str | None = None
     match_weekday: bool = False
+    changes: datetime | None = None
 
     @property
     def end(self) -> datetime | None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import re
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,46 @@ def test_what_is_before_the_cutoff_is_kept_for_an_hour_and_what_is_open_for_seco
     assert len(lifetimes) > 1 and 3240 <= min(lifetimes) <= max(lifetimes) <= 3600  # with jitter, and never permanently
     layers.down = {"realtime"}
     assert client.get(f"{PATH}-new").headers["Cache-Control"] == "no-store"  # partial: kept by nobody
+
+
+MIDNIGHTS = {
+    # what is asked → when it begins to be another range
+    "/v1/totals?counters=plays&keys=t1&period=yesterday": datetime(2024, 3, 2, tzinfo=UTC),
+    "/v1/totals?counters=plays&keys=t1&period=yesterday&tz=Asia/Tokyo": datetime(2024, 3, 2, 15, tzinfo=UTC),
+    "/v1/series?counters=plays&key=t1&period=yesterday": datetime(2024, 3, 2, tzinfo=UTC),
+    "/v1/top?counter=creator_plays&key=c&period=last_week": datetime(2024, 3, 4, tzinfo=UTC),
+    "/v1/totals?counters=plays&keys=t1&period=last_month": datetime(2024, 4, 1, tzinfo=UTC),
+    "/v1/totals?counters=plays&keys=t1&period=last_month&compare=previous_period": datetime(2024, 4, 1, tzinfo=UTC),
+    "/v1/series?counters=plays&key=t1&granularity=hour": datetime(2024, 3, 2, tzinfo=UTC),
+    "/v1/totals?counters=plays&keys=t1&period=24h": datetime(2024, 3, 2, tzinfo=UTC),
+}
+
+
+@pytest.mark.parametrize(("path", "midnight"), MIDNIGHTS.items())
+@pytest.mark.parametrize("seconds", [10, 1800])
+def test_a_period_is_kept_no_longer_than_until_it_is_another(
+    settings: Settings, layers: FakeLayers, path: str, midnight: datetime, seconds: int
+) -> None:
+    now = [midnight - timedelta(seconds=seconds)]
+    layers.published = dict.fromkeys(("plays", "creator_plays"), midnight - timedelta(hours=1))
+    layers.through = midnight
+    chosen = settings.model_copy(update={"serving": ServingSettings(cache=timedelta(seconds=2))})
+    client = create_app(chosen, layers, now=lambda: now[0]).test_client()
+
+    def asked() -> tuple[int, str]:
+        answer = client.get(path)
+        ages = re.findall(r"(?:max-age|stale-while-revalidate)=(\d+)", answer.headers["Cache-Control"])
+        return sum(map(int, ages)), answer.get_json()["query"]["start"]
+
+    kept, start = asked()
+    assert kept <= seconds - 2  # which it may be old by already, out of the memory of the process
+    assert kept > 1000 or seconds == 10 or "24h" in path or "hour" in path
+    now[0] = midnight - timedelta(seconds=0.05)
+    layers.through = now[0]
+    client.get(f"{path}&layer=merged")
+    time.sleep(0.06)
+    now[0] = midnight
+    assert client.get(f"{path}&layer=merged").get_json()["query"]["start"] > start
 
 
 def test_head_answers_as_get_without_a_body(settings: Settings, layers: FakeLayers) -> None:
