@@ -23,10 +23,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from flask import Flask
 from granian.rsgi import HTTPProtocol, Scope
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, RequestTimeout, ServiceUnavailable
 
-from serving.api.errors import problem
+from serving.api.access import REFUSAL
 from serving.app import create_admin
-from serving.observe.logs import RECEIVED, finished, request_id
+from serving.observe.logs import RECEIVED
 from stitch.settings import Settings
 
 Environ = dict[str, Any]
@@ -36,11 +37,8 @@ Headers = list[tuple[str, str]]
 BODY_BYTES = 64 * 1024 * 1024  # of bodies that are being received
 ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothing
 LONG_QUERY = 1000  # bytes; a longer one names tens of keys
+REFUSED = "stitch.refused"  # in an environ: why the worker does not let it be answered
 PROBES = {"/healthz", "/readyz", "/metrics"}  # which have a thread of their own
-
-
-class Full(Exception):
-    """More bodies than this process may hold."""
 
 
 class Answer:
@@ -73,11 +71,11 @@ class Receiver:
         answer = Answer()
         if self._kept(environ):
             self._answer(environ, answer)  # without a thread, since it waits for nothing
-        elif not (refused := await self._receive(environ, protocol)):
+        elif not (refusal := await self._receive(environ, protocol)):
             await asyncio.get_running_loop().run_in_executor(self._lane(environ), self._answer, environ, answer)
         else:
-            refuse(environ, answer, *refused)
-        if self._closing.is_set():
+            self._refuse(environ, answer, refusal)
+        if self._closing.is_set() or environ.get(REFUSED):
             answer.headers = [*answer.headers, ("Connection", "close")]
         protocol.response_bytes(answer.status, answer.headers, answer.body)
 
@@ -89,37 +87,48 @@ class Receiver:
         much = environ["REQUEST_METHOD"] == "POST" or len(environ["QUERY_STRING"]) > LONG_QUERY
         return self._many if much else self._threads
 
-    async def _receive(self, environ: Environ, protocol: HTTPProtocol) -> tuple[int, str] | None:
-        """Have the body, where the app will read one; or why it cannot be had, as a status and in words."""
+    async def _receive(self, environ: Environ, protocol: HTTPProtocol) -> HTTPException | None:
+        """Have the body, where the app will read one; or why it cannot be had."""
         length = environ.get("CONTENT_LENGTH")
         if environ["REQUEST_METHOD"] != "POST" or (length is None and "HTTP_TRANSFER_ENCODING" not in environ):
             return None
         if length is not None and int(length) > self._most:
             return None  # the app refuses it by its length
-        body = bytearray()
+        body, ends = bytearray(), 0
         try:
             async with asyncio.timeout(random.uniform(0.8, 1) * self._seconds):  # not all who stall at one instant
                 async for chunk in protocol:
                     body += chunk
                     self._receiving += len(chunk)  # and not what is announced, which costs a caller nothing
-                    if not chunk or len(body) > self._most:  # granian ends a body with a chunk of nothing
-                        break
+                    ends += not chunk
+                    if len(body) > self._most:
+                        return RequestEntityTooLarge()
                     if self._receiving > BODY_BYTES:
-                        raise Full
+                        return ServiceUnavailable("too much is being received: try again", retry_after=1)
         except TimeoutError:
-            return 408, f"the body has not come within {self._seconds:g} s"
-        except Full:
-            return 503, "too much is being received: try again"
+            return RequestTimeout(f"the body has not come within {self._seconds:g} s")
         finally:
             self._receiving -= len(body)
+        if ends > 1:  # granian ends a body with a chunk of nothing, and has another for an error or for trailers
+            return BadRequest("the body is not whole, or trailers follow it: send it again, without any")
         environ["wsgi.input"] = io.BytesIO(body)
         return None
 
     def _answer(self, environ: Environ, answer: Answer) -> None:
         """By the app. Who has waited for one as long as for an answer has gone, or should."""
         if time.perf_counter() - environ[RECEIVED] > 2 * self._seconds:
-            refuse(environ, answer, 503, "too many requests wait for an answer: try again")
-            return
+            late = ServiceUnavailable("too many requests wait for an answer: try again", retry_after=1)
+            self._refuse(environ, answer, late)
+        else:
+            self._ask(environ, answer)
+
+    def _refuse(self, environ: Environ, answer: Answer, refusal: HTTPException) -> None:
+        """By the app, which waits for nothing then (but a moment for a shared storage of the rate limit): with all that
+        its other answers have, counted by the limit and logged. The connection ends: a body may be on its way."""
+        environ[REFUSAL] = environ[REFUSED] = refusal
+        self._ask(environ, answer)
+
+    def _ask(self, environ: Environ, answer: Answer) -> None:
         parts = self._app(environ, answer)
         try:
             answer.body = b"".join(parts)
@@ -148,17 +157,6 @@ def environ_of(scope: Scope) -> Environ:
         joint = ";" if key == "HTTP_COOKIE" else ","
         environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
     return environ
-
-
-def refuse(environ: Environ, answer: Answer, status: int, detail: str) -> None:
-    """What the app would answer, had it been asked. The connection ends: a body may be on its way."""
-    response = problem(status, detail)
-    identity = request_id(environ.get("HTTP_X_REQUEST_ID", ""))
-    response.headers.update({"X-Request-ID": identity, "Connection": "close"})
-    if status == 503:
-        response.headers["Retry-After"] = "1"
-    answer.body = b"".join(response(environ, answer))  # type: ignore[arg-type]  # it writes nothing by itself
-    finished(environ, identity, "none", status, len(answer.body), environ[RECEIVED])
 
 
 class AdminServer(ThreadingMixIn, WSGIServer):

@@ -151,7 +151,8 @@ class Callers:
             try:
                 found = self._scopes.of(environ.get("HTTP_AUTHORIZATION", ""))
             except BadToken as error:
-                found, environ[REFUSAL] = self._scopes.nobody, _unauthorized(str(error), "invalid_token")
+                found = self._scopes.nobody
+                environ.setdefault(REFUSAL, _unauthorized(str(error), "invalid_token"))
             environ[SCOPE], environ[TOKEN] = found, found.token
         return environ[SCOPE]
 
