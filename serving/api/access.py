@@ -7,6 +7,7 @@ A view that thinks of neither cannot show too much. Without tokens in the settin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Never
@@ -41,6 +42,7 @@ _SECURITY = {
     "Permissions-Policy": "interest-cohort=()",
     "Cache-Control": "no-cache",
 }
+_PLAIN = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")  # a path, without `..` or `%2F`
 _SHARED = r"/(v1/.*|openapi\.json|static/.*)"  # what pages of the allowed origins may read
 _EXPOSED = ["ETag", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID", "Content-Disposition",
             "Stitch-Missing", "Stitch-Partial", "Stitch-Realtime-Through", "Stitch-Next", "Stitch-Others",
@@ -176,7 +178,7 @@ def guard(app: Flask, settings: Settings, reader: Reader) -> None:
     app.extensions["callers"] = app.wsgi_app = Callers(app.wsgi_app, serving)  # type: ignore[method-assign]
     if serving.trusted_proxies:
         hops = dict.fromkeys(("x_for", "x_proto", "x_host", "x_prefix"), serving.trusted_proxies)
-        app.wsgi_app = ProxyFix(app.wsgi_app, **hops)  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(plainly_below(app.wsgi_app), **hops)  # type: ignore[method-assign]
     if serving.cors_origins:
         CORS(
             app,
@@ -202,6 +204,18 @@ def guard(app: Flask, settings: Settings, reader: Reader) -> None:
             response.vary.add("Origin")  # for all that may have the header, in an answer to whomever
         response.headers.pop("Date", None)  # the server gives it; werkzeug's own beside it would make two
         return response
+
+
+def plainly_below(app: Wsgi) -> Wsgi:
+    """WSGI middleware: the path that this is below, which a proxy told, begins every link. One may pass on what callers
+    send, and `//evil.example` would lead elsewhere: what is no plain path counts for nothing."""
+
+    def checked(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        below = environ["SCRIPT_NAME"]
+        environ["SCRIPT_NAME"] = below.rstrip("/") if _PLAIN.fullmatch(below) else ""
+        return app(environ, start_response)
+
+    return checked
 
 
 def _with(headers: list[tuple[str, str]], start_response: Callable[..., Any]) -> Callable[..., Any]:

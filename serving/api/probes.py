@@ -54,4 +54,6 @@ def openapi() -> Response:
     below = {"servers": [{"url": request.script_root}]} if request.script_root else {}
     found = jsonify(document(current_app, settings()) | below)
     found.headers["Cache-Control"] = f"{'public' if scope().token is None else 'private'}, max-age=300"
+    if settings().serving.trusted_proxies:
+        found.vary.add("X-Forwarded-Prefix")  # which it names
     return found

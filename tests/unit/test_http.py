@@ -85,6 +85,37 @@ def test_a_prefix_from_nobody_that_is_trusted_counts_for_nothing(settings: Setti
     assert client.get("/", headers={"X-Forwarded-Prefix": "/counts"}).location == "/stats"
 
 
+PREFIXES = {
+    # what a proxy passes on → the path below which all is then
+    "/counts": "/counts",
+    "/a/b-c_d.e": "/a/b-c_d.e",
+    "/counts/": "/counts",
+    "": "",
+    "/": "",
+    "//evil.example": "",
+    "/\\evil.example": "",
+    "https://evil.example": "",
+    "evil.example": "",
+    "/a//b": "",
+    "/../a": "",
+    "/a?b": "",
+    "/a%2F/b": "",
+    "/a\"b": "",
+    "/a, //evil.example": "",
+}
+
+
+@pytest.mark.parametrize(("given", "below"), PREFIXES.items())
+def test_a_prefix_that_is_no_plain_path_counts_for_nothing(
+    settings: Settings, layers: FakeLayers, given: str, below: str
+) -> None:
+    client = reader(settings, layers, trusted_proxies=1)
+    assert client.get("/", headers={"X-Forwarded-Prefix": given}).location == f"{below}/stats"
+    told = client.get("/openapi.json", headers={"X-Forwarded-Prefix": given})
+    assert told.get_json().get("servers") == ([{"url": below}] if below else None)
+    assert "X-Forwarded-Prefix" in told.vary
+
+
 # Caching
 
 
