@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -22,6 +23,7 @@ from stitch.sections import ServingSettings
 LOG = logging.getLogger("stitch.access")
 POLICY = "requests"
 MEMORY = "memory://"
+_WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]*)?|([0-9.]+):[0-9]*")  # or IPv6 in brackets without one
 SECONDS = 0.1  # to connect to a shared storage, and for its answer
 
 
@@ -88,9 +90,11 @@ def rate_limit(settings: ServingSettings) -> RateLimit | None:
 
 
 def address(remote: str) -> str:
-    """Who asks, by his address. Of IPv6 its network of 64 bits, since one household or machine has all of it."""
+    """Who asks, by his address, without the port that some proxies tell with it: each connection has another. Of IPv6
+    its network of 64 bits, since one household or machine has all of it."""
+    with_port = _WITH_PORT.fullmatch(remote)
     try:
-        found = ip_address(remote)
+        found = ip_address(with_port[1] or with_port[2] if with_port else remote)
     except ValueError:
         return remote
     if isinstance(found, IPv6Address):

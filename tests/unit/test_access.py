@@ -394,12 +394,18 @@ ADDRESSES = {
     "2001:db8:1:2::ffff": "2001:db8:1:2::/64",
     "2001:db8:1:3::1": "2001:db8:1:3::/64",
     "::ffff:192.0.2.1": "192.0.2.1",
+    "192.0.2.1:5555": "192.0.2.1",
+    "[2001:db8:1:2::1]:5555": "2001:db8:1:2::/64",
+    "[2001:db8:1:2::1]": "2001:db8:1:2::/64",
+    "[::ffff:192.0.2.1]:5555": "192.0.2.1",
+    "2001:db8:1:2::1%eth0": "2001:db8:1:2::/64",
+    "[x]:1": "[x]:1",
     "unix:": "unix:",
     "": "",
 }
 
 
-def test_an_address_of_ipv6_is_its_network() -> None:
+def test_an_address_has_no_port_and_one_of_ipv6_is_its_network() -> None:
     assert {remote: address(remote) for remote in ADDRESSES} == ADDRESSES
 
 
