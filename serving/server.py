@@ -31,6 +31,7 @@ from granian.http import HTTP1Settings
 from granian.net import SocketHolder
 from granian.server.mp import MPServer, WorkerProcess
 
+from serving.api.rate_limit import check_storage
 from serving.observe.logging_config import LOGGING
 from stitch.errors import StitchError
 from stitch.settings import Settings
@@ -64,8 +65,8 @@ class Server(MPServer):
     """granian with one socket, settings that are read again, and workers that are replaced all at once."""
 
     def __init__(self, read: Callable[[], Settings], make: Make) -> None:
-        self._read, self._make = read, make
-        self._settings = read()
+        self._read, self._make = partial(usable, read), make
+        self._settings = self._read()
         serving = self._settings.serving
         self._listener = listen(serving.host, serving.port, "port")
         self._admin = listen(serving.host, serving.admin_port, "admin_port") if serving.admin_port else None
@@ -262,9 +263,16 @@ def create(settings: Settings) -> Flask:
     return create_app(settings, probes_apart=settings.serving.admin_port is not None)
 
 
+def usable(read: Callable[[], Settings]) -> Settings:
+    """The settings, if workers can use them: else each would end with a stack trace. Raises StitchError."""
+    settings = read()
+    check_storage(settings.serving)
+    return settings
+
+
 def serve(read: Callable[[], Settings], make: Make = create) -> None:
     """Serve until SIGTERM or SIGINT, by the settings that `read` finds, now and at each SIGHUP. Raises ServingError
-    where a port is taken."""
+    where a port is taken, BadStorage."""
     folder = tempfile.mkdtemp(prefix="stitch-metrics-")
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # where workers leave their figures for each other
     try:

@@ -18,6 +18,7 @@ from limits.storage import MemoryStorage, StorageTypes, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
 from serving.layers.circuit import Circuit
+from stitch.errors import StitchError
 from stitch.sections import ServingSettings
 
 LOG = logging.getLogger("stitch.access")
@@ -25,6 +26,10 @@ POLICY = "requests"
 MEMORY = "memory://"
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]*)?|([0-9.]+):[0-9]*")  # or IPv6 in brackets without one
 SECONDS = 0.1  # to connect to a shared storage, and for its answer
+
+
+class BadStorage(StitchError):
+    """Counts cannot be kept where the settings say."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,20 @@ def _storage(uri: str) -> StorageTypes:
     kind = uri.partition(":")[0]
     names = {"memcached": ("connect_timeout", "timeout"), "redis": ("socket_connect_timeout", "socket_timeout")}
     waits = dict.fromkeys(names.get(kind.replace("rediss", "redis"), ()), SECONDS)
-    return storage_from_string(uri, **waits)
+    try:
+        return storage_from_string(uri, **waits)
+    except Exception as error:  # of whatever client the storage has
+        said = re.sub(r"//[^/@]*@", "//…@", str(error))  # not the password
+        raise BadStorage(
+            f"serving.rate_limit_storage cannot be used: {said}. memory://, memcached://HOST:PORT or, with the package "
+            "redis, redis://HOST:PORT are expected"
+        ) from None
+
+
+def check_storage(settings: ServingSettings) -> None:
+    """Raises BadStorage. It connects to nothing."""
+    if settings.rate_limit and settings.rate_limit_storage != MEMORY:
+        _storage(settings.rate_limit_storage)
 
 
 def told(hit: Hit) -> str:

@@ -26,12 +26,13 @@ from markupsafe import escape
 from pydantic import SecretStr
 
 from serving.api import access
-from serving.api.rate_limit import RateLimit, address
+from serving.api.rate_limit import BadStorage, RateLimit, address
 from serving.api.scope import Scopes
 from serving.app import create_app
 from serving.layers.connection import Connection, Limits
 from serving.layers.interface import Corrected, Deadline, LayerDown
 from serving.reading.queries import Span, TotalsQuery
+from serving.server import usable
 from stitch.buckets import EPOCH
 from stitch.cli import main
 from stitch.clusters import BatchSettings
@@ -414,6 +415,24 @@ def test_it_is_said_at_the_start_that_each_worker_counts_for_itself(caplog: pyte
     assert caplog.records == []
     RateLimit("600/minute", "memory://", 4)
     assert "600/minute is counted by each of 4 workers for itself" in caplog.text
+
+
+STORAGES = {
+    "nonsense": "unknown storage scheme",
+    "foo://x": "unknown storage scheme",
+    "memcached://me:secret@h": "Missing host or port",
+    "memcached://127.0.0.1:x": "Unable to parse",
+}
+
+
+@pytest.mark.parametrize(("storage", "why"), STORAGES.items())
+def test_a_storage_that_cannot_be_used_is_told_at_the_start_without_its_password(
+    settings: Settings, storage: str, why: str
+) -> None:
+    serving = ServingSettings(rate_limit="1/hour", rate_limit_storage=storage)
+    with pytest.raises(BadStorage, match=f"^serving.rate_limit_storage cannot be used: {why}") as told:
+        usable(lambda: settings.model_copy(update={"serving": serving}))
+    assert "secret" not in str(told.value) and told.value.__suppress_context__
 
 
 def test_a_storage_that_is_away_takes_neither_counts_nor_limit_with_it(
