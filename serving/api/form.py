@@ -113,6 +113,13 @@ class Form:
             self._check_text(parameter, text)
         return text or None
 
+    def told_key(self, parameter: str) -> str | None:
+        """A key that another page told, however long it is; None where it is not given or empty."""
+        text = self.single(parameter)
+        if text and not _is_unicode(text):
+            self.wrong(parameter, "is not valid Unicode text")
+        return text or None
+
     def cursor(self, parameter: str) -> str | None:
         """An opaque text; None where it is not given or empty."""
         text = self.single(parameter)
@@ -171,11 +178,10 @@ class Form:
             self._check_text(parameter, key)
 
     def _check_text(self, parameter: str, text: str) -> None:
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError:
+        if not _is_unicode(text):
             self.wrong(parameter, "is not valid Unicode text")
             return
+        size = len(text.encode())
         counted, asked = self.settings.events.max_text, self.settings.serving.max_key
         if size > counted:
             self.wrong(parameter, f"{size} bytes; no event is counted under more than {counted} (events.max_text)")
@@ -276,3 +282,11 @@ def parse_instant(text: str, calendar: Calendar = UTC_CALENDAR) -> datetime:
     if not YEARS[0] <= instant.year <= YEARS[1]:
         raise ValueError("out of range")
     return instant
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

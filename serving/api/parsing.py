@@ -129,7 +129,7 @@ def parse_top(raw: Raw, settings: Settings, now: datetime, preferred: str = "jso
 
 def parse_keys(raw: Raw, settings: Settings, preferred: str = "json") -> KeysQuery:
     form = Form(raw, settings, parameters.KEYS, preferred)
-    counters, prefix, after, limit = form.counter(), form.text("prefix"), form.text("after"), form.limit()
+    counters, prefix, after, limit = form.counter(), form.text("prefix"), form.told_key("after"), form.limit()
     return form.done(lambda: KeysQuery(counters[0], prefix or "", after, limit, form.format))
 
 

@@ -26,7 +26,8 @@ from serving.reading.view import View
 STALE = 30  # seconds at most, and no more than max-age, for which a cache may give an old one while it asks for a new
 STALE_IF_ERROR = 86_400  # the same where the reader answers 5xx: a whole count of before, in place of none
 BOM = b"\xef\xbb\xbf"
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # as OWASP lists them, for CSV injection
+# As OWASP lists them, for CSV injection. Where semicolons separate cells, as in much of Europe, one begins after each.
+FORMULA = re.compile("(^|;)(?=[=+\\-@\t\r\n＝＋－＠])")
 Row = Sequence[Any]
 
 
@@ -100,7 +101,7 @@ def _dumped(body: Mapping[str, Any]) -> bytes:
 def _harmless(cell: Any) -> Any:
     """A text that a spreadsheet would take for a formula gets an apostrophe before it, which it hides. Keys and members
     are what somebody sent; numbers are numbers."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    return FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell
 
 
 def _file_names() -> dict[str, str]:

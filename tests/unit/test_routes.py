@@ -370,6 +370,19 @@ def test_keys_that_are_counted_may_be_longer_than_those_that_can_be_asked_for(se
     assert mistake["detail"] == "1025 bytes; at most 1024 can be asked for (serving.max_key)"
 
 
+def test_pages_of_keys_go_on_after_a_key_that_is_longer_than_can_be_asked_for(
+    settings: Settings, layers: FakeLayers
+) -> None:
+    keys = [name + "x" * 1500 for name in "abc"]
+    layers.total_rows = {("plays", key, "all", EPOCH): Total(1, CUTOFF) for key in keys}
+    client = create_app(settings, layers, now=lambda: NOW).test_client()
+    found, after = [], ""
+    for _ in keys:
+        page = client.get(f"/v1/keys?counter=plays&limit=1&after={after}").get_json()
+        found, after = found + [one["key"] for one in page["data"]], page["next"]
+    assert found == keys and after is None
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [("GET", "/nothing", 404), ("GET", "/v1/nothing", 404), ("DELETE", "/v1/totals", 405), ("POST", "/v1/top", 405)],
