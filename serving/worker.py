@@ -156,6 +156,8 @@ def environ_of(scope: Scope) -> Environ:
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
         joint = ";" if key == "HTTP_COOKIE" else ","
         environ[key] = f"{environ[key]}{joint}{value}" if key in environ else value
+    if "authorization" in scope.headers:  # one whose value is not ASCII has none for granian; it is a bad token
+        environ.setdefault("HTTP_AUTHORIZATION", "Bearer \ufffd")
     return environ
 
 

@@ -176,6 +176,13 @@ def test_a_header_with_underscores_does_not_pass_for_one_with_dashes(start: Call
     assert "5.6.7.8" in addresses and "1.2.3.4" not in addresses
 
 
+def test_a_token_that_is_not_ascii_is_a_bad_one_and_not_none(start: Callable[..., Reader]) -> None:
+    reader = start(public=["plays"], tokens={"one": {"sha256": "0" * 64}})
+    for token in (b"\xff.\xfe", "é".encode()):
+        sent = b"GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
+        assert received(reader.connected(sent % (QUICK.encode(), token))).startswith(b"HTTP/1.1 401 ")
+
+
 def test_keys_of_any_bytes_come_through(start: Callable[..., Reader]) -> None:
     reader = start()
     for path in ("/stats/track_id/%C3%A9%2F%2F%20x", "/stats/track_id/%E2%82%AC", "/stats/track_id/a;b=c,d"):
