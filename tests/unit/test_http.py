@@ -183,10 +183,10 @@ def test_a_period_is_kept_no_longer_than_until_it_is_another(
     kept, start = asked()
     assert kept <= seconds - 2  # which it may be old by already, out of the memory of the process
     assert kept > 1000 or seconds == 10 or "24h" in path or "hour" in path
-    now[0] = midnight - timedelta(seconds=0.05)
+    now[0] = midnight - timedelta(seconds=0.02)
     layers.through = now[0]
     client.get(f"{path}&layer=merged")
-    time.sleep(0.06)
+    time.sleep(0.03)
     now[0] = midnight
     assert client.get(f"{path}&layer=merged").get_json()["query"]["start"] > start
 
