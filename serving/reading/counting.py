@@ -79,9 +79,9 @@ class Counting:
             for of_groups in (zip(*of_key, strict=True) for of_key in self.counts(groups, asked))
         ]
 
-    def first(self) -> datetime | None:
-        """The start of the first finest bucket in which any of the pairs counted: found in the batch layer by the first
-        month, and its first day."""
+    def between(self) -> Range | None:
+        """From the first finest bucket in which any of the pairs counted to the last, which is looked for from now on
+        alone. In the batch layer the first is found by the first month, and its first day; the last to the hour."""
         partial, within = self._query.partial, Range(floor(self._can_hold.start, "month"), self._can_hold.end)
 
         def months(counter: Counter, key: str) -> Callable[[Published | None], list[TotalsRange]]:
@@ -90,17 +90,26 @@ class Counting:
         of = [((c, key), self._reads.run(c, months(c, key))) for c, key in self._pairs]
         since = flat(self._reads.partitions(*pair, self._reads.since(at, partial)) for pair, at in of)
         (live,) = together(self._reads.increments(since))
-        first = None
+        counted = [row.bucket for row in flat(live)]
+        ahead = Range(floor(self._view.now, "hour"), self._can_hold.end)
+        hours = self._starts([self._range(*pair, "hour", ahead, at) for pair, at in of])
+        counted += [after(hour, "hour") - datetime.resolution for hour in hours]
         for granularity in ("month", "day", None):
-            (totals,) = together(self._reads.totals([self._range(*pair, granularity, within, at) for pair, at in of]))
-            if any(one.lacking for one in totals or ()) and not partial:
-                raise not_whole(self._view, self._query.counters)
-            starts = [start for one in totals or () for start, total in one.rows.items() if total.count]
+            starts = self._starts([self._range(*pair, granularity, within, at) for pair, at in of])
             if not starts:
                 break
             first = min(starts)
             within = Range(first, after(first, granularity or "hour"))
-        return min([*([first] if first else []), *(row.bucket for row in flat(live))], default=None)
+        else:
+            counted.append(first)
+        return Range(min(counted), max(counted)) if counted else None
+
+    def _starts(self, reads: list[TotalsRange]) -> list[datetime]:
+        """The starts of the buckets that have totals. Raises Unavailable where these have to be whole, and are not."""
+        (totals,) = together(self._reads.totals(reads))
+        if any(one.lacking for one in totals or ()) and not self._query.partial:
+            raise not_whole(self._view, self._query.counters)
+        return [start for one in totals or () for start, total in one.rows.items() if total.count]
 
     def _range(
         self, counter: Counter, key: str, granularity: str | None, within: Range, at: Published | None

@@ -108,17 +108,17 @@ class SeriesQuery:
     partial: bool = False
     many: bool = False
 
-    def points_since(self, first: datetime, now: datetime, most: int) -> list[Bucket]:
-        """The points from the first count to now, or the last of them where they are too many. Raises BadRequest where
-        the zone's edges cannot be cut."""
+    def points_since(self, first: datetime, last: datetime, most: int) -> list[Bucket]:
+        """The points from the first count to the last, or the last of them where they are too many. Raises BadRequest
+        where the zone's edges cannot be cut."""
         calendar, granularity = self.span.calendar, self.granularity
-        end = calendar.after(calendar.floor(now, granularity), granularity)
+        end = calendar.after(calendar.floor(last, granularity), granularity)
         fitting = max(1, most // (len(self.counters) * len(self.keys))) * LONGEST[granularity]
         start = calendar.ceil(end - fitting, granularity) if end - first > fitting else first
-        points = calendar.series(min(start, now), end, granularity)
+        points = calendar.series(min(start, last), end, granularity)
         mistakes = unsplit(calendar, [points[0].start, *(point.end for point in points)], self.counters)
         if mistakes and first < EPOCH:  # old events that are odd in zones that kept local mean time then
-            return self.points_since(EPOCH, now, most)
+            return self.points_since(EPOCH, last, most)
         if mistakes:
             raise BadRequest(mistakes)
         return points

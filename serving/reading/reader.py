@@ -75,11 +75,12 @@ class Reader:
         return self._answer(query, ask)
 
     def _all_time(self, view: View, query: SeriesQuery) -> list[Series]:
-        """From the first point in which one of the keys counted, of as many as may be answered; what came before is one
-        number."""
+        """From the first point in which one of the keys counted to the last, now or ahead of it, of as many as may be
+        answered; what came before is one number."""
         counting = Counting(self._settings, view, query)
-        first = counting.first() or view.now
-        points = query.points_since(first, view.now, self._settings.serving.max_points)
+        counted = counting.between()
+        first, last = (counted.start, max(view.now, counted.end)) if counted else (view.now, view.now)
+        points = query.points_since(first, last, self._settings.serving.max_points)
         asked = Asked(len(query.keys), as_range(points), query.granularity)
         shown = [mine for (mine,) in counting.points([points], asked)]
         check_some(view, query, [point.counts for mine in shown for point in mine])

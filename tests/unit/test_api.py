@@ -237,6 +237,38 @@ def test_all_time_begins_with_the_first_count_and_not_with_a_month_of_zeros(
     assert points[0] == (counted[0], 1) and [start for start, count in points if count] == counted
 
 
+@pytest.mark.parametrize("cutoff", [CUTOFF, NOW + HOUR])  # counted by the real-time layer, and by the batch
+@pytest.mark.parametrize("granularity", ["hour", "day", "week", "month"])
+def test_all_time_goes_on_to_the_last_count_where_events_are_ahead_of_now(
+    settings: Settings, granularity: str, cutoff: datetime
+) -> None:
+    ahead = datetime(2024, 3, 15, 20, tzinfo=UTC)
+    layers = layers_of([datetime(2024, 2, 9, 7, tzinfo=UTC), NOW])
+    layers.increment_rows.append(("plays", "t1", Increment(ahead, NOW - HOUR, 5)))
+    if cutoff > NOW:
+        layers.published = {"plays": NOW}
+        for kept in ("all", "month", "day", "hour"):
+            row = ("plays", "t1", kept, bucket_of(ahead, kept).start)
+            layers.total_rows[row] = Total(layers.total_rows.get(row, Total(0, NOW)).count + 5, NOW)
+    client = create_app(settings, layers, now=lambda: NOW).test_client()
+    total = get(client, "/v1/totals?counters=plays&key=t1")["data"][0]["counts"]["plays"]
+    path = f"/v1/series?counters=plays&key=t1&period=all&granularity={granularity}"
+    answer = get(client, path)
+    last = answer["points"][-1]
+    assert answer["totals"] == {"plays": total} and "before" not in answer
+    assert sum(point["counts"]["plays"] or 0 for point in answer["points"]) == total
+    assert datetime.fromisoformat(last["start"]) <= ahead < datetime.fromisoformat(last["end"])
+    assert get(client, f"{path}&cumulative=true")["points"][-1]["counts"] == {"plays": total}
+    assert {point["counts"]["plays"] for point in get(client, path.replace("key=t1", "key=no"))["points"]} == {0}
+
+
+def test_all_time_of_a_key_that_counted_ahead_of_now_alone_is_its_points(settings: Settings) -> None:
+    layers = layers_of([])
+    layers.increment_rows = [("plays", "t1", Increment(NOW.replace(minute=0) + n * HOUR, NOW, 1)) for n in (20, 30)]
+    client = create_app(settings, layers, now=lambda: NOW).test_client()
+    assert series(client, "period=all&granularity=day") == [("2024-03-15T00:00:00Z", 2)]
+
+
 @pytest.mark.parametrize("old", [datetime(1970, 1, 1, tzinfo=UTC), datetime(1900, 6, 1, 5, tzinfo=UTC)])
 @pytest.mark.parametrize("granularity", ["hour", "day", "week", "month"])
 def test_one_odd_old_event_takes_all_time_from_no_key(settings: Settings, granularity: str, old: datetime) -> None:
