@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from serving.reading.told import Place
@@ -56,12 +56,19 @@ class Span:
     def end(self) -> datetime | None:
         return self.range.end if self.range else None
 
-    def compared(self, until: datetime, counters: Sequence[Counter]) -> Comparison | None:
+    def compared(self, until: datetime, finest: str, counters: Sequence[Counter]) -> Comparison | None:
         """The comparison, cut where counts are not known yet: a part of one range against the whole of another would
-        be told as a drop. Raises BadRequest."""
-        if not self.comparison or until >= self.comparison.current.end:
+        be told as a drop. Raises BadRequest.
+
+        finest: of what buckets counts are published, which may be others than the settings'
+        """
+        if not self.comparison:
+            return None
+        earlier = self.comparison.earlier
+        finest = max(finest, earlier.finest, key=GRANULARITIES.index)
+        if until >= self.comparison.current.end and finest == earlier.finest:
             return self.comparison
-        found = self.comparison.earlier.cut_at(until)
+        found = replace(earlier, finest=finest).cut_at(min(until, self.comparison.current.end))
         edges = [found.current.end, found.previous.end]
         if mistakes := unsplit(self.calendar, edges, counters):
             raise BadRequest(mistakes)

@@ -71,10 +71,10 @@ def top_of(settings: Settings, view: View, query: TopQuery) -> Top:
 
 def _plan(settings: Settings, view: View, query: TopQuery) -> _Planned:
     counter, span = query.counter, query.span.range
-    view.check(counter, [as_point(span)] if span else [], members=True)
     kept, holds = granularities_of(view.counted_as(counter)), can_hold(settings.events, view.now)
-    comparison = query.span.compared(view.compared_until([counter]), [counter])
+    comparison = view.compared(query.span, [counter])
     points = [as_point(span) if span else ALL, *flat(compared_points(comparison))]
+    view.check(counter, points, members=True)
     plans = [fewest([point], kept, holds) for point in points]
     reads = list(dict.fromkeys(flat(plan.reads for plan in plans)))
     buckets = _buckets(reads)

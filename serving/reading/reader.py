@@ -49,7 +49,7 @@ class Reader:
         asked = [as_point(span.range) if span.range else ALL]
 
         def ask(view: View) -> Totals:
-            comparison = span.compared(view.compared_until(query.counters), query.counters)
+            comparison = view.compared(span, query.counters)
             groups = [asked, *compared_points(comparison)]
             counts = Counting(self._settings, view, query).counts(groups, Asked(len(query.keys), span.range))
             found = totals_of(view, query, counts, comparison)
@@ -65,7 +65,7 @@ class Reader:
             if query.points is None:
                 return self._all_time(view, query)
             facing = apart(bucket for bucket in query.facing if bucket)
-            comparison = query.span.compared(view.compared_until(query.counters), query.counters)
+            comparison = view.compared(query.span, query.counters)
             groups = [query.points, *facing, *compared_points(comparison)]
             asked = Asked(len(query.keys), as_range(query.points), query.granularity)
             found = Counting(self._settings, view, query).points(groups, asked)

@@ -15,11 +15,13 @@ from typing import Any, Literal, TypeVar
 
 from serving.layers.interface import LayerDown, LayerName, Layers, Pending, Unavailable
 from serving.observe.metrics import LAYER_ERRORS
+from serving.reading.queries import Span, alignment
 from stitch.buckets import ALL, Bucket, Range, finest_of, floor
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.definitions import Publication, served
 from stitch.merge import Layer
+from stitch.periods import Comparison
 
 T = TypeVar("T")
 PointStatus = Literal["known", "unknown", "future"]
@@ -134,9 +136,11 @@ class View:
             return through
         return max((at for at in (cutoff, through) if at), default=None)
 
-    def compared_until(self, counters: Iterable[Counter]) -> datetime:
-        """Until when the counts of all of them can be compared with earlier ones."""
-        return min([self.now, *(as_of for counter in counters if (as_of := self.as_of(counter)))])
+    def compared(self, span: Span, counters: Sequence[Counter]) -> Comparison | None:
+        """What the span is compared with, cut at the edge of published buckets until which all counters are counted.
+        Raises BadRequest."""
+        until = min([self.now, *(as_of for counter in counters if (as_of := self.as_of(counter)))])
+        return span.compared(until, alignment([self.counted_as(counter) for counter in counters]), counters)
 
     def lost(self, counter: Counter) -> Range | None:
         """When events were appended whose increments may have expired before the batch counted them."""

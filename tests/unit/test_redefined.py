@@ -139,3 +139,19 @@ def test_while_the_batch_layer_is_away_readers_get_the_increments_of_what_they_g
     assert plays(client) == 14
     layers.down = {"batch"}
     assert plays(client, "&partial=allow") == 4
+
+
+@pytest.mark.parametrize("minute", [37, 5])  # of an hour of which the old definition has no part
+def test_while_a_definition_gets_finer_comparisons_are_cut_at_the_buckets_that_are_published(
+    settings: Settings, layers: FakeLayers, minute: int
+) -> None:
+    by_creator = BY_QUARTERS.model_copy(update={"member": "creator_id"})
+    layers.definitions[OLD] = by_creator.model_copy(update={"resolution": "1h"})
+    layers.through = now = DAY + timedelta(hours=12, minutes=minute)
+    client = create_app(settings.model_copy(update={"counters": [by_creator]}), layers, now=lambda: now).test_client()
+    for path in ("totals?counters=plays&keys=t1", "series?counters=plays&key=t1", "top?counter=plays&key=t1"):
+        for period in ("month", "24h", "7d"):
+            found = get(client, f"/v1/{path}&period={period}&compare=previous_period")["comparison"]
+            assert found["current"]["end"] == "2024-03-01T12:00:00Z", (path, period)
+    edge = "start=2024-03-01T09:15Z&end=2024-03-01T10:00Z&compare=previous_period"
+    assert "no finer" in get(client, f"/v1/top?counter=plays&key=t1&{edge}", 503)["detail"]
