@@ -77,7 +77,7 @@ def _sum(so_far: int | None, count: int | None) -> int | None:
 
 def _tells(point: Point) -> bool:
     """Whether it has a count, or one that is not known."""
-    return any(count or count is None for count in point.counts.values())
+    return any(count or point.status[name] == "unknown" for name, count in point.counts.items())
 
 
 def _previous(faced: Point | None, earlier: _Running, query: SeriesQuery) -> answers.PlainPoint | None:

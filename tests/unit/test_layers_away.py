@@ -261,6 +261,8 @@ def test_without_the_real_time_layer_a_count_is_as_of_the_cutoff_and_says_so(
     assert column(hours, "counts") == [1_000_000, 0, None, None]
     assert column(hours, "status") == ["known", "known", "unknown", "unknown"]
     assert column(hours, "complete") == [True, True, False, False]
+    few = get(client, f"{HOURS}&start=2024-03-01T08:00&end=2024-03-01T14:00&fill=none")  # one o'clock is in the future
+    assert column(few, "counts") == [1_000_000, None, None, None]
 
 
 def test_a_counter_that_is_not_published_leaves_its_neighbours_what_they_are(
