@@ -86,7 +86,7 @@ class Reader:
         check_some(view, query, [point.counts for mine in shown for point in mine])
         same = zip(*shown, strict=True)  # of each point, that of each key; a count that is not known may be one
         counts = [[1 if n is None else n for point in of for n in point.counts.values()] for of in same]
-        start = beginning(counts)
+        start = beginning(counts, first >= points[0].start)
         shown = [mine[start:] for mine in shown]
         if first >= points[start].start:
             return [Series(mine, is_partial(view, mine)) for mine in shown]

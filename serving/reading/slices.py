@@ -47,13 +47,14 @@ def apart(buckets: Iterable[Bucket]) -> list[list[Bucket]]:
     return groups
 
 
-def beginning(rows: Sequence[Sequence[int]]) -> int:
-    """At which point all time begins, of each point its counts: at the first that counted.
+def beginning(rows: Sequence[Sequence[int]], from_first: bool) -> int:
+    """At which point all time begins, of each point its counts: at the first that counted, which is the first of them
+    `from_first`, even where what was counted there cancels out.
 
     Or at a later one: a few old events, one in a hundred at most, that are followed by more empty time than all that
     came since are odd, and would leave a chart of nothing else.
     """
-    counted = [n for n, row in enumerate(rows) if any(row)]
+    counted = [n for n, row in enumerate(rows) if any(row) or (from_first and n == 0)]
     whole = [sum(map(abs, column)) for column in zip(*rows, strict=True)]
     before, start = [0] * len(whole), counted[0] if counted else len(rows) - 1
     for last, following in pairwise(counted):

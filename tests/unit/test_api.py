@@ -262,6 +262,26 @@ def test_all_time_goes_on_to_the_last_count_where_events_are_ahead_of_now(
     assert {point["counts"]["plays"] for point in get(client, path.replace("key=t1", "key=no"))["points"]} == {0}
 
 
+@pytest.mark.parametrize(("granularity", "counts"), [("month", [0, 5, 0]), ("day", [5, -5, 5]), ("hour", [5, -5, 5])])
+def test_all_time_begins_with_the_first_count_even_where_the_counts_of_its_month_cancel_out(
+    settings: Settings, granularity: str, counts: list[int]
+) -> None:
+    layers = layers_of([])
+    for day, count in ((9, 5), (20, -5), (40, 5)):  # 9 and 20 January, 9 February
+        at = datetime(2023, 12, 31, tzinfo=UTC) + timedelta(days=day)
+        for kept in ("hour", "day", "month", "all"):
+            row = ("plays", "t1", kept, bucket_of(at, kept).start)
+            layers.total_rows[row] = Total(layers.total_rows.get(row, Total(0, CUTOFF)).count + count, CUTOFF)
+    client = create_app(settings, layers, now=lambda: NOW).test_client()
+    answer = get(client, f"/v1/series?counters=plays&key=t1&period=all&granularity={granularity}")
+    found = [point["counts"]["plays"] for point in answer["points"]]
+    assert answer["points"][0]["start"] == (
+        "2024-01-01T00:00:00Z" if granularity == "month" else "2024-01-09T00:00:00Z"
+    )
+    assert (found if granularity == "month" else [n for n in found if n]) == counts
+    assert "before" not in answer and answer["totals"] == {"plays": 5}
+
+
 def test_all_time_of_a_key_that_counted_ahead_of_now_alone_is_its_points(settings: Settings) -> None:
     layers = layers_of([])
     layers.increment_rows = [("plays", "t1", Increment(NOW.replace(minute=0) + n * HOUR, NOW, 1)) for n in (20, 30)]
