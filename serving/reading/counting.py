@@ -105,11 +105,12 @@ class Counting:
         return Range(min(counted), max(counted)) if counted else None
 
     def _starts(self, reads: list[TotalsRange]) -> list[datetime]:
-        """The starts of the buckets that have totals, even of 0. Raises Unavailable where these have to be whole, and are not."""
+        """The starts of the buckets that have totals, even of 0. Raises Unavailable where not all are known and all
+        have to be."""
         (totals,) = together(self._reads.totals(reads))
         if any(one.lacking for one in totals or ()) and not self._query.partial:
             raise not_whole(self._view, self._query.counters)
-        return [start for one in totals or () for start in one.rows]
+        return flat(list(one.rows) for one in totals or ())
 
     def _range(
         self, counter: Counter, key: str, granularity: str | None, within: Range, at: Published | None

@@ -43,7 +43,10 @@ class Totals:
 
 @dataclass(frozen=True)
 class Series:
-    """facing: what each point is compared with; before: all time before the first point, where that counted."""
+    """facing: what each point is compared with; before: all time before the first point, where that counted.
+
+    held: counters of which nothing is published: their sum is what is held, and not known where that is nothing
+    """
 
     points: list[Point]
     partial: bool
@@ -51,10 +54,12 @@ class Series:
     before: Point | None = None
     comparison: Comparison | None = None
     changes: dict[str, Change] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
 
     def total(self, counter: str) -> int | None:
         counts = [point.counts[counter] for point in self.points + ([self.before] if self.before else [])]
-        return None if None in counts else sum(count for count in counts if count)
+        total = sum(count for count in counts if count)
+        return None if None in counts and not (counter in self.held and total) else total
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def points_of(
             end = point.bucket.end
             point.counts[name], point.source[name] = _shown(query, count), count.source
             point.status[name] = status(point.bucket) if count.whole else "unknown"
-            point.complete[name] = count.whole and end <= as_of
+            point.complete[name] = point.status[name] == "known" and end <= as_of
             point.final[name] = count.whole and cutoff is not None and end <= min(view.now, cutoff)
     return points
 
@@ -100,7 +105,7 @@ def series_of(
         (now,), (then,) = groups[-2:]
         changes = {name: (count, then.counts[name]) for name, count in now.counts.items()}
     found = [faced[bucket] if bucket else None for bucket in query.facing]
-    return Series(groups[0], is_partial(view, flat(groups)), found, None, comparison, changes)
+    return Series(groups[0], is_partial(view, flat(groups)), found, None, comparison, changes, held(view, query))
 
 
 def totals_of(
@@ -123,6 +128,11 @@ def totals_of(
 
 def is_partial(view: View, points: Sequence[Point]) -> bool:
     return lacks_a_layer(view) or not all(point.whole for point in points)
+
+
+def held(view: View, query: SeriesQuery) -> frozenset[str]:
+    """The counters of which nothing is published."""
+    return frozenset(counter.name for counter in query.counters if view.unheld(counter))
 
 
 def lacks_a_layer(view: View) -> bool:

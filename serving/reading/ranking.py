@@ -109,8 +109,11 @@ def _judge(view: View, query: TopQuery, planned: _Planned, rows: _Rows) -> list[
 
     def is_whole(point: Bucket, plan: Plan) -> bool:
         known = all(rows.by_member.get(bucket, {}) is not None for bucket in _buckets(plan.reads))
-        return known and not lacks(point) and not any(touch(one, part) for one in rows.lacking for part in plan.reads)
+        (count,) = found.counts(plan.parts)
+        lacking = any(touch(one, part) for one in rows.lacking for part in plan.reads)
+        return known and not lacks(point, count.count) and not lacking
 
+    found = merge.Rows(rows.totals, rows.increments, rows.cutoff, view.layer)
     whole = [is_whole(point, plan) for point, plan in zip(planned.points, planned.plans, strict=True)]
     if not whole[0] and not query.partial:
         raise not_whole(view, [query.counter])

@@ -25,7 +25,7 @@ from serving.layers.interface import (
 )
 from serving.reading.budget import Asked, too_many_rows
 from serving.reading.counting import Counting
-from serving.reading.found import Series, Top, Totals, check_some, is_partial, series_of, totals_of
+from serving.reading.found import Series, Top, Totals, check_some, held, is_partial, series_of, totals_of
 from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
 from serving.reading.ranking import top_of
 from serving.reading.slices import apart, as_point, as_range, beginning, compared_points
@@ -89,10 +89,10 @@ class Reader:
         start = beginning(counts, first >= points[0].start)
         shown = [mine[start:] for mine in shown]
         if first >= points[start].start:
-            return [Series(mine, is_partial(view, mine)) for mine in shown]
+            return [Series(mine, is_partial(view, mine), held=held(view, query)) for mine in shown]
         before = [as_point(Range(first, points[start].start))]
         return [
-            Series(mine, is_partial(view, [*mine, earlier]), before=earlier)
+            Series(mine, is_partial(view, [*mine, earlier]), before=earlier, held=held(view, query))
             for mine, ((earlier,),) in zip(shown, counting.points([before], asked), strict=True)
         ]
 

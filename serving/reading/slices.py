@@ -123,7 +123,7 @@ def counted(
     rows: merge.Rows,
     live: merge.Rows,
     unread: Sequence[TotalsRange],
-    lacks: Callable[[Bucket], bool],
+    lacks: Callable[[Bucket, int], bool],
 ) -> list[merge.Count]:
     """The count of each point by the rows. By those that are `live` alone where totals are unread; there, and where the
     point `lacks` something else, it is not whole."""
@@ -132,7 +132,8 @@ def counted(
         cold = [any(touch(read, part) for part in of for read in unread) for of in parts]
         left = live.counts(parts)
         counts = [replace(left[at], whole=False) if cold[at] else count for at, count in enumerate(counts)]
-    return [replace(count, whole=False) if lacks(p) else count for p, count in zip(points, counts, strict=True)]
+    found = zip(points, counts, strict=True)
+    return [replace(count, whole=False) if lacks(point, count.count) else count for point, count in found]
 
 
 def touch(read: TotalsRange, part: Slice) -> bool:

@@ -150,12 +150,24 @@ class View:
         until = min(as_of, self.now - self.retention)
         return Range(cutoff, until) if cutoff < until else None
 
-    def lacks(self, counter: Counter) -> Callable[[Bucket], bool]:
-        """Of which buckets the count is not known, whatever rows there are."""
+    def unheld(self, counter: Counter) -> datetime | None:
+        """Of a counter of which nothing is published yet: what was appended before this may have expired; None of
+        others. What was appended since may have occurred long before: a count is what is held, and only that nothing
+        is held says nothing."""
+        if self.layer != "merged" or self.last.by_name is None or self.cutoff(counter):
+            return None
+        return self.now - self.retention if self.realtime_through else self.now
+
+    def lacks(self, counter: Counter) -> Callable[[Bucket, int], bool]:
+        """Of which buckets the count, so much by the rows, is not known."""
         lost = self.lost(counter)
         nothing = self.asked == "merged" and self.layer == "batch" and self.cutoff(counter) is None
 
-        def lacks(bucket: Bucket) -> bool:
+        unheld = self.unheld(counter)
+
+        def lacks(bucket: Bucket, count: int) -> bool:
+            if unheld and not count and (bucket is not ALL or not self.realtime_through):
+                return bucket.start < unheld
             return nothing or (lost is not None and bucket.start < lost.end and lost.start < bucket.end)
 
         return lacks
@@ -168,6 +180,11 @@ class View:
                 found.append(
                     f"events of {counter.name} that were appended from {lost.start:%Y-%m-%dT%H:%M:%SZ} on were not "
                     "counted by the batch before their increments expired"
+                )
+            if unheld := self.unheld(counter):
+                found.append(
+                    f"nothing of {counter.name} is published by the batch yet, and what was appended before "
+                    f"{unheld:%Y-%m-%dT%H:%M:%SZ} is not held"
                 )
         return "; ".join(found)
 
@@ -193,7 +210,7 @@ class View:
 
     def status(self, counter: Counter) -> Callable[[Bucket], PointStatus]:
         """Which buckets the answering layers know the counts of."""
-        until, lacks = self.as_of(counter), self.lacks(counter)
+        until, lost = self.as_of(counter), self.lacks(counter)
         since = None if self.cutoff(counter) and self.layer != "realtime" else self.now - self.retention
         present = max(self.now, until or self.now)  # the clock of the reader may be behind
 
@@ -201,7 +218,7 @@ class View:
             if bucket.start >= present:
                 return "future"
             known = until is not None and bucket.start < until and (since is None or bucket.start >= since)
-            return "known" if known and not lacks(bucket) else "unknown"
+            return "known" if known and not lost(bucket, 1) else "unknown"
 
         return of
 

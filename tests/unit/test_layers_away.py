@@ -359,3 +359,37 @@ def test_without_a_real_time_layer_nothing_expires_uncounted(settings: Settings,
     layers.through, layers.increment_rows = None, []
     client = create_app(settings, layers, now=lambda: CUTOFF + timedelta(days=60)).test_client()
     assert plays(client) == 1_000_000
+
+
+# Nothing published
+
+
+def test_of_a_counter_of_which_nothing_is_published_only_what_is_held_is_told(
+    client: FlaskClient, layers: FakeLayers
+) -> None:
+    layers.published, layers.total_rows = {}, {}
+    layers.increment_rows.append(("plays", "t1", Increment(datetime(2013, 5, 5, tzinfo=UTC), DAY + 11 * HOUR, 3)))
+    january, of_2013 = "&start=2024-01-01&end=2024-02-01", "&start=2013-05-01&end=2013-06-01"
+    assert (plays(client), plays(client, of_2013), plays(client, "&start=2024-02-01&end=2024-03-02")) == (10, 3, 7)
+    for path in (PLAYS, DAYS, f"{TOP}"):
+        refused = get(client, f"{path}{january}", 503)["detail"]
+        assert "is published by the batch yet, and what was appended before 2024-02-16T12:30:00Z is not held" in refused
+        assert get(client, f"{path}{january}&partial=allow")["meta"]["partial"]
+    weeks = "&start=2024-02-15&end=2024-03-02"
+    days = get(client, DAYS + weeks)
+    assert column(days, "counts") == [None, None, *[0] * 13, 7] and days["totals"] == {"plays": 7}
+    assert column(days, "complete")[:3] == [False, False, True] and days["meta"]["partial"]
+    assert set(column(get(client, f"{DAYS}{weeks}&cumulative=true"), "counts")) == {None}
+    assert get(client, f"{DAYS}&start=2024-02-15&end=2024-02-20")["totals"] == {"plays": None}
+    assert get(client, f"{DAYS.replace('day', 'month')}&period=all")["totals"] == {"plays": 10}
+    compared = get(client, f"{PLAYS}&start=2024-03-01&end=2024-03-02&compare=year_over_year")["comparison"]
+    assert compared["data"][0]["changes"]["plays"] == {"current": 7, "previous": None, "change": None}
+    assert plays(client, f"{january}&layer=realtime") == 0
+    both = get(client, f"{PLAYS},cold")  # all time is all that is held
+    assert [row["counts"]["plays"] for row in both["data"]] == [10, 0] and "partial" not in both["meta"]
+
+
+def test_before_anything_was_counted_no_count_is_known(client: FlaskClient, layers: FakeLayers) -> None:
+    layers.published, layers.through, layers.total_rows, layers.increment_rows = {}, None, {}, []
+    for path in (PLAYS, f"{PLAYS}&start=2024-03-01&end=2024-03-02", HOURS):
+        assert "nothing of plays is published" in get(client, path, 503)["detail"]

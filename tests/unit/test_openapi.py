@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from stitch.settings import load_settings
 from tests.fakes import FakeLayers
 
 SETTINGS = load_settings("conf/stitch.toml")
-APP = create_app(SETTINGS, FakeLayers())
+LAYERS = FakeLayers()  # without any row; but of what was never published, no count is known
+LAYERS.published = {counter.name: datetime.now(UTC) for counter in SETTINGS.counters}
+APP = create_app(SETTINGS, LAYERS)
 UNDOCUMENTED = {"static", "described.openapi"}  # files, and the document itself
 
 
@@ -74,7 +77,7 @@ def test_the_limits_are_stated() -> None:
 
 # What schemathesis makes of the document: every check that it has, each in milliseconds over layers in memory.
 
-ASKED = schemathesis.openapi.from_wsgi("/openapi.json", create_app(SETTINGS, FakeLayers()))
+ASKED = schemathesis.openapi.from_wsgi("/openapi.json", create_app(SETTINGS, LAYERS))
 OPERATIONS = {found.ok().label: found.ok() for found in ASKED.get_all_operations()}
 WITH_PARAMETERS = [label for label, operation in OPERATIONS.items() if operation.query or operation.body]
 PLAIN = {"Accept-Encoding": "identity"}

@@ -362,9 +362,11 @@ def test_a_body_larger_than_a_thousand_keys_need_is_not_read(client: FlaskClient
     assert client.post("/v1/totals", data=b" " * (4 * 1024 * 1024 + 1)).status_code == 413
 
 
-def test_keys_that_are_counted_may_be_longer_than_those_that_can_be_asked_for(settings: Settings) -> None:
+def test_keys_that_are_counted_may_be_longer_than_those_that_can_be_asked_for(
+    settings: Settings, layers: FakeLayers
+) -> None:
     events = settings.events.model_copy(update={"max_text": 4096})
-    longer = create_app(settings.model_copy(update={"events": events}), FakeLayers(), now=lambda: NOW).test_client()
+    longer = create_app(settings.model_copy(update={"events": events}), layers, now=lambda: NOW).test_client()
     assert longer.get(f"/v1/totals?counters=plays&key={'x' * 1024}").status_code == 200
     (mistake,) = longer.get(f"/v1/totals?counters=plays&key={'x' * 1025}").get_json()["errors"]
     assert mistake["detail"] == "1025 bytes; at most 1024 can be asked for (serving.max_key)"
