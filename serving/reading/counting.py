@@ -15,13 +15,14 @@ from serving.reading.reads import Reads
 from serving.reading.slices import Plan, counted, flat, keyed, planned
 from serving.reading.view import View, together
 from stitch import merge
-from stitch.buckets import Bucket, Range, Slice, after, finest_of, floor, granularities_of
+from stitch.buckets import FIXED, Bucket, Range, Slice, after, finest_of, floor, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.merge import Increment
 from stitch.settings import Settings
 
 T = TypeVar("T")
+READS_OF_BETWEEN = 4  # of totals: months, a month's days, the finest buckets of a day, and the hours ahead of now
 Groups = Sequence[list[Bucket]]  # of points; those of one group do not overlap
 
 
@@ -81,17 +82,20 @@ class Counting:
 
     def between(self) -> Range | None:
         """From the first finest bucket in which any of the pairs counted to the last, which is looked for from now on
-        alone. In the batch layer the first is found by the first month, and its first day; the last to the hour."""
+        alone. In the batch layer the first is found by the first month, and its first day; the last to the hour.
+
+        Raises BadRequest where it would cost more than a request may."""
         partial, within = self._query.partial, Range(floor(self._can_hold.start, "month"), self._can_hold.end)
+        ahead = Range(floor(self._view.now, "hour"), self._can_hold.end)
 
         def months(counter: Counter, key: str) -> Callable[[Published | None], list[TotalsRange]]:
             return lambda at: [self._range(counter, key, "month", within, at)]
 
         of = [((c, key), self._reads.run(c, months(c, key))) for c, key in self._pairs]
         since = flat(self._reads.partitions(*pair, self._reads.since(at, partial)) for pair, at in of)
+        self._check_between(ahead, len(since))
         (live,) = together(self._reads.increments(since))
         counted = [row.bucket for row in flat(live)]
-        ahead = Range(floor(self._view.now, "hour"), self._can_hold.end)
         hours = self._starts([self._range(*pair, "hour", ahead, at) for pair, at in of])
         counted += [after(hour, "hour") - datetime.resolution for hour in hours]
         for granularity in ("month", "day", None):
@@ -103,6 +107,13 @@ class Counting:
         else:
             counted.append(first)
         return Range(min(counted), max(counted)) if counted else None
+
+    def _check_between(self, ahead: Range, partitions: int) -> None:
+        """Months are not in the price: there may be a thousand, but a key has those alone in which it counted."""
+        day, hours = FIXED["day"], Slice("hour", ahead.start, ahead.end).buckets()
+        rows = [31 + day // FIXED[finest_of(self._view.counted_as(counter))] + hours for counter, _ in self._pairs]
+        cost = Cost(len(rows) * READS_OF_BETWEEN + partitions, sum(rows))
+        check(cost, self._settings.serving, Asked(len(self._query.keys), None))
 
     def _starts(self, reads: list[TotalsRange]) -> list[datetime]:
         """The starts of the buckets that have totals, even of 0. Raises Unavailable where not all are known and all

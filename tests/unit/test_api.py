@@ -202,6 +202,21 @@ def test_what_a_series_of_many_keys_would_cost_is_known_before_it_is_read(
     assert len(get(client, f"/v1/series?{TWO_DAYS}&keys=t1,t2")["data"]) == 2
 
 
+def test_what_all_time_of_many_keys_would_cost_is_known_before_it_is_read(
+    settings: Settings, hourly: FakeLayers
+) -> None:
+    """`likes` is not published: the increments of each retained day are a read."""
+    small = settings.model_copy(update={"serving": settings.serving.model_copy(update={"max_reads": 50})})
+    client = create_app(small, hourly, now=lambda: NOW).test_client()
+    for counter, few, many in (("plays", 10, 11), ("likes", 2, 3)):
+        path = f"/v1/series?counters={counter}&period=all&granularity=month&keys="
+        assert len(get(client, path + ",".join(f"t{n}" for n in range(few)))["data"]) == few
+        hourly.reads = 0
+        refused = get(client, path + ",".join(f"t{n}" for n in range(many)), 400)["errors"]
+        assert [one["parameter"] for one in refused] == ["keys"] and f"at most {few} keys" in refused[0]["detail"]
+        assert hourly.reads == 0
+
+
 def test_a_series_of_several_keys_as_csv_names_the_key_in_each_row(client: FlaskClient) -> None:
     text = client.get(f"/v1/series?{TWO_DAYS.replace(',likes', '')}&keys=t1,never&format=csv").text
     assert text.splitlines()[:2] == [
