@@ -166,7 +166,7 @@ class View:
         unheld = self.unheld(counter)
 
         def lacks(bucket: Bucket, count: int) -> bool:
-            if unheld and not count and (bucket is not ALL or not self.realtime_through):
+            if unheld and not count and bucket is not ALL:  # all time is all that is held
                 return bucket.start < unheld
             return nothing or (lost is not None and bucket.start < lost.end and lost.start < bucket.end)
 

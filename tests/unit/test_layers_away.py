@@ -389,7 +389,8 @@ def test_of_a_counter_of_which_nothing_is_published_only_what_is_held_is_told(
     assert [row["counts"]["plays"] for row in both["data"]] == [10, 0] and "partial" not in both["meta"]
 
 
-def test_before_anything_was_counted_no_count_is_known(client: FlaskClient, layers: FakeLayers) -> None:
+def test_before_anything_was_counted_no_count_of_a_range_is_known(client: FlaskClient, layers: FakeLayers) -> None:
     layers.published, layers.through, layers.total_rows, layers.increment_rows = {}, None, {}, []
-    for path in (PLAYS, f"{PLAYS}&start=2024-03-01&end=2024-03-02", HOURS):
-        assert "nothing of plays is published" in get(client, path, 503)["detail"]
+    for path in (f"{PLAYS}&start=2024-03-01&end=2024-03-02", HOURS, f"{TOP}&period=24h"):
+        assert "plays is published by the batch yet" in get(client, path, 503)["detail"]
+    assert plays(client) == 0
