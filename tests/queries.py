@@ -235,7 +235,11 @@ class Questions:
         totals = self.ask("/v1/totals", {"counters": counter, "keys": key})["data"][0]["counts"]
         assert answer["totals"] == totals
         counts = [point["counts"][counter] for point in answer["points"]]
-        assert (counts[0] or len(counts) == 1) and len(counts) <= 10_000
+        start, end = (datetime.fromisoformat(answer["points"][0][name]) for name in ("start", "end"))
+        begun = any(
+            (e.counter, e.key) == (counter, key) and start <= e.at < end for e in self.events
+        )  # be it +1 and −1
+        assert (begun or len(counts) == 1) and len(counts) <= 10_000
 
     def ask_top(self) -> None:
         counter, key = self.members_of, self.rng.choice(self.keys())
