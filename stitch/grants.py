@@ -1,7 +1,7 @@
 """Signed tokens: a JWT says by itself what may be read with it and until when, so that no settings have to name it.
 
 The first of the secrets signs, and what any of them signed is accepted: to change the secret, put the new one in front
-and take the old one out when what it signed has expired. One token alone cannot be taken back.
+and take the old one out when what it signed has expired. One token alone cannot be revoked.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from functools import cached_property
 from typing import Literal
 
 from stitch.buckets import Bucket, Range, floor
-from stitch.zones import Calendar
+from stitch.zones import Calendar, clock
 
 HOURS = {"24h": 24, "48h": 48}
 DAYS = {"7d": 7, "28d": 28, "30d": 30}
@@ -227,7 +227,7 @@ def _shown(part: Range, calendar: Calendar, days: bool | None = None) -> Shown:
         first = _midnight(first.date())
     if days and ends_day:
         return Shown(part, first, _midnight_after(part.end, calendar), days)
-    end = (_clock(last) + datetime.resolution).replace(fold=last.fold)
+    end = (clock(last) + datetime.resolution).replace(fold=last.fold)
     if end <= first or last.fold:
         end = _latest(part, calendar, end)
     return Shown(part, first, end, days)
@@ -239,7 +239,7 @@ def _latest(part: Range, calendar: Calendar, end: datetime) -> datetime:
     if calendar.offset(since) <= calendar.offset(until):
         return end
     before = calendar.wall(calendar.set_between(since, until) - datetime.resolution)
-    return max(end, _clock(before) + datetime.resolution)
+    return max(end, clock(before) + datetime.resolution)
 
 
 def _shift(current: Range, period: str | None, compare: Compare, match_weekday: bool, calendar: Calendar) -> Shift:
@@ -262,7 +262,3 @@ def _midnight(day: date) -> datetime:
 def _midnight_after(end: datetime, calendar: Calendar) -> datetime:
     """At which midnight what ends there ends by the calendar, also where clocks skip that."""
     return _midnight(calendar.wall(end - datetime.resolution).date() + DAY)
-
-
-def _clock(wall: datetime) -> datetime:
-    return wall.replace(tzinfo=None, fold=0)

@@ -85,7 +85,7 @@ class Calendar:
         """The first instant by which clocks have come to this (naive), also where they are set back from it."""
         before = wall - datetime.resolution
         found = self.shown_from(before)
-        return found + datetime.resolution if _clock(self.wall(found)) == before else found
+        return found + datetime.resolution if clock(self.wall(found)) == before else found
 
     def set_between(self, before: datetime, after: datetime) -> datetime:
         """The first instant, to the second, that has another offset than `before`; one that `after` has."""
@@ -176,7 +176,7 @@ class Calendar:
         if not set_by:
             return end
         change = self.set_between(start, end)
-        before, after = _clock(self.wall(change - datetime.resolution)), _clock(self.wall(change))
+        before, after = clock(self.wall(change - datetime.resolution)), clock(self.wall(change))
         if set_by % length == timedelta(0):
             return change if self.start_of(after.date()) == change else end
         same = before - _since_midnight(before) % length == after - _since_midnight(after) % length
@@ -186,7 +186,8 @@ class Calendar:
 UTC_CALENDAR = Calendar("UTC", UTC)
 
 
-def _clock(wall: datetime) -> datetime:
+def clock(wall: datetime) -> datetime:
+    """What the clocks show, without the zone (naive)."""
     return wall.replace(tzinfo=None, fold=0)
 
 

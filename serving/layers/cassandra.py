@@ -25,6 +25,7 @@ from serving.layers.interface import (
     Ran,
     TotalsRange,
 )
+from stitch.buckets import EPOCH
 from stitch.cutoff import Published
 from stitch.definitions import Publication, from_text
 from stitch.merge import Increment, Total
@@ -53,7 +54,6 @@ _REALTIME = {
     " WHERE counter = ? AND key = ? AND ingest_date = ? AND ingest_window >= ?",
     "progress": "SELECT realtime_through FROM progress WHERE job = ?",
 }
-_FIRST_WINDOW = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class CassandraLayers(Layers):
@@ -133,9 +133,7 @@ class CassandraLayers(Layers):
         return connection.send(query, parameters, self._deadline or Deadline.after(self._seconds))
 
     def _send_increments(self, table: str, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
-        sent = self._send(
-            self._realtime, table, [(r.counter, r.key, r.ingest_date, r.since or _FIRST_WINDOW) for r in reads]
-        )
+        sent = self._send(self._realtime, table, [(r.counter, r.key, r.ingest_date, r.since or EPOCH) for r in reads])
         return lambda: [[Increment(_utc(b), _utc(window), *rest) for b, window, *rest in rows] for rows in sent()]
 
 
