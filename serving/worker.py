@@ -127,6 +127,7 @@ class Receiver:
         its other answers have, counted by the limit and logged. The connection ends: a body may be on its way."""
         environ[REFUSAL] = environ[REFUSED] = refusal
         self._ask(environ, answer)
+        refusal.__traceback__ = None  # whose frames hold the request, whose connection ends when nothing holds it
 
     def _ask(self, environ: Environ, answer: Answer) -> None:
         parts = self._app(environ, answer)
