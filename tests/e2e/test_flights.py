@@ -73,6 +73,7 @@ def next_edge(settings: Settings) -> datetime:
     return cutoff
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
 def test_all_flight_counts_equal_the_csv_in_real_time_half_way_through_the_load_and_after_it(
     flights_stack: Stack, reader: Reader, spark: Any, every: int

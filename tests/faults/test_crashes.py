@@ -58,6 +58,7 @@ def test_a_streaming_job_killed_between_its_rows_and_its_commit_counts_once(
     eyes.wait_for_the_truth(10)
 
 
+@pytest.mark.thorough
 def test_a_task_that_fails_once_in_the_middle_of_its_rows_is_tried_again_and_its_rows_count_once(
     fresh: Stack, feed: Feed, eyes: Eyes, run_job: Run, spark: Any, cassandra: Any
 ) -> None:

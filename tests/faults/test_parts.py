@@ -63,6 +63,7 @@ def test_a_cassandra_that_hangs_and_parts_that_restart_delay_counts_and_do_not_c
     assert eyes.answers[200] and not set(eyes.answers) - {200, 503}
 
 
+@pytest.mark.thorough
 def test_writes_that_were_applied_and_never_acknowledged_count_once_where_a_counter_column_counts_twice(
     proxied: tuple[Stack, Proxy], feed: Feed, eyes: Eyes, spark: Any, cassandra: Any
 ) -> None:

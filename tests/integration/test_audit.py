@@ -290,6 +290,7 @@ def wrong(report: dict[str, Any]) -> dict[str, list[str]]:
     return {one["about"]: one["details"] for one in report["findings"] if not one["right"]}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", CASES)
 def test_a_fault_is_named_by_what_it_is_where_and_by_how_much_and_nothing_else_is(
     world: World, bend: Any, name: str
@@ -309,6 +310,7 @@ def filled(pattern: str, names: dict[str, Any]) -> str:
     return re.sub(r"\{(live:%FT%TZ|tag|cutoff)\}", lambda match: re.escape(match[0].format(**names)), pattern)
 
 
+@pytest.mark.thorough
 def test_what_is_mended_is_right_again_and_what_cannot_be_known_is_said(world: World) -> None:
     report = audited(world)
     assert wrong(report) == {}

@@ -51,6 +51,7 @@ def table(spark: SparkSession, settings: Settings) -> Iterator[str]:
         yield name
 
 
+@pytest.mark.thorough
 def test_a_warehouse_table_is_counted_night_by_night_without_kafka(
     fresh: Stack, reader: Reader, spark: SparkSession, settings: Settings, table: str, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.bench import backlog, counter_updates, duckdb_seconds
 from bench.load import Size
 from bench.nights import Traffic, nights, settings_of
@@ -23,6 +25,7 @@ def test_the_plain_ways_beside_the_jobs_count_the_same_backlog(fresh: Stack, run
     assert sent > 10_000 and seconds > 0 and rows > 1_000
 
 
+@pytest.mark.thorough
 def test_nights_of_equal_days_write_what_a_day_touches_or_the_days_since_the_last_night(
     stack: Stack, spark: Any, tmp_path: Path
 ) -> None:
@@ -37,6 +40,7 @@ def test_nights_of_equal_days_write_what_a_day_touches_or_the_days_since_the_las
     assert traffic.of_day(1) == traffic.of_day(1) != traffic.of_day(2)
 
 
+@pytest.mark.thorough
 def test_the_reader_is_asked_what_the_raw_driver_reads_and_answers_while_it_is_attacked(
     fresh: Stack, cassandra: Any, tmp_path: Path
 ) -> None:

@@ -198,6 +198,7 @@ def test_a_cluster_whose_machines_share_no_disk_counts_a_topic_through_hdfs(
     assert left <= {"environment", "tmp", "spark.conf", "stitch.toml", "catalog.db", ".cache"}, left
 
 
+@pytest.mark.thorough
 def test_parquet_of_other_origin_is_totalled_by_its_own_ingest_time(
     fresh: Stack, reader: Reader, spark: SparkSession, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,7 @@ def partitions(spark: SparkSession) -> Iterator[Callable[[int], None]]:
     spark.conf.set(PARTITIONS, before)
 
 
+@pytest.mark.thorough
 def test_shuffle_partitions_under_a_checkpoint_are_told_to_stay_and_change_from_the_cutoff(
     fresh: Stack, reader: Reader, run_job: Callable[..., Any], partitions: Callable[[int], None],
     capfd: pytest.CaptureFixture[str],

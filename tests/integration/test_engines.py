@@ -33,6 +33,7 @@ def shown(begin: str, stack: Stack) -> str:
     return here.replace("lake.stitch", f"{lake.catalog}.stitch")
 
 
+@pytest.mark.thorough
 def test_pyiceberg_and_duckdb_read_log_and_totals_by_their_catalog(fresh: Stack, run_job: Callable[..., Any]) -> None:
     produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id=f"t{n % 2}") for n in range(10)])
     produce(fresh.settings.kafka, [b"no event"])

@@ -75,6 +75,7 @@ def test_a_bot_that_is_excluded_stops_one_night_and_no_later_one_and_what_is_exc
     assert [count(client, "plays", track, "batch") for track in ("t1", "t2", "t3")] == [45, 0, 30]
 
 
+@pytest.mark.thorough
 def test_with_nothing_to_compare_a_person_is_asked(
     fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,6 +97,7 @@ def table(fresh: Stack) -> list[tuple[Any, ...]]:
     return sorted(rows, key=str)
 
 
+@pytest.mark.thorough
 def test_feeding_the_topic_again_with_a_lost_checkpoint_changes_no_increment(
     fresh: Stack, reader: Reader, run_job: Callable[..., None]
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_batch_refuses_a_cutoff_that_the_log_cannot_prove_complete(
         run_job("batch_totals")
 
 
+@pytest.mark.thorough
 def test_a_log_that_another_decoder_wrote_is_decoded_anew(
     fresh: Stack, reader: Reader, run_job: Callable[..., None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,6 +221,7 @@ def test_a_log_that_another_decoder_wrote_is_decoded_anew(
     assert (count(client, "likes", "s1", "batch"), count(client, "likes", "t1", "batch")) == (3, 0)
 
 
+@pytest.mark.thorough
 def test_a_round_of_the_archive_leaves_no_connection_to_the_catalog_open(
     fresh: Stack, spark: SparkSession, run_job: Callable[..., Any]
 ) -> None:

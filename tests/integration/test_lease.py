@@ -50,6 +50,7 @@ def test_the_lease_of_a_run_that_was_killed_expires_and_is_waited_for(lease: Lea
     assert 2 < time.monotonic() - began < 8
 
 
+@pytest.mark.thorough
 def test_a_run_that_stood_still_ends_where_another_has_begun_and_goes_on_where_none_has(lease: LeaseOf) -> None:
     stopped, other = lease(5), lease(5)
     stopped.take()

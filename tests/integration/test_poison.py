@@ -22,6 +22,7 @@ Run = Callable[..., Any]
 RECORDS = 250
 
 
+@pytest.mark.thorough
 def test_whatever_is_sent_no_job_fails_both_layers_are_equal_and_every_record_is_somewhere(
     fresh: Stack, reader: Reader, run_job: Run
 ) -> None:
@@ -65,6 +66,7 @@ def counted(client: Any, counter: str, key: str, layer: str) -> int:
     return int(answer.json["data"][0]["counts"][counter])
 
 
+@pytest.mark.thorough
 def test_rows_of_any_size_are_written_and_a_batch_that_is_too_large_is_known_as_what_it_is(
     fresh: Stack, spark: Any, cassandra: Any
 ) -> None:

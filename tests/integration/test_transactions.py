@@ -152,6 +152,7 @@ def test_a_record_that_its_producer_stamped_2030_hides_nothing_that_the_log_lack
     assert wrong(run_job("audit_counts")) == {}
 
 
+@pytest.mark.thorough
 def test_a_compacted_topic_is_refused_and_so_the_audit_says(fresh: Stack, run_job: Run) -> None:
     produce(fresh.settings.kafka, plays("before", 2))
     run_job("archive_events")
