@@ -1,9 +1,13 @@
 """Whole answers, remembered in front of Flask: a page that thousands look at is made once, and handed out.
 
 Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for as long as the rows
-that it was made from (row_cache.FRESH_UNTIL), so it never says less than another answer does. Only GETs of the API
-that may be cached at all, told apart by all that an answer depends on. Who asks, and how often, is found out before
-(access.Callers): it tells answers apart by what the caller may read, and hands none to whom is refused.
+that it was made from (row_cache.FRESH_UNTIL). Who asks first after that has the next one made; others are given the
+one before meanwhile, for at most as long again as what may still change is kept (RFC 5861's stale-while-revalidate). So
+a page that thousands look at waits for nothing, also while heavy requests take their turns.
+
+Only GETs of the API that may be cached at all, told apart by all that an answer depends on. Who asks, and how often, is
+found out before (access.Callers): it tells answers apart by what the caller may read, and hands none to whom is
+refused.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.api.access import REFUSAL, SCOPE
-from serving.layers.memory import Memory
+from serving.layers.memory import Kept, Memory
 from serving.layers.row_cache import FRESH_UNTIL
 from serving.observe.logs import RECEIVED, finished, request_id
 from serving.observe.metrics import CACHE_READS
@@ -28,6 +32,7 @@ _VARY = ("HTTP_ACCEPT", "HTTP_ACCEPT_ENCODING", "HTTP_ORIGIN")
 HEADERS = 3000  # bytes that Python takes for those of an answer
 _NOT_IN_304 = {"content-length", "content-type", "content-encoding"}
 KEPT = "stitch.kept"  # in an environ: the answer to it
+MAKES = "stitch.makes"  # in an environ: the next answer is made for it
 _HIT = CACHE_READS.labels("answers", "hit")
 _MISS = CACHE_READS.labels("answers", "miss")
 
@@ -56,11 +61,21 @@ class AnswerCache:
 
     def kept(self, environ: Environ) -> bool:
         """Whether an answer is kept for this request. It is put into the environ, so that none need be made now."""
-        if KEPT not in environ and self._may_keep(environ):
-            found = self._memory.get("answers", self._key(environ))
+        if KEPT not in environ and MAKES not in environ and self._may_keep(environ):
+            key = self._key(environ)
+            found = self._memory.get("answers", key) or self._before(key, environ)
             if found:
                 environ[KEPT] = found.value
         return KEPT in environ
+
+    def _before(self, key: tuple[Any, ...], environ: Environ) -> Kept | None:
+        """The answer that has just run out, if another caller has the next one made."""
+        old = self._memory.recall("answers", key)
+        if old and not self._memory.get("answers that are made", key):
+            environ[MAKES] = True
+            self._memory.keep("answers that are made", key, True, old.recalled_until, size_of(key))
+            return None
+        return old
 
     def _may_keep(self, environ: Environ) -> bool:
         path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
@@ -101,6 +116,10 @@ class AnswerCache:
         if status.startswith("200") and "max-age" in said.get("cache-control", "") and len(body) <= LARGEST:
             kept = [(name, value) for name, value in headers if name.lower() != "x-request-id"]
             answer = Answer(kept, body, said["etag"].removeprefix("W/"))
-            size = len(body) + sum(map(len, key[1:])) + HEADERS
-            self._memory.keep("answers", key, answer, FRESH_UNTIL.get(), size)
+            size = len(body) + size_of(key) + HEADERS
+            self._memory.keep("answers", key, answer, FRESH_UNTIL.get(), size, recall=self._seconds)
         return [body]
+
+
+def size_of(key: tuple[Any, ...]) -> int:
+    return sum(map(len, key[1:]))
