@@ -1,7 +1,7 @@
 """Whole answers, remembered in front of Flask: a page that thousands look at is made once, and handed out.
 
 Handing out a finished answer costs a tenth of making one, even from remembered rows. It stands for as long as the rows
-that it was made from (row_cache.FRESH_UNTIL). Who asks first after that has the next one made; others are given the
+that it was made from (Lifetime.fresh_until). Who asks first after that has the next one made; others are given the
 one before meanwhile, for at most as long again as what may still change is kept (RFC 5861's stale-while-revalidate). So
 a page that thousands look at waits for nothing, also while heavy requests take their turns.
 
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.api.access import REFUSAL, SCOPE
+from serving.api.responses import FRESH_UNTIL
 from serving.layers.memory import Kept, Memory
-from serving.layers.row_cache import FRESH_UNTIL
 from serving.observe.logs import RECEIVED, finished, request_id
 from serving.observe.metrics import CACHE_READS
 
@@ -104,7 +104,7 @@ class AnswerCache:
             started[:] = [status, headers]
             return start_response(status, headers, *more)
 
-        FRESH_UNTIL.set(time.monotonic() + self._seconds)
+        until = time.monotonic() + self._seconds
         parts = self._app(environ, start)
         try:
             body = b"".join(parts)
@@ -117,7 +117,8 @@ class AnswerCache:
             kept = [(name, value) for name, value in headers if name.lower() != "x-request-id"]
             answer = Answer(kept, body, said["etag"].removeprefix("W/"))
             size = len(body) + size_of(key) + HEADERS
-            self._memory.keep("answers", key, answer, FRESH_UNTIL.get(), size, recall=self._seconds)
+            until = min(until, environ.get(FRESH_UNTIL, until))
+            self._memory.keep("answers", key, answer, until, size, recall=self._seconds)
         return [body]
 
 

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ from serving.api.answers import iso
 from serving.reading.view import View
 
 STALE = 30  # seconds at most, and no more than max-age, for which a cache may give an old one while it asks for a new
+FRESH_UNTIL = "stitch.fresh_until"  # in an environ: Lifetime.fresh_until of the answer
 STALE_IF_ERROR = 86_400  # the same where the reader answers 5xx: a whole count of before, in place of none
 BOM = b"\xef\xbb\xbf"
 # As OWASP lists them, for CSV injection. Where semicolons separate cells, as in much of Europe, one begins after each.
@@ -38,6 +40,7 @@ class Lifetime:
     seconds: int | None
     closed: bool = False
     stale: int = STALE  # seconds at most for which an old one may be given while a new one is asked for
+    fresh_until: float = math.inf  # by time.monotonic(), when the first row that it was made from runs out
 
     def within(self, seconds: float) -> Lifetime:
         """The same of an answer that is another one after so many seconds."""
@@ -116,6 +119,7 @@ def _file_names() -> dict[str, str]:
 def _finish(response: Response, told: bytes, lifetime: Lifetime) -> Response:
     """Caching, by what the answer tells. Nothing keeps the answer to a POST, so it has no ETag either."""
     response.vary.update(("Accept", "Accept-Encoding"))
+    request.environ[FRESH_UNTIL] = lifetime.fresh_until
     if request.method == "POST" or lifetime.seconds is None:
         response.headers["Cache-Control"] = "no-store"
     else:

@@ -3,6 +3,8 @@ on."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any, get_args
 
 from flask import Blueprint, Response, current_app, request
@@ -14,8 +16,8 @@ from serving.api.form import Raw
 from serving.api.openapi import Operation, documented
 from serving.api.responses import Lifetime, csv_response, json_response, lifetime, preferred_format
 from serving.layers.interface import LayerName
-from serving.layers.row_cache import stands_for
 from serving.reading.queries import BadRequest, Mistake, SeriesQuery, Span, TotalsQuery
+from serving.reading.view import View
 from stitch.settings import Settings
 
 RUNS_SHOWN = 5
@@ -35,7 +37,7 @@ def counters() -> Response:
         "meta": rendering.meta(view, shown),
         "data": [rendering.counter(counter, _settings()) for counter in shown],
     }
-    return json_response(body, _lifetime(bool(view.missing), False))
+    return json_response(body, _lifetime(view, bool(view.missing), False))
 
 
 @api.get("/v1/totals")
@@ -79,7 +81,7 @@ def top() -> Response:
     one number."""
     query = parsing.parse_top(_raw(), _settings(), _now(), preferred_format())
     found, view = _reader().top(query)
-    max_age = _lifetime(found.partial, view.closed([query.counter], query.span.end), query.span)
+    max_age = _lifetime(view, found.partial, view.closed([query.counter], query.span.end), query.span)
     if query.format == "csv":
         rest = {"Stitch-Next": found.next, "Stitch-Others": found.others, "Stitch-Total": found.total}
         return csv_response(["member", "count"], found.members, view, max_age, rest | _told(found.partial))
@@ -156,14 +158,14 @@ def status() -> Response:
         "cutoffs": {counter.name: iso(view.cutoff(counter)) for counter in shown},
         "runs": [] if "batch" in failures else [rendering.run(run) for run in _reader().runs(RUNS_SHOWN)],
     }
-    return json_response(body, _lifetime(bool(view.missing), False))
+    return json_response(body, _lifetime(view, bool(view.missing), False))
 
 
 def _series(query: SeriesQuery) -> Response:
     found, view = _reader().series(query)
     names = [counter.name for counter in query.counters]
     partial = any(one.partial for one in found)
-    max_age = _lifetime(partial, view.closed(query.counters, query.span.end), query.span)
+    max_age = _lifetime(view, partial, view.closed(query.counters, query.span.end), query.span)
     data = [rendering.key_series(key, one, query) for key, one in zip(query.keys, found, strict=True)]
     if query.format == "csv":
         rows = [row for one in data for row in rendering.rows(one, query)]
@@ -184,7 +186,7 @@ def _series(query: SeriesQuery) -> Response:
 def _totals(query: TotalsQuery) -> Response:
     found, view = _reader().totals(query)
     names, span = [counter.name for counter in query.counters], query.span
-    max_age = _lifetime(found.partial, view.closed(query.counters, span.end), span)
+    max_age = _lifetime(view, found.partial, view.closed(query.counters, span.end), span)
     if query.format == "csv":
         rows = [[key, *(counts[name] for name in names)] for key, counts in found.counts.items()]
         return csv_response(["key", *names], rows, view, max_age, _told(found.partial))
@@ -207,15 +209,16 @@ def _totals(query: TotalsQuery) -> Response:
     return json_response(body, max_age)
 
 
-def _lifetime(partial: bool, closed: bool, span: Span | None = None) -> Lifetime:
+def _lifetime(view: View, partial: bool, closed: bool, span: Span | None = None) -> Lifetime:
     serving = _settings().serving
     open_seconds = serving.cache.total_seconds()
     found = lifetime(partial, closed, open_seconds, serving.cache_closed.total_seconds())
-    if not span or not span.changes:
-        return found
-    left = max(0.0, (span.changes - _now()).total_seconds())
-    stands_for(min(open_seconds, left))  # and whoever is given it then keeps it for the rest
-    return found.within(left - open_seconds)
+    fresh_until = view.fresh_until
+    if span and span.changes:  # then it is another answer: who is given this one just before keeps it for the rest
+        left = max(0.0, (span.changes - _now()).total_seconds())
+        fresh_until = min(fresh_until, time.monotonic() + min(open_seconds, left))
+        found = found.within(left - open_seconds)
+    return replace(found, fresh_until=fresh_until)
 
 
 def _told(partial: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ under a published run are exact with all increments since its cutoff, by the sam
 has no rows stays only where another of the key had some.
 
 Whatever is asked of a key meanwhile rests on the same rows, so the answers of a process agree: the hours of a day with
-the day, a series with its total. row_cache.FRESH_UNTIL tells whoever keeps an answer for how long that holds.
+the day, a series with its total. Deadline.fresh_until tells whoever keeps an answer for how long that holds.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ So both layers are read side by side and no thread waits for another. Answers co
 from __future__ import annotations
 
 import copy
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -56,12 +57,16 @@ class TooManyRows(Exception):
         self.most = most
 
 
-@dataclass(frozen=True)
+@dataclass
 class Deadline:
-    """When a request must have what it asks of the layers: `seconds` after it began, at `until` by time.monotonic()."""
+    """When a request must have what it asks of the layers: `seconds` after it began, at `until` by time.monotonic().
+
+    fresh_until: when the first row runs out that it was given from a memory; nobody keeps an answer for longer
+    """
 
     until: float
     seconds: float
+    fresh_until: float = math.inf
 
     @classmethod
     def after(cls, seconds: float) -> Deadline:
@@ -70,6 +75,10 @@ class Deadline:
     def left(self) -> float:
         """The seconds until then; 0 afterwards."""
         return max(0.0, self.until - time.monotonic())
+
+    def given(self, fresh_until: float) -> None:
+        """The request is given a row that runs out then."""
+        self.fresh_until = min(self.fresh_until, fresh_until)
 
 
 @dataclass(frozen=True)

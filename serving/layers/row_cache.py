@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
-from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from serving.layers.interface import Deadline, OutOfTime, Pending, TooManyRows
@@ -15,7 +14,6 @@ from serving.layers.memory import Memory
 from serving.observe.metrics import CACHE_READS
 from stitch.merge import Increment
 
-FRESH_UNTIL: ContextVar[float] = ContextVar("FRESH_UNTIL")  # when the first row used runs out, by time.monotonic()
 ROW = 240  # bytes of a row of totals or increments, but for a member's text
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -112,7 +110,7 @@ class RowCache(Generic[K, V]):
         for outcome, count in (("hit", len(found)), ("joined", len(joined) - len(mine)), ("miss", len(mine))):
             if count:
                 CACHE_READS.labels(self._name, outcome).inc(count)
-        _fresh(until)
+        deadline.given(until)
         if mine:
             flight.send(lambda: send(mine))
 
@@ -131,7 +129,7 @@ class RowCache(Generic[K, V]):
                             raise
                         again.append(read)  # what else was asked for there was too much
                         continue
-                    _fresh(of.landed + self._seconds(read, found[read]))
+                    deadline.given(of.landed + self._seconds(read, found[read]))
             finally:
                 self._land(joined, found)
             if again:
@@ -166,15 +164,6 @@ class RowCache(Generic[K, V]):
             if flight.started > before:
                 return
             del self._flying[read]
-
-
-def stands_for(seconds: float) -> None:
-    """What is made now is kept for no longer than that, whatever rows it is of."""
-    _fresh(time.monotonic() + seconds)
-
-
-def _fresh(until: float) -> None:
-    FRESH_UNTIL.set(min(FRESH_UNTIL.get(math.inf), until))
 
 
 def _whose(read: Any) -> tuple[Any, ...]:

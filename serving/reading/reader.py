@@ -8,6 +8,7 @@ cutoffs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -115,11 +116,12 @@ class Reader:
     def status(self) -> tuple[View, dict[LayerName, str]]:
         """What is published, and why a layer does not answer. Never Unavailable."""
         failures: dict[LayerName, str] = {}
-        layers = self._bound()
+        deadline = self._deadline()
+        layers = self._layers.within(deadline)
         while True:
             try:
-                view = self._look(layers, tuple(sorted(failures)))
-                return self._remember(view), failures | layers.circuits()  # cutoffs may be kept of one that is away
+                view = self._remember(self._look(layers, tuple(sorted(failures))), deadline)
+                return view, failures | layers.circuits()  # cutoffs may be kept of one that is away
             except OutOfTime as late:  # of another request, which this one joined
                 return self._look(layers, ("batch", "realtime")), {"batch": str(late), "realtime": str(late)}
             except Down as down:
@@ -137,24 +139,26 @@ class Reader:
             return []
 
     def _answer(self, query: TotalsQuery | SeriesQuery | TopQuery, ask: Callable[[View], T]) -> tuple[T, View]:
+        deadline = self._deadline()
+        layers = self._layers.within(deadline)
         try:
-            found, view = answer(self._bound(), self._last, query.layer, self._now(), self._retention(), ask)
+            found, view = answer(layers, self._last, query.layer, self._now(), self._retention(), ask)
         except TooManyRows as error:
             several = isinstance(query, TotalsQuery) or (isinstance(query, SeriesQuery) and query.many)
             raise too_many_rows(error, "keys" if several else "key") from error
-        return found, self._remember(view)
+        return found, self._remember(view, deadline)
 
     def _look(self, layers: Layers, missing: tuple[LayerName, ...]) -> View:
         return look(layers, self._last, "merged", missing, self._now(), self._retention())
 
-    def _bound(self) -> Layers:
-        """The layers, with the deadline of a request that begins now."""
-        return self._layers.within(Deadline.after(self._settings.serving.timeout.total_seconds()))
+    def _deadline(self) -> Deadline:
+        """That of a request that begins now."""
+        return Deadline.after(self._settings.serving.timeout.total_seconds())
 
-    def _remember(self, view: View) -> View:
+    def _remember(self, view: View, deadline: Deadline) -> View:
         """What is published, for when the batch layer cannot say it."""
         self._last = view.last
-        return view
+        return replace(view, fresh_until=deadline.fresh_until)
 
     def _retention(self) -> timedelta:
         return self._settings.realtime.retention
@@ -164,7 +168,7 @@ class Reader:
         return (self._last.stored | served(self._of_batch_alone(lambda layers: layers.cutoffs())))[counter.name]
 
     def _of_batch_alone(self, send: Callable[[Layers], Pending[T]]) -> T:
-        layers = self._bound()
+        layers = self._layers.within(self._deadline())
         try:
             (found,) = together(deferred(lambda: send(layers)))
         except Down as down:

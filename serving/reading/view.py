@@ -8,6 +8,7 @@ what is not remembered is not known. Without the real-time layer, totals are exa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -73,6 +74,7 @@ class View:
     missing, `last` is what it said last, and its rows are those that are remembered.
 
     layers: for this request alone: with its deadline
+    fresh_until: when the first row of its answer runs out, by time.monotonic()
     """
 
     layers: Layers
@@ -83,6 +85,7 @@ class View:
     now: datetime
     retention: timedelta
     missing: tuple[LayerName, ...] = ()
+    fresh_until: float = math.inf
 
     def at(self, counter: Counter) -> Published | None:
         """What is published of the counter."""
