@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import random
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from socket import socket
@@ -23,9 +25,17 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from flask import Flask
 from granian.rsgi import HTTPProtocol, Scope
-from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, RequestTimeout, ServiceUnavailable
+from werkzeug.exceptions import (
+    BadRequest,
+    HTTPException,
+    RequestEntityTooLarge,
+    RequestTimeout,
+    ServiceUnavailable,
+    TooManyRequests,
+)
 
 from serving.api.access import REFUSAL
+from serving.api.rate_limit import address
 from serving.app import create_admin
 from serving.observe.logs import RECEIVED
 from stitch.settings import Settings
@@ -35,6 +45,7 @@ Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
 BODY_BYTES = 64 * 1024 * 1024  # of bodies that are being received
+BODY_BYTES_OF_ONE = BODY_BYTES // 4  # of those from one address, where no proxy stands for many
 ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothing
 LONG_QUERY = 1000  # bytes; a longer one names tens of keys
 REFUSED = "stitch.refused"  # in an environ: why the worker does not let it be answered
@@ -63,7 +74,8 @@ class Receiver:
         self._threads = ThreadPoolExecutor(settings.serving.threads, "answer")
         self._many = ThreadPoolExecutor(max(1, settings.serving.threads // 4), "many")
         self._probes = ThreadPoolExecutor(1, "probe")
-        self._receiving = 0
+        self._receiving: Counter[str] = Counter()  # address → bytes
+        self._of_one = math.inf if settings.serving.trusted_proxies else BODY_BYTES_OF_ONE
         self._closing = closing
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
@@ -94,21 +106,25 @@ class Receiver:
             return None
         if length is not None and int(length) > self._most:
             return None  # the app refuses it by its length
-        body, ends = bytearray(), 0
+        caller, body, ends = address(environ["REMOTE_ADDR"]), bytearray(), 0
         try:
             async with asyncio.timeout(random.uniform(0.8, 1) * self._seconds):  # not all who stall at one instant
                 async for chunk in protocol:
                     body += chunk
-                    self._receiving += len(chunk)  # and not what is announced, which costs a caller nothing
+                    self._receiving[caller] += len(chunk)  # and not what is announced, which costs nothing
                     ends += not chunk
                     if len(body) > self._most:
                         return RequestEntityTooLarge()
-                    if self._receiving > BODY_BYTES:
+                    if self._receiving[caller] > self._of_one:
+                        return TooManyRequests("too much is being received from this address", retry_after=1)
+                    if self._receiving.total() > BODY_BYTES:
                         return ServiceUnavailable("too much is being received: try again", retry_after=1)
         except TimeoutError:
             return RequestTimeout(f"the body has not come within {self._seconds:g} s")
         finally:
-            self._receiving -= len(body)
+            self._receiving[caller] -= len(body)
+            if not self._receiving[caller]:
+                del self._receiving[caller]
         if ends > 1:  # granian ends a body with a chunk of nothing, and has another for an error or for trailers
             return BadRequest("the body is not whole, or trailers follow it: send it again, without any")
         environ["wsgi.input"] = io.BytesIO(body)
@@ -140,12 +156,12 @@ class Receiver:
 
 def environ_of(scope: Scope) -> Environ:
     """WSGI's environ of a request; its body is empty as yet."""
-    address, _, port = scope.client.rpartition(":")
+    client, _, port = scope.client.rpartition(":")
     host, _, host_port = scope.server.rpartition(":")
     environ: Environ = {
         "REQUEST_METHOD": scope.method, "SCRIPT_NAME": "", "PATH_INFO": scope.path.encode().decode("latin-1"),
         "QUERY_STRING": scope.query_string, "SERVER_NAME": host.strip("[]"), "SERVER_PORT": host_port,
-        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}", "REMOTE_ADDR": address.strip("[]"), "REMOTE_PORT": port,
+        "SERVER_PROTOCOL": f"HTTP/{scope.http_version}", "REMOTE_ADDR": client.strip("[]"), "REMOTE_PORT": port,
         "wsgi.version": (1, 0), "wsgi.url_scheme": scope.scheme, "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr,
         "wsgi.input_terminated": True, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
         RECEIVED: time.perf_counter(),

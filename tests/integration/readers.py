@@ -44,8 +44,8 @@ class Reader:
     def workers(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children()
 
-    def connected(self, sent: bytes = b"") -> socket.socket:
-        found = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+    def connected(self, sent: bytes = b"", source: str = "127.0.0.1") -> socket.socket:
+        found = socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(source, 0))
         found.sendall(sent)
         return found
 

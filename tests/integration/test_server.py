@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -122,13 +123,23 @@ DECLARED = b"POST /v1/totals HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n{"
 
 
 def test_more_bodies_than_a_process_may_hold_are_told_to_come_again(start: Callable[..., Reader]) -> None:
-    reader = start(timeout="5s")
+    reader = start(timeout="5s", trusted_proxies=1)
     large = [reader.connected(DECLARED + b" " * (LARGEST - 2)) for _ in range(16)]
     time.sleep(0.5)
     answer = received(reader.connected(DECLARED + b" " * 1000))
     assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in answer
     assert all(one.recv(13) == b"HTTP/1.1 408 " for one in large)
     assert requests.post(f"{reader.address}/v1/totals", data=BODY, timeout=5).ok
+
+
+def test_one_address_takes_no_more_than_its_share_of_the_room_for_bodies(start: Callable[..., Reader]) -> None:
+    reader = start(timeout="5s")
+    held = [reader.connected(source="127.0.0.2") for _ in range(20)]
+    for one in held:
+        with suppress(ConnectionError):  # it is refused in the middle of what it sends
+            one.sendall(DECLARED + b" " * (LARGEST - 2))
+    assert requests.post(f"{reader.address}/v1/totals", data=BODY, timeout=5).ok
+    assert wait(lambda: [line["address"] for line in reader.lines() if line.get("status") == 429])
 
 
 def test_who_announces_much_and_sends_nothing_takes_no_room_of_the_others(start: Callable[..., Reader]) -> None:
