@@ -100,6 +100,27 @@ def test_members_lead_on_to_their_pages_with_share_and_change(site: str, chromiu
         assert found.text_content("h1") == "Night Drive"
 
 
+def test_all_pages_work_below_a_path_of_a_proxy(serve: Serve, music: Music, chromium: Any) -> None:
+    chosen = settings(trusted_proxies=1)
+    site = serve(music, chosen, below="/counts")
+    with page(chromium, site) as found:  # which is given no answer but those below /counts
+        found.goto(f"{site}/stats")
+        found.wait_for_selector("a[href^='/counts/stats/']")
+        found.goto(f"{site}/stats/creator_id/c1?period=last_month&tz=UTC")
+        ready(found)
+        found.click("#top tbody a:has-text('Night Drive')")
+        found.wait_for_url(f"{site}/stats/track_id/t1")
+        ready(found)
+        found.click(".tile:has-text('Likes')")
+        found.wait_for_url(re.compile(r"/counts/stats/track_id/t1\?.*counter=likes"))
+        with found.expect_download() as download:
+            found.click("#csv")
+        assert download.value.path().read_bytes().startswith(b"\xef\xbb\xbfstart,end,likes,")
+        for path, selector in (("/embed/plays/t1", "#count"), ("/status", "#cutoffs"), ("/docs", "#docs")):
+            found.goto(site + path)
+            eventually(found, selector, r"\d")
+
+
 def test_more_members_are_shown_on_demand(serve: Serve, music: Music, chromium: Any) -> None:
     many = music.live()
     for n in range(45):
