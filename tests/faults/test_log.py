@@ -46,6 +46,8 @@ def test_two_archives_maintenance_and_an_erasure_at_once_lose_nothing_and_add_no
             archives[0] = start_job("archive_events", **always)
         elif maintenance.running:
             assert maintenance.wait(120) in (0, 75)
+    for job in archives:
+        job.wait_for_line("archive_events writes")  # before that, a signal ends `stitch submit` itself
     assert {job.terminate() for job in archives} <= {0, 143}  # 143: before its first micro-batch, after the kill
     overtaken = sum(len(job.lines("stitch: another writer")) for job in archives)
     assert overtaken > 0  # they did write beside each other
