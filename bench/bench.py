@@ -31,12 +31,12 @@ from pyiceberg.catalog.sql import SqlCatalog
 
 from connections.kafka import librdkafka_consumer
 from stitch.cutoff import window_start
-from stitch.local import stack
-from stitch.local.music import MusicService
-from stitch.local.producer import produce
-from stitch.local.schema import connected
 from stitch.settings import Settings, load_settings
 from stitch.submit import submit
+from stitch_local import stack
+from stitch_local.music import MusicService
+from stitch_local.producer import produce
+from stitch_local.schema import connected
 
 CONFIG = Path(__file__).with_name("bench.toml")
 

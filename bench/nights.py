@@ -38,8 +38,8 @@ from jobs.process.spark import session
 from jobs.sinks.event_log import append
 from jobs.totals.planning import Ask
 from stitch.lake import KAFKA_RECORD, field_types
-from stitch.local import stack
 from stitch.settings import Settings, load_settings
+from stitch_local import stack
 
 PRINTED = (1, 10, 30, 90, 180, 270, 365)
 MEDIAN_OF = 5
@@ -145,7 +145,7 @@ def settings_of(stack_settings: Settings, folder: Path) -> Settings:
 @click.option("--every", is_flag=True, help="a night behind each day")
 def main(count: int, events: int, tracks: int, released: int, every: bool) -> None:
     """Measure, and print the table of bench/README.md."""
-    from stitch.local.schema import apply_schema
+    from stitch_local.schema import apply_schema
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by SIGTERM takes the stack down, too
     of_stack = load_settings(CONFIG)

@@ -34,9 +34,9 @@ from serving.layers.cassandra import CassandraLayers
 from serving.layers.interface import IncrementsSince, MembersOf, TotalsRange
 from stitch.buckets import ALL, Bucket, floor
 from stitch.cutoff import Published
-from stitch.local import stack
-from stitch.local.schema import connected
 from stitch.settings import Settings, load_settings
+from stitch_local import stack
+from stitch_local.schema import connected
 from tests.conftest import stack_config
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

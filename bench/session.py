@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from stitch.local.java import java_home
+from stitch.java import java_home
 from stitch.submit import own_properties
 
 

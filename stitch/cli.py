@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from stitch import __version__
 from stitch.commands.group import Stitch
+from stitch.commands.init import init
 from stitch.commands.local import local
 from stitch.commands.schema import schema
 from stitch.commands.serve import serve
@@ -14,14 +16,15 @@ from stitch.commands.token import link, token
 
 
 @click.group(cls=Stitch)
-@click.option("--config", metavar="PATH", help="The settings file; else $STITCH_CONFIG, else conf/stitch.toml.")
+@click.option("--config", metavar="PATH", help="The settings file; else $STITCH_CONFIG, else stitch.toml here.")
+@click.version_option(__version__, prog_name="stitch", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context, config: str | None) -> None:
     """Counts events and serves the counts live and exact."""
     context.obj = config
 
 
-for command in (local, schema, last_runs, token, link, submit_job, audit, spark_conf, serve):
+for command in (init, local, schema, last_runs, token, link, submit_job, audit, spark_conf, serve):
     main.add_command(command)
 
 if __name__ == "__main__":

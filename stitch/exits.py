@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import click
 
 from stitch.errors import ExitStatus, StitchError
+from stitch.extras import of_module, told
 
 MOST_CHARACTERS = 500  # of what an error without a name says
 
@@ -61,6 +62,8 @@ def _named(error: Exception) -> int | None:
         return ExitStatus.USAGE  # click ends with 1 for a file that it cannot open: that is one of the arguments too
     if isinstance(error, StitchError):
         return _told(str(error), error.exit_status)
+    if isinstance(error, ModuleNotFoundError) and (extra := of_module(error.name)):
+        return _told(told(extra, str(error.name)), ExitStatus.USAGE)
     if isinstance(error, OSError):  # a disk that is full, a folder that may not be written
         where = f"{error.filename}: " if error.filename else ""
         return _told(f"{where}{error.strerror or error}", ExitStatus.LOOK)

@@ -46,7 +46,7 @@ from stitch.sections import (
     TopicSettings,
 )
 
-DEFAULT_CONFIG = Path("conf/stitch.toml")
+DEFAULT_CONFIGS = (Path("stitch.toml"), Path("conf/stitch.toml"))  # `stitch init` writes the first
 
 
 class SettingsError(StitchError):
@@ -266,18 +266,28 @@ def _digest(said: Any) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_settings(path: str | Path | None = None) -> Settings:
-    """Read the settings of `path`, else of `STITCH_CONFIG`, else of conf/stitch.toml.
+def settings_file(path: str | Path | None = None) -> Path:
+    """The file that is named, else that of `STITCH_CONFIG`, else stitch.toml or conf/stitch.toml in this directory.
 
-    Raises SettingsError with one line per mistake.
+    Raises SettingsError where none is named and there is neither.
     """
-    named = path or os.environ.get("STITCH_CONFIG")
-    file = Path(named or DEFAULT_CONFIG).absolute()
+    if named := path or os.environ.get("STITCH_CONFIG"):
+        return Path(named).absolute()
+    if found := next((file for file in DEFAULT_CONFIGS if file.exists()), None):
+        return found.absolute()
+    raise SettingsError(
+        f"no settings file in {Path.cwd()} ({' or '.join(map(str, DEFAULT_CONFIGS))}): name one with --config or "
+        "STITCH_CONFIG, or let `stitch init` write one"
+    )
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """Read the settings of `settings_file(path)`. Raises SettingsError with one line per mistake."""
+    file = settings_file(path)
     try:
         parsed = tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
-        here = "" if named else ", which is looked for in the current directory where none is named"
-        raise SettingsError(f"no settings file at {file}{here}: name one with --config or STITCH_CONFIG") from None
+        raise SettingsError(f"no settings file at {file}: name one with --config or STITCH_CONFIG") from None
     except OSError as error:
         raise SettingsError(f"the settings file {file} cannot be read: {error.strerror or error}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

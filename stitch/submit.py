@@ -5,13 +5,13 @@ micro-batch. So this process stays above both and hands the signal to the driver
 before there is a driver it ends the JVM. The driver in turn watches this process (jobs.process.parents): when it is
 killed, nothing stays.
 
-The packages are not resolved at each start but given as the jars that set-up fetched: that saves seconds, and Ivy talks
+The packages are not resolved at each start but given as jars that were fetched once: that saves seconds, and Ivy talks
 on the stdout that a job's JSON goes to.
 """
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,18 @@ import psutil
 
 from stitch import properties as spark_properties
 from stitch.errors import ExitStatus, StitchError
-from stitch.local.jars import SPARK, JarSet
-from stitch.local.java import java_home
-from stitch.submit_args import taken
+from stitch.jars.fetch import fetch_missing
+from stitch.jars.sets import CACHE, SPARK, JarSet
+from stitch.java import java_home
+from stitch.shipped import CONF, PACKAGES
+from stitch.submit_args import SUBMITTER, taken
 
-ROOT = Path(__file__).resolve().parents[1]
-DEFAULTS = ROOT / "conf/spark-defaults.conf"
-LOG4J = ROOT / "conf/log4j2.properties"
+DEFAULTS = CONF / "spark-defaults.conf"
+LOG4J = CONF / "log4j2.properties"
 JOBS = (
     "streaming_counts", "archive_events", "batch_totals", "maintain_log", "rollup_increments", "restore_counts",
     "audit_counts", "erase_key",
 )  # fmt: skip
-SUBMITTER = "STITCH_SUBMITTER"  # pid and birth of the `stitch submit` above a job
 END_WITHIN_S = 10.0
 
 
@@ -51,9 +51,11 @@ class SubmitError(StitchError):
 
 def command(job: str, args: Sequence[str], properties: Path, spark_args: Sequence[str] = ()) -> list[str]:
     """The spark-submit call of a job: flags of ours before the job, its own arguments after it."""
-    spark_submit = Path(sys.executable).with_name("spark-submit")
+    spark = importlib.util.find_spec("pyspark")
+    assert spark and spark.origin, "the extra [jobs] is asked for before"
+    spark_submit = Path(spark.origin).parent / "bin/spark-submit"
     return [
-        str(spark_submit), "--properties-file", str(properties), *spark_args, str(ROOT / f"jobs/{job}.py"), *args
+        str(spark_submit), "--properties-file", str(properties), *spark_args, str(PACKAGES / f"jobs/{job}.py"), *args
     ]  # fmt: skip
 
 
@@ -74,8 +76,8 @@ def properties(defaults: str, jars: JarSet, own_jars: Sequence[str] = (), own_pa
         if values:
             settings[name] = ",".join(values)
     if packages:  # else Ivy would tell of its settings on stdout all the same
-        settings.setdefault("spark.jars.ivy", f"{ROOT}/.cache/ivy")
-        settings.setdefault("spark.jars.ivySettings", f"{ROOT}/conf/ivysettings.xml")
+        settings.setdefault("spark.jars.ivy", f"{CACHE}/ivy")
+        settings.setdefault("spark.jars.ivySettings", f"{CONF}/ivysettings.xml")
     java = settings.get("spark.driver.extraJavaOptions", "")
     if "log4j2.configurationFile" not in java:
         settings["spark.driver.extraJavaOptions"] = f'{java} "-Dlog4j2.configurationFile={LOG4J.as_uri()}"'.strip()
@@ -111,9 +113,13 @@ def own_properties(spark_args: Sequence[str]) -> tuple[str, list[str]]:
     packages, rest = taken(rest, "--packages", "--conf spark.jars.packages")
     path = Path(files[-1] if files else DEFAULTS).absolute()
     try:
-        return properties(path.read_text("utf-8"), SPARK, jars, packages), rest
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SubmitError(f"--properties-file {path} cannot be read: {error}") from None
+    if set(_listed(spark_properties.parse(text).get("spark.jars.packages", ""))) == set(SPARK.packages):
+        with redirect_stdout(sys.stderr):  # a job's JSON goes to stdout, and to it alone
+            fetch_missing([SPARK])
+    return properties(text, SPARK, jars, packages), rest
 
 
 def job_command(job: str) -> click.Command:

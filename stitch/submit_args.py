@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import click
 
+SUBMITTER = "STITCH_SUBMITTER"  # in a job's environment: pid and birth of the `stitch submit` above it
+
 # Of Spark 3.5 (SparkSubmitOptionParser); --help is the job's, --name and the others take a value.
 SWITCHES = frozenset({"--verbose", "-v", "--supervise", "--usage-error", "--version"})
 WITH_VALUE = frozenset({

@@ -128,7 +128,7 @@ def needs(program: str) -> str:
 def spark(request: pytest.FixtureRequest) -> Any:
     """pytest-spark's session with the jars and settings that `stitch submit` gives to jobs. One JVM for the whole
     run, for a job that starts cold spends twenty seconds on warming up."""
-    from stitch.local.java import java_home
+    from stitch.java import java_home
     from stitch.submit import own_properties
 
     properties = request.getfixturevalue("tmp_path_factory").mktemp("spark") / "spark.conf"
@@ -146,7 +146,7 @@ def spark(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The real stack of this test session. Taken down at its end, and at exit should pytest itself fail."""
-    from stitch.local import stack as local_stack
+    from stitch_local import stack as local_stack
 
     config = stack_config(tmp_path_factory.mktemp("stack"))
     settings = load_settings(config)
@@ -176,8 +176,8 @@ def fresh(stack: Stack, tmp_path: Path) -> Stack:
 
 def apart(stack: Stack, folder: Path, **sections: Any) -> Stack:
     """The stack with a topic, keyspaces and folders of its own; `sections` of the settings beside (write_config)."""
-    from stitch.local.schema import apply_schema
-    from stitch.local.topic import create_topics
+    from stitch_local.schema import apply_schema
+    from stitch_local.topic import create_topics
 
     mine = uuid.uuid4().hex[:12]
     config = write_config(
@@ -257,7 +257,7 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def cassandra(stack: Stack) -> Iterator[Any]:
     """A driver session on the stack's Cassandra, in no keyspace."""
-    from stitch.local.schema import connected
+    from stitch_local.schema import connected
 
     with connected(stack.settings.realtime) as session:
         yield session

@@ -32,8 +32,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from connections.kafka import librdkafka
 from stitch.clusters import KafkaSettings
-from stitch.local import kafka, process
 from stitch.settings import load_settings
+from stitch_local import kafka, process
 from tests.certificates import Authority, Certificate
 from tests.conftest import free_ports, write_config
 

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 import boto3
 from moto.server import ThreadedMotoServer
 
-from stitch.local.fetch_jars import fetch_missing
-from stitch.local.jars import HDFS, S3, S3A, JarSet
-from stitch.local.java import java_home
+from stitch.jars.fetch import fetch_missing
+from stitch.jars.sets import HDFS, S3, S3A, JarSet
+from stitch.java import java_home
 
 BUCKET = "music"
 KEY, SECRET = "stitch", "secret"

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 import psutil
 
 from stitch.errors import ExitStatus
-from stitch.submit import SUBMITTER
+from stitch.submit_args import SUBMITTER
 
 POLL_S = 0.5
 JVM_ENDS_WITHIN_S = 10.0

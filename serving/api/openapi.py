@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, TypeVar
 
 from flask import Flask
@@ -18,6 +17,7 @@ from pydantic.json_schema import JsonSchemaMode
 
 from serving.api.answers import Problem
 from serving.api.parameters import MAX_LIMIT, PARAMETERS, Parameter
+from stitch import __version__
 from stitch.settings import Settings
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -105,7 +105,7 @@ def document(app: Flask, settings: Settings) -> Schema:
     )
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Stitch", "version": version("stitch"), "description": DESCRIPTION + _limits(settings)},
+        "info": {"title": "Stitch", "version": __version__, "description": DESCRIPTION + _limits(settings)},
         "paths": paths,
         "components": {
             "schemas": definitions["$defs"],

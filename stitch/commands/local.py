@@ -5,18 +5,20 @@ from __future__ import annotations
 import click
 
 from stitch.commands.group import settings_of
+from stitch.extras import require
 
 
 @click.group()
 def local() -> None:
     """The real Kafka and Cassandra of this machine, without Docker."""
+    require("local")
 
 
 @local.command()
 @click.pass_context
 def up(context: click.Context) -> None:
     """Start both, then make the topic and the tables. Harmless when they are up."""
-    from stitch.local import stack
+    from stitch_local import stack
 
     stack.up(settings_of(context), click.echo)
 
@@ -25,7 +27,7 @@ def up(context: click.Context) -> None:
 @click.pass_context
 def down(context: click.Context) -> None:
     """Stop the jobs, the reader, and both; the data stays."""
-    from stitch.local import run, stack
+    from stitch_local import run, stack
 
     settings = settings_of(context)
     run.stop_all(settings, click.echo)
@@ -36,7 +38,7 @@ def down(context: click.Context) -> None:
 @click.pass_context
 def status(context: click.Context) -> None:
     """Say what is running; exit status 1 unless all of it is."""
-    from stitch.local import stack
+    from stitch_local import stack
 
     rows = stack.status(settings_of(context))
     for row in rows:
@@ -49,7 +51,7 @@ def status(context: click.Context) -> None:
 @click.pass_context
 def logs(context: click.Context) -> None:
     """Print the paths of the log files."""
-    from stitch.local import stack
+    from stitch_local import stack
 
     for row in stack.status(settings_of(context)):
         click.echo(row.log)
@@ -59,7 +61,7 @@ def logs(context: click.Context) -> None:
 @click.pass_context
 def reset(context: click.Context) -> None:
     """Stop all and remove the data, the checkpoints, the event log and the totals' table in local.folder."""
-    from stitch.local import run, stack
+    from stitch_local import run, stack
 
     settings = settings_of(context)
     run.stop_all(settings, click.echo)
@@ -70,9 +72,9 @@ def reset(context: click.Context) -> None:
 @click.pass_context
 def flights(context: click.Context) -> None:
     """Count the flights that left New York in 2013 through every part, and compare with the CSV."""
-    from stitch.local import run
+    from stitch_local import run
 
-    run.flights(context.obj or str(run.FLIGHTS_CONFIG), click.echo)
+    run.flights(context.obj, click.echo)
 
 
 @local.command()
@@ -82,6 +84,6 @@ def flights(context: click.Context) -> None:
 @click.pass_context
 def music(context: click.Context, rate: int, seconds: float | None, seed: int) -> None:
     """An endless synthetic music service: skewed popularity, late events, duplicates, unlikes."""
-    from stitch.local import run
+    from stitch_local import run
 
     run.music(context.obj, rate, seconds, seed, click.echo)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import click
 
 from stitch.commands.group import settings_of
+from stitch.extras import require
 
 
 @click.command()
 @click.pass_context
 def serve(context: click.Context) -> None:
     """Run the reader until SIGTERM; SIGHUP makes it read its settings again."""
+    require("serving")
     from serving.server import serve as run_reader  # the reader's libraries are for this command alone
 
     run_reader(lambda: settings_of(context))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from stitch.commands.group import Passing
+from stitch.extras import require
 
 SUBMIT = "JOB [SPARK-SUBMIT'S OPTIONS] [--] [JOB'S OPTIONS]"
 
@@ -44,7 +45,8 @@ def audit(context: click.Context) -> None:
 
 
 def run_job(context: click.Context, job: str, args: Sequence[str]) -> None:
-    """Run it, and end with its exit status; or print its help, for which no Spark is needed."""
+    """Run it, and end with its exit status; or print its help, for which no Spark is started."""
+    require("jobs")
     from stitch.submit import job_command, submit
     from stitch.submit_args import split
 
@@ -60,6 +62,7 @@ def run_job(context: click.Context, job: str, args: Sequence[str]) -> None:
 @click.option("--properties-file", metavar="FILE", help="In place of conf/spark-defaults.conf.")
 def spark_conf(properties_file: str | None) -> None:
     """Print conf/spark-defaults.conf as jobs get it on this machine, for a spark-submit by hand from any directory."""
+    require("jobs")
     from stitch.submit import own_properties
 
     click.echo(own_properties(["--properties-file", properties_file] if properties_file else [])[0], nl=False)

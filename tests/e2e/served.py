@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Flask
 
-from stitch.local.producer import produce
+from stitch_local.producer import produce
 from tests.conftest import Stack, run_in
 from tests.queries import Happened
 

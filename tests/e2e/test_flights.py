@@ -16,11 +16,11 @@ from flask.testing import FlaskClient
 
 from jobs.process.errors import JobError
 from stitch.cutoff import window_start
-from stitch.local import flights
-from stitch.local.producer import produce
-from stitch.local.schema import apply_schema
-from stitch.local.topic import create_topics
 from stitch.settings import Settings, load_settings
+from stitch_local import flights
+from stitch_local.producer import produce
+from stitch_local.schema import apply_schema
+from stitch_local.topic import create_topics
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.faults.failpoints import armed
 from tests.logs import lake

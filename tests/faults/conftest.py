@@ -15,9 +15,9 @@ import pytest
 
 from serving.app import create_app
 from serving.layers.cassandra import CassandraLayers
-from stitch.local.process import running, start
-from stitch.local.stack import services, wait_until_all_answer
 from stitch.settings import Settings, load_settings
+from stitch_local.process import running, start
+from stitch_local.stack import services, wait_until_all_answer
 from tests.conftest import Stack, submit_command, write_config
 from tests.faults import failpoints
 from tests.faults.oracle import Eyes, Feed, served

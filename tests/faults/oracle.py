@@ -17,7 +17,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from stitch.clusters import KafkaSettings
-from stitch.local.producer import produce
+from stitch_local.producer import produce
 
 KEYS = [f"t{n}" for n in range(8)]
 CREATORS = ["c0", "c1"]

@@ -13,7 +13,7 @@ import pytest
 
 from jobs.process.errors import JobError
 from stitch.definitions import name_of
-from stitch.local.producer import produce
+from stitch_local.producer import produce
 from tests.conftest import Stack
 from tests.faults.failpoints import KILLED, armed
 from tests.faults.oracle import Eyes, Feed

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from stitch.local import cassandra
-from stitch.local.process import start, stop
-from stitch.local.schema import apply_schema
-from stitch.local.stack import wait_until_all_answer
 from stitch.settings import Settings, load_settings
+from stitch_local import cassandra
+from stitch_local.process import start, stop
+from stitch_local.schema import apply_schema
+from stitch_local.stack import wait_until_all_answer
 from tests.conftest import Reader, Stack, free_ports, run_in, write_config
 from tests.faults.conftest import away
 from tests.faults.oracle import Feed

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 from jobs.lake.log import Log
 from jobs.sources.topic import edges
-from stitch.local.producer import produce
+from stitch_local.producer import produce
 from tests.conftest import Stack
 from tests.faults.oracle import Eyes, Feed
 from tests.steps import event, wait_for_the_window_to_end

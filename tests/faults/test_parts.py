@@ -17,8 +17,8 @@ from confluent_kafka import Producer
 from jobs.process.errors import JobError
 from jobs.sources.topic import edges
 from stitch.definitions import stored_names
-from stitch.local.producer import produce
 from stitch.settings import load_settings
+from stitch_local.producer import produce
 from tests.conftest import Stack, run_in, write_config
 from tests.faults.conftest import away
 from tests.faults.oracle import Eyes, Feed

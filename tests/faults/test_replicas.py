@@ -20,11 +20,11 @@ import pytest
 
 from connections.cassandra import WRITE, connected
 from stitch.buckets import EPOCH
-from stitch.local import cassandra
-from stitch.local.process import Service, running, start, stop
-from stitch.local.schema import apply_schema
-from stitch.local.stack import wait_until_all_answer
 from stitch.settings import Settings, load_settings
+from stitch_local import cassandra
+from stitch_local.process import Service, running, start, stop
+from stitch_local.schema import apply_schema
+from stitch_local.stack import wait_until_all_answer
 from tests.conftest import Reader, Stack, run_in, stack_config, write_config
 from tests.faults.conftest import watching
 from tests.faults.oracle import KEYS, Feed

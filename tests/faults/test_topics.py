@@ -12,8 +12,8 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from jobs.process.errors import JobError, Unreachable
 from jobs.sources.topic import edges, topic_id
-from stitch.local.producer import produce
-from stitch.local.topic import create_topics
+from stitch_local.producer import produce
+from stitch_local.topic import create_topics
 from tests.conftest import Stack
 from tests.faults.oracle import Eyes, Feed
 from tests.steps import wait_for_the_window_to_end

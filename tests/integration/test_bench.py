@@ -12,8 +12,8 @@ from bench.bench import backlog, counter_updates, duckdb_seconds
 from bench.load import Size
 from bench.nights import Traffic, nights, settings_of
 from bench.serving import fill, measure
-from stitch.local.producer import produce
-from stitch.local.schema import apply_schema
+from stitch_local.producer import produce
+from stitch_local.schema import apply_schema
 from tests.conftest import Stack, needs
 
 

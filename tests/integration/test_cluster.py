@@ -20,10 +20,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from stitch.local.process import accepts
-from stitch.local.producer import produce
 from stitch.settings import load_settings
-from stitch.submit import ROOT, environment, own_properties
+from stitch.shipped import PACKAGES as ROOT
+from stitch.submit import environment, own_properties
+from stitch_local.process import accepts
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, free_ports, run_in, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 from tests.stores import hdfs, options

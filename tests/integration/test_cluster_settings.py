@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from stitch.local.producer import produce
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack
 from tests.steps import count, event
 

@@ -22,11 +22,11 @@ from jobs.sinks.cassandra import forget_connections, upsert
 from jobs.sources.stored import read_increments
 from stitch.clusters import CassandraSettings, RealtimeSettings, TlsSettings
 from stitch.definitions import by_definition, stored_names
-from stitch.local import cassandra
-from stitch.local.process import start, stop
-from stitch.local.schema import apply_schema
-from stitch.local.stack import wait_until_all_answer
 from stitch.settings import Settings, load_settings
+from stitch_local import cassandra
+from stitch_local.process import start, stop
+from stitch_local.schema import apply_schema
+from stitch_local.stack import wait_until_all_answer
 from tests.certificates import Authority, Certificate
 from tests.conftest import Reader, Stack, stack_config, write_config
 from tests.faults.proxy import Proxy

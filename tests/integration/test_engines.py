@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from stitch.local.producer import produce
 from stitch.submit import environment
+from stitch_local.producer import produce
 from tests.conftest import Stack
 from tests.steps import event, wait_for_the_window_to_end
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from stitch.local import fetch_jars, jars
-from stitch.local.download import CHUNK
-from stitch.local.errors import StackError
-from stitch.local.fetch_jars import fetch
-from stitch.local.jars import Jar, JarSet
-from stitch.local.lock_jars import lock_text
-from stitch.local.repository import MIRROR, repository
+from stitch.jars import fetch as fetching
+from stitch.jars import sets as jars
+from stitch.jars.download import CHUNK
+from stitch.jars.errors import JarsError
+from stitch.jars.fetch import fetch
+from stitch.jars.lock import lock_text
+from stitch.jars.repository import MIRROR, repository
+from stitch.jars.sets import Jar, JarSet
 from tests.certificates import Authority
 from tests.mirror import Mirror, serving
 
@@ -48,7 +49,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(jars, "CACHE", tmp_path / ".cache")
     monkeypatch.setattr(jars, "LOCK", tmp_path / "jars.lock")
-    monkeypatch.setattr(fetch_jars, "ALL", BOTH)
+    monkeypatch.setattr(fetching, "ALL", BOTH)
     lock({ONE: ["a", "shared"], TWO: ["b", "shared"]})
 
 
@@ -89,7 +90,7 @@ def test_a_jar_that_two_sets_share_is_fetched_once_and_a_second_set_up_asks_for_
     assert fetched(ONE) == {name: CONTENT[name] for name in ("a", "shared")}
     assert fetched(TWO) == {name: CONTENT[name] for name in ("b", "shared")}
     assert len(mirror.asked) == 3 and ONE.complete and TWO.complete and not part("a").exists()
-    assert fetch_jars.main() == 0
+    assert fetching.main() == 0
     assert len(mirror.asked) == 3
 
 
@@ -143,7 +144,7 @@ def test_a_beginning_of_another_file_is_replaced(mirror: Mirror, left: bytes) ->
 )
 def test_a_file_that_is_not_the_locked_one_is_refused_and_removed(mirror: Mirror, content: bytes, hint: str) -> None:
     mirror.files[f"/{JARS['a'].path}"] = content
-    with pytest.raises(StackError, match=r"org\.example:a:1 from 127\.0\.0\.1:\d+ is not the file.*removed") as told:
+    with pytest.raises(JarsError, match=r"org\.example:a:1 from 127\.0\.0\.1:\d+ is not the file.*removed") as told:
         fetch_all()
     assert hint in str(told.value)
     assert "a" not in fetched(ONE) and not part("a").exists() and not ONE.complete
@@ -162,12 +163,12 @@ def test_a_file_that_is_not_the_locked_one_is_refused_and_removed(mirror: Mirror
 def test_an_answer_without_the_jar_is_one_message(
     mirror: Mirror, status: int, hint: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stitch.local.download.ATTEMPTS", 2)
+    monkeypatch.setattr("stitch.jars.download.ATTEMPTS", 2)
     mirror.status = status
-    assert fetch_jars.main() == 1
+    assert fetching.main() == 1
     told = capsys.readouterr().err
     assert told.startswith("stitch: org.example:") and told.count("\n") == 1
-    with pytest.raises(StackError, match=hint):
+    with pytest.raises(JarsError, match=hint):
         fetch_all()
 
 
@@ -180,13 +181,13 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(mirror: Mirror) -> No
 
 def test_no_network_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(MIRROR, "http://127.0.0.1:1/")
-    with pytest.raises(StackError, match=r"fetched from 127\.0\.0\.1:1: .*refused\. Is there a network\?.*HTTPS_PROXY"):
+    with pytest.raises(JarsError, match=r"fetched from 127\.0\.0\.1:1: .*refused\. Is there a network\?.*HTTPS_PROXY"):
         fetch_all()
 
 
 def test_a_full_disk_is_one_message(mirror: Mirror) -> None:
     part("a").symlink_to("/dev/full")
-    with pytest.raises(StackError, match=r"the disk of .*/parts is full: org\.example:a:1 needs"):
+    with pytest.raises(JarsError, match=r"the disk of .*/parts is full: org\.example:a:1 needs"):
         fetch_all()
 
 
@@ -197,10 +198,10 @@ def test_a_private_authority_is_trusted_where_the_machine_is_told_of_it(
     mirror = Mirror({f"/{JARS[name].path}": content for name, content in CONTENT.items()})
     with serving(mirror, authority.issue("mirror", "127.0.0.1").store_file) as url:
         monkeypatch.setenv(MIRROR, url)
-        with pytest.raises(StackError, match=r"certificate is not trusted \(.*issuer.*\)\. .*set SSL_CERT_FILE"):
+        with pytest.raises(JarsError, match=r"certificate is not trusted \(.*issuer.*\)\. .*set SSL_CERT_FILE"):
             fetch_all()
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-        with pytest.raises(StackError, match=r"SSL_CERT_FILE=.*none\.pem is no file"):
+        with pytest.raises(JarsError, match=r"SSL_CERT_FILE=.*none\.pem is no file"):
             fetch_all()
         assert mirror.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))
@@ -223,10 +224,10 @@ def test_a_proxy_that_does_not_let_through_is_one_message(
     mirror: Mirror, monkeypatch: pytest.MonkeyPatch, status: int, hint: str
 ) -> None:
     mirror.status = status
-    monkeypatch.setattr("stitch.local.download.ATTEMPTS", 2)
+    monkeypatch.setattr("stitch.jars.download.ATTEMPTS", 2)
     monkeypatch.setenv("HTTPS_PROXY", os.environ[MIRROR])
     monkeypatch.setenv(MIRROR, "https://repository.example/")
-    with pytest.raises(StackError, match=hint):
+    with pytest.raises(JarsError, match=hint):
         fetch_all()
     assert ("repository.example:443", None) in mirror.asked
 
@@ -243,6 +244,6 @@ def test_credentials_come_from_netrc_or_with_the_mirror_and_stand_in_no_message(
     assert sent == {b"me:fromfile", b"me:fromurl"}
     mirror.status = 403
     lock({ONE: ["later"], TWO: ["b"]})
-    assert fetch_jars.main() == 1
+    assert fetching.main() == 1
     out = capsys.readouterr()
     assert "2 jars" in out.out and "fromurl" not in out.out + out.err and "me:" not in out.err

@@ -11,8 +11,8 @@ import pytest
 
 from jobs.process.errors import JobError
 from jobs.sinks.cassandra import connected
-from stitch.local.producer import produce
 from stitch.settings import load_settings
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 

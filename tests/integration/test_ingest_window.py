@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from jobs.process.errors import JobError
-from stitch.local.producer import produce
-from stitch.local.schema import apply_schema
 from stitch.settings import load_settings
+from stitch_local.producer import produce
+from stitch_local.schema import apply_schema
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 

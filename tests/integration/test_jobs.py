@@ -18,9 +18,9 @@ from pyspark.sql import SparkSession
 
 from jobs.process.errors import JobError
 from stitch.definitions import name_of
-from stitch.local.producer import produce
 from stitch.settings import load_settings
 from stitch.submit import submit
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, run_in, submit_command, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 
@@ -85,7 +85,7 @@ def test_likes_duplicates_and_rejects_come_out_right_over_two_nights_and_a_full_
 
 def table(fresh: Stack) -> list[tuple[Any, ...]]:
     """The rows of totals and member_totals, cutoffs apart."""
-    from stitch.local.schema import connected
+    from stitch_local.schema import connected
 
     with connected(fresh.settings.batch) as session:
         rows = [

@@ -12,8 +12,8 @@ import pytest
 from jobs.ledger.lease import Lease, leased
 from jobs.process.errors import JobError, NotYet
 from jobs.sources.stored import published
-from stitch.local.producer import produce
 from stitch.runs import SUBJECT
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack
 from tests.steps import count, event, wait_for_the_window_to_end
 

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from jobs.ledger.runs import noted_runs
 from jobs.process.errors import JobError
 from stitch.cli import main
-from stitch.local.producer import produce
 from stitch.runs import State
 from stitch.settings import load_settings
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.faults.failpoints import armed
 from tests.steps import count, event, wait_for_the_window_to_end

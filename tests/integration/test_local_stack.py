@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource
 
-from stitch.local import stack as local_stack
-from stitch.local.errors import StackError
-from stitch.local.process import running
 from stitch.settings import load_settings
+from stitch_local import stack as local_stack
+from stitch_local.errors import StackError
+from stitch_local.process import running
 from tests.conftest import Stack, stack_config
 
 

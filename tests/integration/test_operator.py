@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from stitch.local.producer import produce
 from stitch.settings import load_settings
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, run_in, submit_command, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from jobs.process.causes import cause_of, is_permanent
 from jobs.process.spark import session
 from jobs.sinks.cassandra import forget_connections, upsert
-from stitch.local.producer import produce
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack
 from tests.records import generated
 from tests.steps import event, wait_for_the_window_to_end

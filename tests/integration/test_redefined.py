@@ -16,9 +16,9 @@ from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import published, read_progress
 from stitch.definitions import stored_names
-from stitch.local.producer import produce
 from stitch.runs import How, tag
 from stitch.settings import Settings, load_settings
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 

@@ -19,10 +19,10 @@ from jobs.sinks.cassandra import connected, forget_connections
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
 from stitch.definitions import name_of, stored_names
-from stitch.local.producer import produce
-from stitch.local.schema import apply_schema
 from stitch.runs import State, tag
 from stitch.settings import Settings, load_settings
+from stitch_local.producer import produce
+from stitch_local.schema import apply_schema
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.faults.failpoints import armed
 from tests.logs import kept_totals
@@ -186,7 +186,7 @@ def keys_of(client: Any, counter: str) -> list[str]:
 
 
 def corrected(stack: Stack) -> list[tuple[str, int]]:
-    from stitch.local.schema import connected
+    from stitch_local.schema import connected
 
     with connected(stack.settings.batch) as session:
         rows = session.execute(f"SELECT counter, before, after FROM {stack.settings.batch.keyspace}.corrections")

@@ -25,9 +25,9 @@ from jobs.process.errors import JobError
 from jobs.process.spark import session
 from jobs.sources.topic import check_topic, edges, read_topics
 from jobs.streaming.queries import Stop
-from stitch.local.producer import produce
-from stitch.local.topic import create_topics
 from stitch.settings import load_settings
+from stitch_local.producer import produce
+from stitch_local.topic import create_topics
 from tests.certificates import Authority
 from tests.conftest import BASE_CONFIG, Reader, Stack, free_ports, run_in, write_config
 from tests.logs import lake

@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from stitch.local.producer import produce
 from stitch.settings import load_settings
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, submit_command, write_config
 from tests.faults.conftest import Job
 from tests.steps import count, event, wait_for_the_window_to_end

@@ -20,9 +20,9 @@ from connections.kafka import librdkafka
 from jobs.audit.findings import printed
 from jobs.process.errors import BadOption, JobError
 from jobs.sources.topic import topic_id
-from stitch.local.producer import produce
-from stitch.local.topic import create_topic, create_topics
 from stitch.settings import Settings, load_settings
+from stitch_local.producer import produce
+from stitch_local.topic import create_topic, create_topics
 from tests.conftest import Reader, Stack, run_in, write_config
 from tests.steps import count, event, wait_for_the_window_to_end
 

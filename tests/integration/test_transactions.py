@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from jobs.audit.log import PATIENCE
 from jobs.process.errors import JobError
 from jobs.sources.topic import topic_config
-from stitch.local.producer import produce
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack
 from tests.steps import count, event, wait_for_the_window_to_end
 

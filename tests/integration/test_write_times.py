@@ -12,9 +12,9 @@ import pytest
 
 from stitch.cutoff import Published
 from stitch.definitions import stored_names
-from stitch.local.producer import produce
 from stitch.runs import tag
 from stitch.settings import Settings
+from stitch_local.producer import produce
 from tests.conftest import Reader, Stack
 from tests.logs import kept_totals
 from tests.steps import count, event, wait_for_the_window_to_end

@@ -13,10 +13,11 @@ import pyspark
 import pytest
 from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
 
-from stitch.local.fetch_jars import fetch_missing
-from stitch.local.jars import YARN
-from stitch.local.java import java_home
-from stitch.submit import ROOT, environment, own_properties
+from stitch.jars.fetch import fetch_missing
+from stitch.jars.sets import YARN
+from stitch.java import java_home
+from stitch.shipped import PACKAGES as ROOT
+from stitch.submit import environment, own_properties
 from tests.conftest import write_config
 
 BIN = Path(sys.executable).parent

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from stitch.local import jars
-from stitch.local.errors import StackError
-from stitch.local.jars import ALL, ROOT, Jar, JarSet
-from stitch.local.lock_jars import lock_text, resolved
-from stitch.local.repository import MIRROR, repository
+from stitch.jars import sets as jars
+from stitch.jars.errors import JarsError
+from stitch.jars.lock import lock_text, resolved
+from stitch.jars.repository import MIRROR, repository
+from stitch.jars.sets import ALL, Jar, JarSet
 from stitch.properties import parse
 from stitch.submit import DEFAULTS
 
+ROOT = Path(__file__).parents[2]
 MAVEN = "<settings xmlns='urn:maven'>{}</settings>"
 SERVER = "<servers><server><id>us</id><username>{}</username><password>{}</password></server></servers>"
 
@@ -48,10 +49,10 @@ def test_the_lock_has_the_packages_of_the_defaults_of_spark() -> None:
 
 def test_a_lock_of_other_packages_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     newer = JarSet("kafka", ("org.apache.kafka:kafka_2.13:9.9.9",))
-    with pytest.raises(StackError, match=r"9\.9\.9: run `make lock`"):
+    with pytest.raises(JarsError, match=r"9\.9\.9: run `make lock`"):
         _ = newer.jars
     monkeypatch.setattr(jars, "LOCK", tmp_path / "jars.lock")
-    with pytest.raises(StackError, match="cannot be read"):
+    with pytest.raises(JarsError, match="cannot be read"):
         _ = jars.KAFKA.jars
 
 
@@ -92,7 +93,7 @@ def test_what_ivy_resolved_becomes_a_lock_that_is_read_as_it_was_written(
     (tmp_path / "jars.lock").write_text(lock_text({some: found}), "utf-8")
     monkeypatch.setattr(jars, "LOCK", tmp_path / "jars.lock")
     assert list(some.jars) == found
-    with pytest.raises(StackError, match="not where Maven's layout has it"):
+    with pytest.raises(JarsError, match="not where Maven's layout has it"):
         resolved(f"<r>{row.format('jar', 'org/example/b/1.0/a-1.0.jar')}</r>")
 
 
@@ -146,17 +147,17 @@ def test_the_credentials_of_mavens_server_are_taken_from_the_environment_as_mave
 
 def test_an_encrypted_password_of_maven_is_told(tmp_path: Path) -> None:
     home = home_with(tmp_path, SERVER.format("me", "{COQLCE6DU6GtcS5P=}") + mirrors(("*", "https://maven.example/")))
-    with pytest.raises(StackError, match=r"us in .*settings.xml is encrypted.*STITCH_MAVEN_MIRROR"):
+    with pytest.raises(JarsError, match=r"us in .*settings.xml is encrypted.*STITCH_MAVEN_MIRROR"):
         repository({}, home)
 
 
 @pytest.mark.parametrize("text", ["ftp://x/", "mirror.example", "https://", "http://h:port/", "https://me:secret@"])
 def test_a_mirror_that_is_no_url_is_told_without_its_password(tmp_path: Path, text: str) -> None:
-    with pytest.raises(StackError, match=r"STITCH_MAVEN_MIRROR has .*no http") as told:
+    with pytest.raises(JarsError, match=r"STITCH_MAVEN_MIRROR has .*no http") as told:
         repository({MIRROR: text}, tmp_path)
     assert "secret" not in str(told.value)
 
 
 def test_settings_of_maven_that_are_not_whole_are_told(tmp_path: Path) -> None:
-    with pytest.raises(StackError, match=r"settings\.xml cannot be read"):
+    with pytest.raises(JarsError, match=r"settings\.xml cannot be read"):
         repository({}, home_with(tmp_path, "<mirrors>"))

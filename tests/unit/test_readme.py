@@ -16,7 +16,7 @@ from serving.app import create_app
 from stitch.cli import schema
 from stitch.clusters import TlsSettings
 from stitch.counters import Counter
-from stitch.local.repository import MIRROR
+from stitch.jars.repository import MIRROR
 from stitch.sections import NamesSettings, SourceSettings, TokenSettings, TopicSettings
 from stitch.settings import Settings, load_settings
 from stitch.submit import JOBS

@@ -11,11 +11,12 @@ from click.testing import CliRunner
 
 from stitch import submit
 from stitch.cli import main
-from stitch.local import jars
+from stitch.jars import sets as jars
 from stitch.properties import parse, written
-from stitch.submit import DEFAULTS, JOBS, ROOT, job_command, properties
+from stitch.submit import DEFAULTS, JOBS, job_command, properties
 from stitch.submit_args import SWITCHES, WITH_VALUE, split, taken
 
+ROOT = Path(__file__).parents[2]
 TEXTS = {
     "a blank between": ("spark.master local[2]", {"spark.master": "local[2]"}),
     "an equals sign": ("spark.master=local[2]", {"spark.master": "local[2]"}),

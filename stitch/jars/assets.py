@@ -1,7 +1,7 @@
 """Takes the scripts and styles of the reader's pages out of their packages into serving/static/vendor, at set-up.
 
 They are served from there by the reader itself: a page asks no other host for anything. Each file is checked against a
-digest, so what a page runs is what was looked at when the version was chosen (stitch.local.jars.WEB).
+digest, so what a page runs is what was looked at when the version was chosen (stitch.jars.sets.WEB).
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import sys
 import zipfile
 from pathlib import Path
 
-from stitch.local.errors import StackError
-from stitch.local.jars import ROOT, WEB
+from stitch.jars.errors import JarsError
+from stitch.jars.sets import WEB
+from stitch.shipped import PACKAGES
 
-VENDOR = ROOT / "serving/static/vendor"
+VENDOR = PACKAGES / "serving/static/vendor"
 FILES = {  # name below vendor/: (path in the package, SHA-256)
     "uPlot.iife.min.js": (
         "uplot/1.6.30/dist/uPlot.iife.min.js",
@@ -41,7 +42,7 @@ FILES = {  # name below vendor/: (path in the package, SHA-256)
 
 
 def extract(jars: Path = WEB.folder, into: Path = VENDOR) -> None:
-    """Write every file that is not there yet. Raises StackError where one is missing in its package, or is another."""
+    """Write every file that is not there yet. Raises JarsError where one is missing in its package, or is another."""
     packages = [zipfile.ZipFile(path) for path in sorted(jars.glob("*.jar"))]
     into.mkdir(parents=True, exist_ok=True)
     for name, (path, digest) in FILES.items():
@@ -51,11 +52,11 @@ def extract(jars: Path = WEB.folder, into: Path = VENDOR) -> None:
         inside = f"META-INF/resources/webjars/{path}"
         found = next((package for package in packages if inside in package.namelist()), None)
         if not found:
-            raise StackError(f"{path} is in none of the packages in {jars}: remove {jars} and run `make setup`")
+            raise JarsError(f"{path} is in none of the packages in {jars}: remove {jars} and run `make setup`")
         content = found.read(inside)
         if _digest(content) != digest:
-            raise StackError(
-                f"{path} is not the file that stitch/local/assets.py names (SHA-256 {_digest(content)}): do not serve "
+            raise JarsError(
+                f"{path} is not the file that stitch/jars/assets.py names (SHA-256 {_digest(content)}): do not serve "
                 "it before you know why; with a new version, change the digest there"
             )
         target.write_bytes(content)
@@ -68,7 +69,7 @@ def _digest(content: bytes) -> str:
 def main() -> int:
     try:
         extract()
-    except StackError as error:
+    except JarsError as error:
         print(f"stitch: {error}", file=sys.stderr)
         return 1
     return 0

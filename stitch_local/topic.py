@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from connections.kafka import librdkafka
 from stitch.clusters import KafkaSettings
-from stitch.local.errors import StackError
 from stitch.settings import Settings
+from stitch_local.errors import StackError
 
 
 def create_topics(settings: Settings) -> None:

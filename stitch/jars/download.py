@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import requests
 
-from stitch.local.errors import StackError
-from stitch.local.jars import Jar
-from stitch.local.repository import MIRROR, Repository
+from stitch.jars.errors import JarsError
+from stitch.jars.repository import MIRROR, Repository
+from stitch.jars.sets import Jar
 
 ATTEMPTS = 5  # in a row without a byte; a slow line that is cut again and again still gets there
 TIMEOUT = (15, 30)  # seconds to connect, and between two bytes
@@ -39,7 +39,7 @@ class Download:
         self.received: Callable[[int], None] = lambda _: None  # told of every chunk; less than 0 for what is discarded
 
     def fetch(self, jar: Jar, part: Path) -> None:
-        """The jar, whole and compared, in `part`, going on from what is in there. Raises StackError."""
+        """The jar, whole and compared, in `part`, going on from what is in there. Raises JarsError."""
         resumed = part.exists()
         self._complete(jar, part)
         if sha256(part) == jar.sha256:
@@ -49,7 +49,7 @@ class Download:
             self._complete(jar, part)
             if sha256(part) == jar.sha256:
                 return
-        raise StackError(self._not_the_jar(jar, part))
+        raise JarsError(self._not_the_jar(jar, part))
 
     def _complete(self, jar: Jar, part: Path) -> None:
         failures = 0
@@ -62,10 +62,10 @@ class Download:
             except requests.RequestException as error:
                 cause = error
             except OSError as error:
-                raise StackError(_of_the_disk(error, jar, part)) from None
+                raise JarsError(_of_the_disk(error, jar, part)) from None
             failures = 1 if size(part) > before else failures + 1
             if failures == ATTEMPTS or _is_permanent(cause):
-                raise StackError(explained(cause, jar, self.where)) from None
+                raise JarsError(explained(cause, jar, self.where)) from None
             if self.stop.wait(self.first_pause * 2 ** (failures - 1)):
                 raise Stopped
 
@@ -108,7 +108,7 @@ class Download:
         self._discard(part)
         if page:
             return text + f"A proxy or a mirror answered with a page of its own: {_how_to_reach(self.where)}"
-        return text + f"Run `make setup` again; if it stays so, this mirror has another file: {_where_from(self.where)}"
+        return text + f"Try again; if it stays so, this mirror has another file: {_where_from(self.where)}"
 
 
 def size(file: Path) -> int:

@@ -23,7 +23,7 @@ import requests
 import truststore
 from requests.adapters import HTTPAdapter
 
-from stitch.local.errors import StackError
+from stitch.jars.errors import JarsError
 
 MIRROR = "STITCH_MAVEN_MIRROR"
 IVY_DEFAULTS = "org/apache/ivy/core/settings/repository.properties"
@@ -43,7 +43,7 @@ class Repository:
 
 
 def repository(environ: Mapping[str, str] = os.environ, home: Path | None = None) -> Repository:
-    """The mirror that this machine names, else Ivy's default. Raises StackError for one that cannot be meant."""
+    """The mirror that this machine names, else Ivy's default. Raises JarsError for one that cannot be meant."""
     settings = (home or Path.home()) / ".m2/settings.xml"
     if environ.get(MIRROR):
         return _repository(environ[MIRROR], MIRROR)
@@ -76,7 +76,7 @@ def ivy_jar() -> Path:
     spec = importlib.util.find_spec("pyspark")
     found = sorted(Path(spec.origin).parent.glob("jars/ivy-*.jar")) if spec and spec.origin else []
     if not found:
-        raise StackError("pyspark, whose Ivy knows where jars are, is not installed: run `make setup`")
+        raise JarsError("pyspark, whose Ivy knows where jars are, is not installed: pip install 'stitch-counts[jobs]'")
     return found[-1]
 
 
@@ -85,7 +85,7 @@ def _ivy_default() -> str:
         text = jar.read(IVY_DEFAULTS).decode("latin-1")
     found = re.search(r"^ivy\.ibiblio\.default\.artifact\.root\s*=\s*(\S+)", text, re.MULTILINE)
     if not found:
-        raise StackError(f"{ivy_jar()} names no default repository: set {MIRROR} to one in Maven's layout")
+        raise JarsError(f"{ivy_jar()} names no default repository: set {MIRROR} to one in Maven's layout")
     return found[1]
 
 
@@ -97,7 +97,7 @@ def _repository(text: str, named_by: str, auth: tuple[str, str] | None = None) -
         parts.port  # noqa: B018  a port that is no number raises here
     except ValueError:
         shown = re.sub(r"//[^@/]*@", "//…@", text)
-        raise StackError(f"{named_by} has {shown!r}, which is no http(s) URL of a Maven repository") from None
+        raise JarsError(f"{named_by} has {shown!r}, which is no http(s) URL of a Maven repository") from None
     if parts.username:
         auth = (unquote(parts.username), unquote(parts.password or ""))
     netloc = parts.netloc.rpartition("@")[2]
@@ -114,7 +114,7 @@ def _maven_mirror(settings: Path, environ: Mapping[str, str]) -> Repository | No
     try:
         root = ElementTree.parse(settings).getroot()
     except (OSError, ElementTree.ParseError) as error:
-        raise StackError(f"{settings} cannot be read ({error}): correct it, or set {MIRROR}") from None
+        raise JarsError(f"{settings} cannot be read ({error}): correct it, or set {MIRROR}") from None
     servers = {text(server, "id"): server for server in root.iterfind("{*}servers/{*}server")}
     for mirror in root.iterfind("{*}mirrors/{*}mirror"):
         of = {part.strip() for part in text(mirror, "mirrorOf").split(",")}
@@ -125,7 +125,7 @@ def _maven_mirror(settings: Path, environ: Mapping[str, str]) -> Repository | No
         if server is not None and text(server, "username"):
             auth = (text(server, "username"), text(server, "password"))
             if re.fullmatch(r".*\{.+}.*", auth[1]):
-                raise StackError(
+                raise JarsError(
                     f"the password of {text(mirror, 'id')} in {settings} is encrypted, which only Maven can read: "
                     f"set {MIRROR}=https://USER:PASSWORD@HOST/PATH, or {MIRROR} and ~/.netrc"
                 )

@@ -1,4 +1,5 @@
-"""`make run` and `make demo`: every part of Stitch at once on this machine, fed with a real or an endless data set.
+"""`stitch local flights` and `stitch local music`: every part at once on this machine, fed with a real or an
+endless data set.
 
 The flights run ends with a comparison that proves the whole: what the reader answers, before and after the batch,
 beside what a loop over the CSV counts.
@@ -22,25 +23,31 @@ from confluent_kafka import TopicPartition
 from connections.kafka import consumer
 from stitch.clusters import KafkaSettings
 from stitch.errors import ExitStatus
-from stitch.local import flights as nyc
-from stitch.local import stack
-from stitch.local.errors import StackError
-from stitch.local.music import MusicService
-from stitch.local.process import Service, last_lines, local_folder, running, start, stop
-from stitch.local.producer import produce
-from stitch.settings import Settings, load_settings
-from stitch.submit import ROOT, submit
+from stitch.settings import Settings, load_settings, settings_file
+from stitch.submit import submit
+from stitch_local import flights as nyc
+from stitch_local import stack
+from stitch_local.errors import StackError
+from stitch_local.music import MusicService
+from stitch_local.process import Service, last_lines, local_folder, running, start, stop
+from stitch_local.producer import produce
 
-FLIGHTS_CONFIG = ROOT / "conf/flights.toml"
 BACKGROUND = ("reader", "streaming_counts", "archive_events")
 COUNT_SECONDS = 420.0
 Say = Callable[[str], object]
 Counts = dict[str, dict[str, int]]
 
 
-def flights(config: str, say: Say) -> None:
+def flights(path: str | None, say: Say) -> None:
     """Replay the flights, count them by both layers, print the comparison. Raises StackError where one differs."""
+    config = str(settings_file(path))
     settings = load_settings(config)
+    expected = {name: dict(keys) for name, keys in nyc.expected().items()}
+    if missing := expected.keys() - {counter.name for counter in settings.counters}:
+        raise StackError(
+            f"{config} does not count the flights (it has no {', '.join(sorted(missing))}): `stitch init --example "
+            "flights`, in an empty folder, writes settings that do"
+        )
     began = time.monotonic()
     say("[1/5] Kafka and Cassandra")
     stack.up(settings, say)
@@ -48,7 +55,6 @@ def flights(config: str, say: Say) -> None:
     start_background(settings, config, say)
     say("[3/5] 336,776 flights onto the topic, counted in real time")
     replay_flights(settings.kafka, say)
-    expected = {name: dict(keys) for name, keys in nyc.expected().items()}
     realtime = wait_for(settings, expected, "realtime", say)
     say("[4/5] the nightly batch over the event log")
     total(settings, config, say)
@@ -64,13 +70,13 @@ def flights(config: str, say: Say) -> None:
     say(f"  {address(settings)}/v1/totals?counters=departures,cancellations&keys=JFK,LGA,EWR")
     say(f"  {address(settings)}/v1/top?counter=departures&key=JFK&limit=5")
     say(f"  {address(settings)}/stats/origin/JFK?start=2013-01-01&end=2013-12-31&granularity=day  (a page)")
-    say("`make down` stops all.")
+    say("`stitch local down` stops all.")
 
 
 def music(config: str | None, rate: int, seconds: float | None, seed: int, say: Say) -> None:
-    """Feed the music service of conf/stitch.toml at `rate` events/s while the streaming job and the reader run."""
+    """Feed the music service of `stitch init` at `rate` events/s while the streaming job and the reader run."""
     os.environ.setdefault("STITCH_STREAMING__INGEST_WINDOW", "1m")  # nobody waits for an hour to end
-    path = config or str(ROOT / "conf/stitch.toml")
+    path = str(settings_file(config))
     settings = load_settings(path)
     if settings.topics:
         raise StackError(
@@ -82,7 +88,7 @@ def music(config: str | None, rate: int, seconds: float | None, seed: int, say: 
     say(f"{rate} events/s; watch {address(settings)}/stats/track_id/track-1?period=24h")
     say(
         f"and {address(settings)}/v1/top?counter=creator_plays&key=creator-1 "
-        "(Ctrl-C ends the feed, `make down` the rest)"
+        "(Ctrl-C ends the feed, `stitch local down` the rest)"
     )
     for second in itertools.count():
         if seconds is not None and second >= seconds:
@@ -131,7 +137,9 @@ def replay_flights(kafka: KafkaSettings, say: Say) -> None:
         say("the topic holds the flights already")
         return
     if held:
-        raise StackError(f"the topic {kafka.topic!r} holds {held} records, not the {nyc.FLIGHTS} flights: make reset")
+        raise StackError(
+            f"the topic {kafka.topic!r} holds {held} records, not the {nyc.FLIGHTS} flights: stitch local reset"
+        )
     began = time.monotonic()
     sent = produce(kafka, nyc.events())
     say(f"{sent} events acknowledged in {time.monotonic() - began:.0f} s")

@@ -1,7 +1,7 @@
 """`make lock`: resolves the packages of every class path with the Ivy that ships inside pyspark, and writes jars.lock.
 
 Resolving Maven's dependencies is Ivy's trade and needs Java; it happens only when versions change. Whoever sets up
-reads the result (stitch.local.fetch_jars). Ivy compares what it fetched with the repository's own checksums.
+reads the result (stitch.jars.fetch). Ivy compares what it fetched with the repository's own checksums.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from stitch.local.errors import StackError
-from stitch.local.jars import ALL, CACHE, LOCK, OF_TESTS, ROOT, Jar, JarSet
-from stitch.local.java import java_home
-from stitch.local.repository import ivy_jar
+from stitch.jars.errors import JarsError
+from stitch.jars.repository import ivy_jar
+from stitch.jars.sets import ALL, CACHE, LOCK, OF_TESTS, Jar, JarSet
+from stitch.java import java_home
+from stitch.shipped import CONF
 
 HEAD = """\
 # The jars of every class path: coordinate, SHA-256 and size in bytes. Written by `make lock` from the packages that
-# stitch/local/jars.py names; fetched by `make setup`.
+# stitch/jars/sets.py names; fetched by stitch/jars/fetch.py.
 """
 
 
@@ -45,7 +46,7 @@ def ivy_module(jars: JarSet) -> str:
 
 
 def resolve(jars: JarSet, cache: Path) -> list[Jar]:
-    """The jars of the set, of every dependency the one version that Ivy chose. Raises StackError with its log's end."""
+    """The jars of the set, of every dependency the one version that Ivy chose. Raises JarsError with its log's end."""
     cache.mkdir(parents=True, exist_ok=True)
     module = cache / f"{jars.name}.ivy.xml"
     module.write_text(ivy_module(jars), "utf-8")
@@ -55,7 +56,7 @@ def resolve(jars: JarSet, cache: Path) -> list[Jar]:
             "-jar",
             str(ivy_jar()),
             "-settings",
-            str(ROOT / "conf/ivysettings.xml"),
+            str(CONF / "ivysettings.xml"),
             "-cache",
             str(cache),
             "-ivy",
@@ -72,12 +73,12 @@ def resolve(jars: JarSet, cache: Path) -> list[Jar]:
     )
     if ivy.returncode:
         last = "\n".join((ivy.stdout + ivy.stderr).splitlines()[-12:])
-        raise StackError(f"the packages of {jars.name} could not be resolved; the end of Ivy's log:\n{last}")
+        raise JarsError(f"the packages of {jars.name} could not be resolved; the end of Ivy's log:\n{last}")
     return resolved((cache / f"stitch-{jars.name}-jars-default.xml").read_text("utf-8"))
 
 
 def resolved(report: str) -> list[Jar]:
-    """The jars of Ivy's report. Raises StackError for one that no repository in Maven's layout has at its path."""
+    """The jars of Ivy's report. Raises JarsError for one that no repository in Maven's layout has at its path."""
     found = []
     for module in ElementTree.fromstring(report).iter("module"):
         for revision in module.iter("revision"):
@@ -92,7 +93,7 @@ def resolved(report: str) -> list[Jar]:
                 coordinate = f"{group}:{name}:{version}{classifier.replace('-', ':', 1)}"
                 jar = Jar(coordinate, hashlib.sha256(file).hexdigest(), len(file))
                 if not address.endswith(f"/{jar.path}"):
-                    raise StackError(f"{jar.coordinate} is at {address}, which is not where Maven's layout has it")
+                    raise JarsError(f"{jar.coordinate} is at {address}, which is not where Maven's layout has it")
                 found.append(jar)
     return sorted(found, key=lambda jar: jar.coordinate)
 
@@ -114,7 +115,7 @@ def main() -> int:
         for jars in (*ALL, *OF_TESTS):
             print(f"[lock] jars of {jars.name}: {', '.join(jars.packages)}", flush=True)
             sets[jars] = resolve(jars, CACHE / "ivy/cache")
-    except StackError as error:
+    except JarsError as error:
         print(f"stitch: {error}", file=sys.stderr)
         return 1
     new = LOCK.with_suffix(".new")

@@ -1,8 +1,11 @@
-"""Set-up fetches the jars of jars.lock: eight at a time, each once, into the folder of every set that has it.
+"""Fetches the jars of jars.lock: eight at a time, each once, into the folder of every set that has it.
 
 In Python alone, so that a company's proxy and certificates are those of pip and uv, and no Java is needed to set up. A
-jar is moved into its folder only when whole, so a set-up that was stopped goes on where it was; what is there already,
-of an earlier lock too, is not fetched again.
+jar is moved into its folder only when whole, so one who was stopped goes on where he was; what is there already, of an
+earlier lock too, is not fetched again.
+
+    python -m stitch.jars.fetch          all, as set-up does
+    python -m stitch.jars.fetch spark    those that jobs need, for an image; `stitch submit` does it at its first job
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
-from stitch.local import jars as folders
-from stitch.local.download import Download, Stopped, sha256, size
-from stitch.local.errors import StackError
-from stitch.local.jars import ALL, MARKER, Jar, JarSet
-from stitch.local.repository import Repository, repository, session
+from stitch.errors import ExitStatus
+from stitch.jars import sets as folders
+from stitch.jars.download import Download, Stopped, sha256, size
+from stitch.jars.errors import JarsError
+from stitch.jars.repository import Repository, repository, session
+from stitch.jars.sets import ALL, MARKER, Jar, JarSet
 
 AT_ONCE = 8
 
@@ -38,7 +42,7 @@ class Progress:
         self.bytes += count  # from eight threads: a figure for the eye, which a lost addition does not bend much
 
     def show(self) -> None:
-        text = f"[setup] {self.done} of {self.files} jars, {self.bytes / 1e6:.0f} of {self.total / 1e6:.0f} MB"
+        text = f"[jars] {self.done} of {self.files} jars, {self.bytes / 1e6:.0f} of {self.total / 1e6:.0f} MB"
         print(f"\r{text}\033[K" if self.terminal else text, end="" if self.terminal else "\n", flush=True)
 
     def end(self) -> None:
@@ -47,7 +51,7 @@ class Progress:
 
 
 def fetch(sets: Sequence[JarSet], where: Repository, first_pause: float = 0.5) -> None:
-    """Make the folders of these sets whole. Raises StackError for the first jar that cannot be had."""
+    """Make the folders of these sets whole. Raises JarsError for the first jar that cannot be had."""
     targets: dict[Jar, list[Path]] = {}
     for jars in sets:
         jars.folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +103,7 @@ def _download(wanted: Sequence[Jar], targets: dict[Jar, list[Path]], where: Repo
     parts.mkdir(parents=True, exist_ok=True)
     have = sum(size(parts / jar.sha256) for jar in wanted)
     total = sum(jar.size for jar in wanted)
-    print(f"[setup] {len(wanted)} jars, {total / 1e6:.0f} MB from {where.host} (by {where.named_by})", flush=True)
+    print(f"[jars] {len(wanted)} jars, {total / 1e6:.0f} MB from {where.host} (by {where.named_by})", flush=True)
     download, progress = Download(where, session(where), first_pause), Progress(total, len(wanted), have)
     download.received = progress.received
 
@@ -137,24 +141,29 @@ def _alone() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("[setup] another set-up fetches the jars: waiting for it", flush=True)
+            print("[jars] another process fetches them: waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def main() -> int:
+def main(names: Sequence[str] = ()) -> int:
+    """Fetch the sets of these names, or all."""
     began = time.monotonic()
+    known = [jars.name for jars in ALL]
+    if unknown := set(names) - set(known):
+        print(f"stitch: no jars of {', '.join(unknown)}, but of {', '.join(known)}", file=sys.stderr)
+        return ExitStatus.USAGE
     try:
-        if sets := fetch_missing(ALL):
-            print(f"[setup] jars of {', '.join(jars.name for jars in sets)}: {time.monotonic() - began:.0f} s")
-    except StackError as error:
+        if sets := fetch_missing([jars for jars in ALL if not names or jars.name in names]):
+            print(f"[jars] {', '.join(jars.name for jars in sets)}: {time.monotonic() - began:.0f} s")
+    except JarsError as error:
         print(f"stitch: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstitch: stopped; what was fetched is kept: `make setup` goes on from there", file=sys.stderr)
+        print("\nstitch: stopped; what was fetched is kept: the next time goes on from there", file=sys.stderr)
         return 130
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -16,10 +16,10 @@ from cassandra.cluster import NoHostAvailable
 from connections.cassandra import connected
 from stitch.clusters import CassandraSettings
 from stitch.errors import StitchError
-from stitch.local.jars import CASSANDRA, class_path
-from stitch.local.java import java_home
-from stitch.local.process import Service, accepts, local_folder
+from stitch.jars.sets import CASSANDRA, class_path
+from stitch.java import java_home
 from stitch.settings import Settings
+from stitch_local.process import Service, accepts, local_folder
 
 YAML = """\
 # Written by `stitch local up` at every start; change conf/stitch.toml instead.

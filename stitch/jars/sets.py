@@ -1,7 +1,7 @@
 """The class paths of Kafka, Cassandra and Spark's connectors: what each is resolved from, and its jars by jars.lock.
 
 A lock as Python's packages have one: every jar by coordinate, SHA-256 and size. So set-up needs no Java to resolve
-anything, gets the same bytes everywhere, and takes them from any mirror (stitch.local.fetch_jars). A folder is whole
+anything, gets the same bytes everywhere, and takes them from any mirror (stitch.jars.fetch). A folder is whole
 only once its marker names these very packages and this very lock; it is written last, so a set-up that was stopped goes
 on.
 """
@@ -14,11 +14,11 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from stitch.local.errors import StackError
+from stitch.jars.errors import JarsError
+from stitch.shipped import cache_folder
 
-ROOT = Path(__file__).resolve().parents[2]
-CACHE = ROOT / ".cache"
-LOCK = ROOT / "jars.lock"
+CACHE = cache_folder()
+LOCK = Path(__file__).with_name("jars.lock")
 MARKER = "complete.txt"
 
 
@@ -44,7 +44,7 @@ class Jar:
 
 @dataclass(frozen=True)
 class JarSet:
-    """One class path: its folder below .cache/jars, and what it is resolved from."""
+    """One class path: its folder below jars/ of the cache, and what it is resolved from."""
 
     name: str
     packages: tuple[str, ...]
@@ -55,13 +55,13 @@ class JarSet:
 
     @property
     def jars(self) -> tuple[Jar, ...]:
-        """Every jar of the set. Raises StackError where jars.lock is not of these packages."""
+        """Every jar of the set. Raises JarsError where jars.lock is not of these packages."""
         try:
             section = tomllib.loads(LOCK.read_text("utf-8")).get(self.name, {})
         except (OSError, ValueError) as error:
-            raise StackError(f"{LOCK} cannot be read ({error}): restore it, or write it by `make lock`") from None
+            raise JarsError(f"{LOCK} cannot be read ({error}): restore it, or write it by `make lock`") from None
         if section.get("packages") != list(self.packages):
-            raise StackError(f"{LOCK} was not resolved from {', '.join(self.packages)}: run `make lock`")
+            raise JarsError(f"{LOCK} was not resolved from {', '.join(self.packages)}: run `make lock`")
         return tuple(Jar(coordinate, jar["sha256"], jar["size"]) for coordinate, jar in section["jars"].items())
 
     @property
@@ -106,7 +106,7 @@ OF_TESTS = (S3, S3A, HDFS, YARN)
 
 
 def class_path(jars: JarSet) -> str:
-    """The set as a class path. Raises StackError where set-up did not finish."""
+    """The set as a class path. Raises JarsError where it was not fetched, or not whole."""
     if not jars.complete:
-        raise StackError(f"the jars of {jars.name} are not in {jars.folder}: run `make setup`")
+        raise JarsError(f"the jars of {jars.name} are not in {jars.folder}: `python -m stitch.jars.fetch {jars.name}`")
     return f"{jars.folder}/*"
