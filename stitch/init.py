@@ -1,6 +1,7 @@
 """`stitch init`: the first settings file, in the folder where one stands, with a comment on all that one may change.
 
-It is an example's of conf/, which is tried by every test run; there its paths lead out of conf/.
+It is an example's of conf/, which every test run tries. There its paths lead out of conf/, and its ingest windows are
+those of production: here a batch is to have something to count after a minute, and not after an hour.
 """
 
 from __future__ import annotations
@@ -11,6 +12,11 @@ from stitch.errors import ExitStatus, StitchError
 from stitch.shipped import CONF
 
 FILE = "stitch.toml"
+HERE = {
+    '"../.local': '".local',
+    'ingest_window = "1h"              # must divide an hour; a minute or less for demos':
+    'ingest_window = "1m"              # must divide an hour; "1h" in production: fewer rows',
+}  # fmt: skip
 EXAMPLES = {"music": "stitch.toml", "flights": "flights.toml"}  # name → file of conf/
 
 
@@ -23,7 +29,9 @@ class NotWritten(StitchError):
 def write_settings(example: str, folder: Path) -> Path:
     """Write the settings of the example as stitch.toml into the folder. Raises NotWritten where there is one."""
     text = (CONF / EXAMPLES[example]).read_text("utf-8")
-    return write_new(folder / FILE, text.replace('"../.local', '".local'))
+    for said, written in HERE.items():
+        text = text.replace(said, written)
+    return write_new(folder / FILE, text)
 
 
 def write_new(file: Path, text: str) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 import time
 import urllib.error
@@ -75,7 +74,6 @@ def flights(path: str | None, say: Say) -> None:
 
 def music(config: str | None, rate: int, seconds: float | None, seed: int, say: Say) -> None:
     """Feed the music service of `stitch init` at `rate` events/s while the streaming job and the reader run."""
-    os.environ.setdefault("STITCH_STREAMING__INGEST_WINDOW", "1m")  # nobody waits for an hour to end
     path = str(settings_file(config))
     settings = load_settings(path)
     if settings.topics:
