@@ -111,7 +111,7 @@ def test_a_command_without_its_extra_says_in_one_line_which_to_install(
 
 def test_a_module_of_an_extra_that_lacks_in_the_midst_of_a_command_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = ModuleNotFoundError("No module named 'pyspark'", name="pyspark.sql")
-    monkeypatch.setattr("stitch.cli.settings_of", Mock(side_effect=missing))
+    monkeypatch.setattr("stitch.commands.schema.settings_of", Mock(side_effect=missing))
     told = CliRunner().invoke(main, ["schema", "show"])
     assert told.exit_code == 2 and "extra [jobs] (pyspark.sql is not installed)" in told.stderr
 
