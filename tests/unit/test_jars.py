@@ -113,7 +113,7 @@ def test_a_folder_is_complete_for_the_lock_that_it_was_fetched_by_alone(
 
 def test_make_sees_that_the_jars_of_a_set_are_gone() -> None:
     names = " ".join(jars.name for jars in ALL)
-    looked_at = f"$(wildcard $(patsubst %,.cache/jars/%/complete.txt,{names}))"
+    looked_at = f"$(wildcard $(patsubst %,$(JARS)/%/complete.txt,{names}))"
     assert f"ifneq ({len(ALL)},$(words {looked_at}))" in (ROOT / "Makefile").read_text("utf-8")
 
 
