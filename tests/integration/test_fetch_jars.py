@@ -94,6 +94,13 @@ def test_a_jar_that_two_sets_share_is_fetched_once_and_a_second_set_up_asks_for_
     assert len(mirror.asked) == 3
 
 
+def test_an_image_fetches_the_sets_that_it_names(mirror: Mirror, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fetching.main(["two"]) == 0
+    assert TWO.complete and not ONE.complete
+    assert fetching.main(["two", "three"]) == 2
+    assert capsys.readouterr().err == "stitch: no jars of three, but of one, two\n"
+
+
 def test_a_changed_lock_fetches_what_is_new_and_keeps_nothing_else_on_the_class_path(mirror: Mirror) -> None:
     fetch_all()
     (TWO.folder / JARS["b"].file_name).write_bytes(b"damaged")
