@@ -142,6 +142,17 @@ def test_a_file_without_packages_gets_none(fetched: Path) -> None:
     assert said["spark.master"] == "yarn" and not {"spark.jars", "spark.jars.packages"} & set(said)
 
 
+def test_the_first_job_fetches_the_jars_that_it_needs_and_keeps_stdout_for_itself(
+    fetched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(submit, "fetch_missing", lambda sets: print([jars.name for jars in sets]))
+    (tmp_path / "own.conf").write_text("spark.jars.packages org.example:mine:1\n")
+    submit.own_properties(["--properties-file", str(tmp_path / "own.conf")])  # these are Ivy's to fetch
+    assert capsys.readouterr().err == ""
+    submit.own_properties([])
+    assert capsys.readouterr() == ("", "['spark']\n")
+
+
 def test_no_path_in_the_shipped_file_is_relative_to_a_directory() -> None:
     values = parse(DEFAULTS.read_text("utf-8")).values()
     assert [value for value in values if re.search(r"(^|=)\.?[a-z]+/", value)] == []
