@@ -22,6 +22,8 @@ from confluent_kafka import TopicPartition
 from connections.kafka import consumer
 from stitch.clusters import KafkaSettings
 from stitch.errors import ExitStatus
+from stitch.jars.fetch import fetch_missing
+from stitch.jars.sets import SPARK
 from stitch.settings import Settings, load_settings, settings_file
 from stitch.submit import submit
 from stitch_local import flights as nyc
@@ -116,6 +118,7 @@ def background(settings: Settings, config: str) -> list[Service]:
 def start_background(settings: Settings, config: str, say: Say) -> None:
     """Start what is not running of them."""
     missing = [service for service in background(settings, config) if running(service.pid_file) is None]
+    fetch_missing([SPARK])  # here, where somebody sees it: the jobs would do so in their logs
     for service in missing:
         start(service)
         say(f"started {service.name} (log: {service.log})")
