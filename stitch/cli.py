@@ -11,6 +11,7 @@ from stitch.commands.serve import serve
 from stitch.commands.status import last_runs
 from stitch.commands.submit import audit, spark_conf, submit_job
 from stitch.commands.token import link, token
+from stitch.commands.try_events import try_events
 
 
 @click.group(cls=Stitch)
@@ -21,7 +22,7 @@ def main(context: click.Context, config: str | None) -> None:
     context.obj = config
 
 
-for command in (local, schema, last_runs, token, link, submit_job, audit, spark_conf, serve):
+for command in (try_events, local, schema, last_runs, token, link, submit_job, audit, spark_conf, serve):
     main.add_command(command)
 
 if __name__ == "__main__":
