@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from stitch.commands.config import config as config_commands
 from stitch.commands.group import Stitch
 from stitch.commands.local import local
 from stitch.commands.schema import schema
@@ -22,7 +23,10 @@ def main(context: click.Context, config: str | None) -> None:
     context.obj = config
 
 
-for command in (try_events, local, schema, last_runs, token, link, submit_job, audit, spark_conf, serve):
+COMMANDS = (
+    try_events, config_commands, local, schema, last_runs, token, link, submit_job, audit, spark_conf, serve,
+)  # fmt: skip
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from stitch.counters import Counter
 from stitch.decoding import OWN, TOPIC, VERSION, Rules
 from stitch.errors import ExitStatus, StitchError
 from stitch.fields import Field as RuleOfField
+from stitch.origins import Origins
 from stitch.paths import resolved, with_paths_resolved
 from stitch.sections import (
     EventSettings,
@@ -271,10 +272,11 @@ def load_settings(path: str | Path | None = None) -> Settings:
 
     Raises SettingsError with one line per mistake.
     """
+    file = settings_file(path)
     named = path or os.environ.get("STITCH_CONFIG")
-    file = Path(named or DEFAULT_CONFIG).absolute()
     try:
-        parsed = tomllib.loads(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        parsed = tomllib.loads(text)
     except FileNotFoundError:
         here = "" if named else ", which is looked for in the current directory where none is named"
         raise SettingsError(f"no settings file at {file}{here}: name one with --config or STITCH_CONFIG") from None
@@ -307,18 +309,26 @@ def load_settings(path: str | Path | None = None) -> Settings:
     try:
         return with_paths_resolved(FromFile(), file.parent)  # type: ignore[call-arg]
     except ValidationError as error:
-        lines = [_one_line(mistake) for mistake in error.errors()]
+        origins = Origins(text, os.environ)
+        lines = [_one_line(mistake, origins) for mistake in error.errors()]
     except ValueError as error:  # an environment variable that is not the JSON it should be
         lines = [f"  {error}"]
     raise SettingsError("\n".join([f"{file} (with the environment) cannot be used:", *lines]))
 
 
-def _one_line(mistake: Any) -> str:
+def settings_file(path: str | Path | None = None) -> Path:
+    """The file that load_settings reads."""
+    return Path(path or os.environ.get("STITCH_CONFIG") or DEFAULT_CONFIG).absolute()
+
+
+def _one_line(mistake: Any, origins: Origins) -> str:
     path = ".".join(str(part) for part in mistake["loc"])
     message = mistake["msg"].removeprefix("Value error, ")
     if mistake["type"] == "extra_forbidden":
         message = "unknown setting"
-    return f"  {path}: {message}" if path else f"  {message}"
+    kind, where = origins.of(mistake["loc"])
+    at = {"file": f" (line {where})", "environment": f" ({where})"}.get(kind, "")
+    return f"  {path}: {message}{at}" if path else f"  {message}"
 
 
 def secret_paths(model: type[BaseModel], within: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
