@@ -9,7 +9,7 @@ from stitch.commands.group import Stitch
 from stitch.commands.local import local
 from stitch.commands.schema import schema
 from stitch.commands.serve import serve
-from stitch.commands.status import last_runs
+from stitch.commands.status import status
 from stitch.commands.submit import audit, spark_conf, submit_job
 from stitch.commands.token import link, token
 from stitch.commands.try_events import try_events
@@ -24,7 +24,7 @@ def main(context: click.Context, config: str | None) -> None:
 
 
 COMMANDS = (
-    try_events, config_commands, local, schema, last_runs, token, link, submit_job, audit, spark_conf, serve,
+    try_events, config_commands, local, schema, status, token, link, submit_job, audit, spark_conf, serve,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)
