@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from stitch.commands.config import config as config_commands
+from stitch.commands.doctor import doctor
 from stitch.commands.group import Stitch
 from stitch.commands.local import local
 from stitch.commands.schema import schema
@@ -24,7 +25,7 @@ def main(context: click.Context, config: str | None) -> None:
 
 
 COMMANDS = (
-    try_events, config_commands, local, schema, status, token, link, submit_job, audit, spark_conf, serve,
+    try_events, config_commands, doctor, local, schema, status, token, link, submit_job, audit, spark_conf, serve,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)
