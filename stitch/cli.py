@@ -11,7 +11,7 @@ from stitch.commands.local import local
 from stitch.commands.schema import schema
 from stitch.commands.serve import serve
 from stitch.commands.status import status
-from stitch.commands.submit import audit, spark_conf, submit_job
+from stitch.commands.submit import audit, rejected, spark_conf, submit_job
 from stitch.commands.token import link, token
 from stitch.commands.try_events import try_events
 
@@ -25,7 +25,8 @@ def main(context: click.Context, config: str | None) -> None:
 
 
 COMMANDS = (
-    try_events, config_commands, doctor, local, schema, status, token, link, submit_job, audit, spark_conf, serve,
+    try_events, config_commands, doctor, local, schema, status, token, link, submit_job, audit, rejected, spark_conf,
+    serve,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -13,3 +13,8 @@ SHOWN_VALUE = r"(?s)(?<!^not JSON): .*$| \(byte \d+\)$"
 def kind_of(reason: str) -> str:
     """`occurred_at is not an instant: yesterday` → `occurred_at is not an instant`."""
     return re.sub(SHOWN_VALUE, "", reason)
+
+
+def printable(text: str) -> str:
+    """The text for a terminal: what would move its cursor or change its colours is written as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

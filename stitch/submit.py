@@ -37,7 +37,7 @@ DEFAULTS = ROOT / "conf/spark-defaults.conf"
 LOG4J = ROOT / "conf/log4j2.properties"
 JOBS = (
     "streaming_counts", "archive_events", "batch_totals", "maintain_log", "rollup_increments", "restore_counts",
-    "audit_counts", "erase_key",
+    "audit_counts", "erase_key", "rejected_records",
 )  # fmt: skip
 SUBMITTER = "STITCH_SUBMITTER"  # pid and birth of the `stitch submit` above a job
 END_WITHIN_S = 10.0

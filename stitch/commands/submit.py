@@ -43,6 +43,13 @@ def audit(context: click.Context) -> None:
     run_job(context, "audit_counts", context.args)
 
 
+@click.command(cls=Passing, add_help_option=False, short_help="Why records are no events: reason, count, example.")
+@click.pass_context
+def rejected(context: click.Context) -> None:
+    """The job rejected_records, over the event log: --since 24h says how far back."""
+    run_job(context, "rejected_records", context.args)
+
+
 def run_job(context: click.Context, job: str, args: Sequence[str]) -> None:
     """Run it, and end with its exit status; or print its help, for which no Spark is needed."""
     from stitch.submit import job_command, submit

@@ -17,6 +17,7 @@ from stitch.buckets import micros
 from stitch.commands.group import settings_of
 from stitch.errors import ExitStatus, StitchError
 from stitch.predicates import Beyond, predicate
+from stitch.reasons import printable
 from stitch.settings import Settings
 from stitch.trying import Outcome, Record, Summary, fields_of, outcomes
 from stitch.weighing import Added, Holds, instant_of
@@ -152,7 +153,7 @@ def decided(settings: Settings, records: Iterable[Record]) -> tuple[Holds, Itera
 def described(outcome: Outcome) -> str:
     """The outcome in a line, and a line for each count it adds to, and for each it does not."""
     if outcome.rejected is not None or outcome.event is None:
-        return f"{outcome.place}: rejected: {outcome.rejected}"
+        return f"{outcome.place}: rejected: {printable(outcome.rejected or '')}"
     event = outcome.event
     head = f"{outcome.place}: {event.type} {event.event_id or ''} at {instant_of(event):%Y-%m-%dT%H:%M:%SZ}"
     found = [head]
@@ -163,7 +164,7 @@ def described(outcome: Outcome) -> str:
     found += [f"    absent: {note}" for note in outcome.absent]
     if outcome.unweighed:
         found.append(f"    - no counter weighs events of the type {event.type!r}")
-    return "\n".join(found)
+    return "\n".join(map(printable, found))
 
 
 def _added(one: Added) -> str:
@@ -188,7 +189,7 @@ def summed_up(whole: Summary) -> str:
     ):
         if tally:
             found.append(f"{title}:")
-            found += [f"  {count:>8}  {what}" for what, count in tally.most_common(SHOWN)]
+            found += [f"  {count:>8}  {printable(what)}" for what, count in tally.most_common(SHOWN)]
             if len(tally) > SHOWN:
                 found.append(f"            and {len(tally) - SHOWN} more kinds")
     return "\n".join(found)
