@@ -6,6 +6,7 @@ import click
 
 from stitch.commands.config import config as config_commands
 from stitch.commands.doctor import doctor
+from stitch.commands.get import get
 from stitch.commands.group import Stitch
 from stitch.commands.local import local
 from stitch.commands.schema import schema
@@ -25,8 +26,8 @@ def main(context: click.Context, config: str | None) -> None:
 
 
 COMMANDS = (
-    try_events, config_commands, doctor, local, schema, status, token, link, submit_job, audit, rejected, spark_conf,
-    serve,
+    try_events, config_commands, doctor, get, local, schema, status, token, link, submit_job, audit, rejected,
+    spark_conf, serve,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

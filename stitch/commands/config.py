@@ -13,8 +13,10 @@ from stitch.errors import ExitStatus
 from stitch.origins import Origins, Setting
 from stitch.settings import Settings, settings_file
 
-OF_STITCH = ("STITCH_CONFIG", "STITCH_DEBUG", "STITCH_MAVEN_MIRROR", "STITCH_URL", "STITCH_TOKEN", "STITCH_LOG_FORMAT",
-             "STITCH_RUN_ID", "STITCH_SUBMITTER", "STITCH_EXAMPLES", "STITCH_SEED")  # fmt: skip
+OF_STITCH = (
+    "STITCH_CONFIG", "STITCH_DEBUG", "STITCH_MAVEN_MIRROR", "STITCH_URL", "STITCH_TOKEN", "STITCH_TOKEN_FILE",
+    "STITCH_LOG_FORMAT", "STITCH_RUN_ID", "STITCH_SUBMITTER", "STITCH_EXAMPLES", "STITCH_SEED",
+)  # fmt: skip
 
 
 @click.group()
