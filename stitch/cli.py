@@ -8,6 +8,7 @@ from stitch.commands.config import config as config_commands
 from stitch.commands.doctor import doctor
 from stitch.commands.get import get
 from stitch.commands.group import Stitch
+from stitch.commands.init import init
 from stitch.commands.local import local
 from stitch.commands.schema import schema
 from stitch.commands.serve import serve
@@ -26,7 +27,7 @@ def main(context: click.Context, config: str | None) -> None:
 
 
 COMMANDS = (
-    try_events, config_commands, doctor, get, local, schema, status, token, link, submit_job, audit, rejected,
+    init, try_events, config_commands, doctor, get, local, schema, status, token, link, submit_job, audit, rejected,
     spark_conf, serve,
 )  # fmt: skip
 for command in COMMANDS:

@@ -85,7 +85,7 @@ def lines(file: str, topic: str, most: int | None) -> Iterator[Record]:
     now = micros(datetime.now(UTC))
     number = 0
     try:
-        with _opened(file) as rows:
+        with opened(file) as rows:
             for at, line in enumerate(rows, 1):
                 if line.strip():
                     number += 1
@@ -96,7 +96,7 @@ def lines(file: str, topic: str, most: int | None) -> Iterator[Record]:
         raise BadSample(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
-def _opened(file: str) -> BinaryIO | gzip.GzipFile | BufferedReader:
+def opened(file: str) -> BinaryIO | gzip.GzipFile | BufferedReader:
     if file == "-":
         return sys.stdin.buffer
     return gzip.open(file) if file.endswith(".gz") else open(file, "rb")
