@@ -7,7 +7,7 @@ import click
 from stitch.commands.config import config as config_commands
 from stitch.commands.doctor import doctor
 from stitch.commands.get import get
-from stitch.commands.group import Stitch
+from stitch.commands.group import LOG_FORMATS, Stitch, set_log_format
 from stitch.commands.init import init
 from stitch.commands.local import local
 from stitch.commands.schema import schema
@@ -20,10 +20,13 @@ from stitch.commands.try_events import try_events
 
 @click.group(cls=Stitch)
 @click.option("--config", metavar="PATH", help="The settings file; else $STITCH_CONFIG, else conf/stitch.toml.")
+@click.option("--log-format", type=click.Choice(LOG_FORMATS), help="What jobs say: text, or JSON with the run's id.")
 @click.pass_context
-def main(context: click.Context, config: str | None) -> None:
+def main(context: click.Context, config: str | None, log_format: str | None) -> None:
     """Counts events and serves the counts live and exact."""
     context.obj = config
+    if log_format:
+        set_log_format(log_format)
 
 
 COMMANDS = (

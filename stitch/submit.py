@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -40,6 +41,8 @@ JOBS = (
     "audit_counts", "erase_key", "rejected_records",
 )  # fmt: skip
 SUBMITTER = "STITCH_SUBMITTER"  # pid and birth of the `stitch submit` above a job
+LOG_FORMAT, RUN_ID = "STITCH_LOG_FORMAT", "STITCH_RUN_ID"  # json: lines of JSON, each with the run's id
+STREAMING = ("streaming_counts", "archive_events")  # which have a line for each batch
 END_WITHIN_S = 10.0
 
 
@@ -78,7 +81,8 @@ def properties(defaults: str, jars: JarSet, own_jars: Sequence[str] = (), own_pa
         settings.setdefault("spark.jars.ivySettings", f"{ROOT}/conf/ivysettings.xml")
     java = settings.get("spark.driver.extraJavaOptions", "")
     if "log4j2.configurationFile" not in java:
-        settings["spark.driver.extraJavaOptions"] = f'{java} "-Dlog4j2.configurationFile={LOG4J.as_uri()}"'.strip()
+        log4j = LOG4J.with_name("log4j2-json.properties") if os.environ.get(LOG_FORMAT) == "json" else LOG4J
+        settings["spark.driver.extraJavaOptions"] = f'{java} "-Dlog4j2.configurationFile={log4j.as_uri()}"'.strip()
     return spark_properties.written(settings)
 
 
@@ -90,6 +94,7 @@ def environment(config: str | None) -> dict[str, str]:
     """The environment of spark-submit: this Python, a Java 17, the settings file."""
     env = {**os.environ, "PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java_home())}
     env.pop("SPARK_HOME", None)
+    env.setdefault(RUN_ID, uuid.uuid4().hex[:12])
     if config or env.get("STITCH_CONFIG"):
         env["STITCH_CONFIG"] = str(Path(config or env["STITCH_CONFIG"]).absolute())
     return env
@@ -101,7 +106,13 @@ def submit(job: str, args: Sequence[str], config: str | None, spark_args: Sequen
     with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        return _run(job, command(job, args, Path(file.name), rest), environment(config))
+        return _run(job, command(job, args, Path(file.name), [*spark_bar(job), *rest]), environment(config))
+
+
+def spark_bar(job: str) -> list[str]:
+    """Spark's bar for the stage that runs, for who sees it; elsewhere jobs tell in lines (jobs.process.progress)."""
+    seen = sys.stderr.isatty() and job not in STREAMING and os.environ.get(LOG_FORMAT) != "json"
+    return ["--conf", "spark.ui.showConsoleProgress=true"] if seen else []
 
 
 def own_properties(spark_args: Sequence[str]) -> tuple[str, list[str]]:

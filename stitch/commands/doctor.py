@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +18,7 @@ import click
 
 from stitch.commands.config import unknown_variables
 from stitch.commands.group import settings_of
+from stitch.commands.progress import progress
 from stitch.errors import StitchError
 from stitch.health import Disk, Facts, LayerFacts, TopicFacts, examined, exit_status, page
 from stitch.settings import Settings
@@ -44,17 +46,18 @@ def doctor(context: click.Context, as_json: bool) -> None:
 
 def asked(settings: Settings) -> Facts:
     """The answers of all parts; an error in the place of one that does not answer."""
-    topics = settings.topics_read if settings.log.kafka else {}
-    return Facts(
-        settings,
-        datetime.now(UTC),
-        {name: _or_error(lambda view=view: _topic(view)) for name, view in topics.items()},  # type: ignore[misc]
-        {name: _or_error(lambda name=name: _layer(settings, name)) for name in TABLES},  # type: ignore[misc]
-        _or_error(_java),
-        _or_error(_jars),
-        list(_disks(settings)),
-        unknown_variables(list(os.environ)),
-    )
+    views = settings.topics_read if settings.log.kafka else {}
+    topics: dict[str, TopicFacts | StitchError] = {}
+    layers: dict[LayerName, LayerFacts | StitchError] = {}
+    with progress("asking Kafka and Cassandra", len(views) + len(TABLES)) as step:
+        for name, view in views.items():
+            topics[name] = _or_error(partial(_topic, view))
+            step(len(topics))
+        for layer in TABLES:
+            layers[layer] = _or_error(partial(_layer, settings, layer))
+            step(len(topics) + len(layers))
+    now, unknown = datetime.now(UTC), unknown_variables(list(os.environ))
+    return Facts(settings, now, topics, layers, _or_error(_java), _or_error(_jars), list(_disks(settings)), unknown)
 
 
 def _or_error(ask: Callable[[], T]) -> T | StitchError:

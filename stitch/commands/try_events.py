@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import click
 
 from stitch.buckets import micros
 from stitch.commands.group import settings_of
+from stitch.commands.progress import progress
 from stitch.errors import ExitStatus, StitchError
 from stitch.predicates import Beyond, predicate
 from stitch.reasons import printable
@@ -83,10 +85,13 @@ def tell(found: Iterator[Outcome], summary: bool, as_json: bool) -> Summary:
 def lines(file: str, topic: str, most: int | None) -> Iterator[Record]:
     """The lines of the file that are not blank."""
     now = micros(datetime.now(UTC))
-    number = 0
+    number = read = 0
     try:
-        with opened(file) as rows:
+        size = 0 if file == "-" or file.endswith(".gz") else os.path.getsize(file)
+        with opened(file) as rows, progress(f"reading {file}", size) as step:
             for at, line in enumerate(rows, 1):
+                read += len(line)
+                step(read if size else at)
                 if line.strip():
                     number += 1
                     yield Record(f"line {at}", topic, line.rstrip(b"\r\n"), now)
