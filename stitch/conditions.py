@@ -80,21 +80,27 @@ def objection(condition: str) -> str | None:
     return None
 
 
+def tokens(condition: str) -> list[re.Match[str]]:
+    """The words and signs of a condition, less comments and spaces; the group that matched says of which kind each
+    is."""
+    return [token for token in _TOKEN.finditer(condition) if not token["space"] and not token["comment"]]
+
+
 def _words(condition: str) -> list[tuple[str, bool]]:
     return [(_bare(match), is_field) for match, is_field in _named(condition)]
 
 
 def _named(condition: str) -> list[tuple[re.Match[str], bool]]:
     """Every word of the condition, and whether it is a field's name."""
-    tokens = [token for token in _TOKEN.finditer(condition) if not token["space"] and not token["comment"]]
+    words = tokens(condition)
     found = []
-    for at, token in enumerate(tokens):
+    for at, token in enumerate(words):
         if token["quoted"]:
             found.append((token, True))
         elif token["name"]:
-            before = tokens[at - 1] if at else None
-            after = tokens[at + 1] if at + 1 < len(tokens) else None
-            unit = at > 1 and tokens[at - 2][0].lower() == "interval"  # INTERVAL 1 DAY
+            before = words[at - 1] if at else None
+            after = words[at + 1] if at + 1 < len(words) else None
+            unit = at > 1 and words[at - 2][0].lower() == "interval"  # INTERVAL 1 DAY
             found.append((token, not unit and _is_field(token["name"].lower(), before, after)))
     return found
 

@@ -34,6 +34,7 @@ from stitch.counters import Counter
 from stitch.decoding import OWN, TOPIC, VERSION, Rules
 from stitch.errors import ExitStatus, StitchError
 from stitch.fields import Field as RuleOfField
+from stitch.origins import Origins
 from stitch.paths import resolved, with_paths_resolved
 from stitch.sections import (
     EventSettings,
@@ -285,7 +286,8 @@ def load_settings(path: str | Path | None = None) -> Settings:
     """Read the settings of `settings_file(path)`. Raises SettingsError with one line per mistake."""
     file = settings_file(path)
     try:
-        parsed = tomllib.loads(file.read_text("utf-8"))
+        text = file.read_text("utf-8")
+        parsed = tomllib.loads(text)
     except FileNotFoundError:
         raise SettingsError(f"no settings file at {file}: name one with --config or STITCH_CONFIG") from None
     except OSError as error:
@@ -317,18 +319,21 @@ def load_settings(path: str | Path | None = None) -> Settings:
     try:
         return with_paths_resolved(FromFile(), file.parent)  # type: ignore[call-arg]
     except ValidationError as error:
-        lines = [_one_line(mistake) for mistake in error.errors()]
+        origins = Origins(text, os.environ)
+        lines = [_one_line(mistake, origins) for mistake in error.errors()]
     except ValueError as error:  # an environment variable that is not the JSON it should be
         lines = [f"  {error}"]
     raise SettingsError("\n".join([f"{file} (with the environment) cannot be used:", *lines]))
 
 
-def _one_line(mistake: Any) -> str:
+def _one_line(mistake: Any, origins: Origins) -> str:
     path = ".".join(str(part) for part in mistake["loc"])
     message = mistake["msg"].removeprefix("Value error, ")
     if mistake["type"] == "extra_forbidden":
         message = "unknown setting"
-    return f"  {path}: {message}" if path else f"  {message}"
+    kind, where = origins.of(mistake["loc"])
+    at = {"file": f" (line {where})", "environment": f" ({where})"}.get(kind, "")
+    return f"  {path}: {message}{at}" if path else f"  {message}"
 
 
 def secret_paths(model: type[BaseModel], within: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

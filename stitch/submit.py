@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -32,13 +33,13 @@ from stitch.jars.fetch import fetch_missing
 from stitch.jars.sets import CACHE, SPARK, JarSet
 from stitch.java import java_home
 from stitch.shipped import CONF, PACKAGES
-from stitch.submit_args import SUBMITTER, taken
+from stitch.submit_args import LOG_FORMAT, RUN_ID, STREAMING, SUBMITTER, taken
 
 DEFAULTS = CONF / "spark-defaults.conf"
 LOG4J = CONF / "log4j2.properties"
 JOBS = (
     "streaming_counts", "archive_events", "batch_totals", "maintain_log", "rollup_increments", "restore_counts",
-    "audit_counts", "erase_key",
+    "audit_counts", "erase_key", "rejected_records",
 )  # fmt: skip
 END_WITHIN_S = 10.0
 
@@ -80,7 +81,8 @@ def properties(defaults: str, jars: JarSet, own_jars: Sequence[str] = (), own_pa
         settings.setdefault("spark.jars.ivySettings", f"{CONF}/ivysettings.xml")
     java = settings.get("spark.driver.extraJavaOptions", "")
     if "log4j2.configurationFile" not in java:
-        settings["spark.driver.extraJavaOptions"] = f'{java} "-Dlog4j2.configurationFile={LOG4J.as_uri()}"'.strip()
+        log4j = LOG4J.with_name("log4j2-json.properties") if os.environ.get(LOG_FORMAT) == "json" else LOG4J
+        settings["spark.driver.extraJavaOptions"] = f'{java} "-Dlog4j2.configurationFile={log4j.as_uri()}"'.strip()
     return spark_properties.written(settings)
 
 
@@ -92,6 +94,7 @@ def environment(config: str | None) -> dict[str, str]:
     """The environment of spark-submit: this Python, a Java 17, the settings file."""
     env = {**os.environ, "PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java_home())}
     env.pop("SPARK_HOME", None)
+    env.setdefault(RUN_ID, uuid.uuid4().hex[:12])
     if config or env.get("STITCH_CONFIG"):
         env["STITCH_CONFIG"] = str(Path(config or env["STITCH_CONFIG"]).absolute())
     return env
@@ -103,7 +106,13 @@ def submit(job: str, args: Sequence[str], config: str | None, spark_args: Sequen
     with tempfile.NamedTemporaryFile("w", suffix=".conf", encoding="utf-8") as file:
         file.write(text)
         file.flush()
-        return _run(job, command(job, args, Path(file.name), rest), environment(config))
+        return _run(job, command(job, args, Path(file.name), [*spark_bar(job), *rest]), environment(config))
+
+
+def spark_bar(job: str) -> list[str]:
+    """Spark's bar for the stage that runs, for who sees it; elsewhere jobs tell in lines (jobs.process.progress)."""
+    seen = sys.stderr.isatty() and job not in STREAMING and os.environ.get(LOG_FORMAT) != "json"
+    return ["--conf", "spark.ui.showConsoleProgress=true"] if seen else []
 
 
 def own_properties(spark_args: Sequence[str]) -> tuple[str, list[str]]:

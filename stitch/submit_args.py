@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 import click
 
-SUBMITTER = "STITCH_SUBMITTER"  # in a job's environment: pid and birth of the `stitch submit` above it
+# In a job's environment: pid and birth of the `stitch submit` above it; json: lines of JSON, each with the run's id.
+SUBMITTER, LOG_FORMAT, RUN_ID = "STITCH_SUBMITTER", "STITCH_LOG_FORMAT", "STITCH_RUN_ID"
+STREAMING = ("streaming_counts", "archive_events")  # jobs which have a line for each batch
 
 # Of Spark 3.5 (SparkSubmitOptionParser); --help is the job's, --name and the others take a value.
 SWITCHES = frozenset({"--verbose", "-v", "--supervise", "--usage-error", "--version"})

@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 _DURATION = re.compile(r"^(\d+)(s|m|h|d)$")
 _URI = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -27,9 +27,17 @@ def parse_duration(text: Any) -> Any:
     return timedelta(seconds=seconds)
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+def as_duration(length: timedelta) -> str:
+    """The duration as the settings say it: `15m`."""
+    seconds = int(length.total_seconds())
+    unit = next((unit for unit in reversed(_UNIT) if seconds and not seconds % _UNIT[unit]), "s")
+    return f"{seconds // _UNIT[unit]}{unit}"
+
+
+_AS_TEXT = WithJsonSchema({"type": "string", "pattern": _DURATION.pattern})  # for editors
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), _AS_TEXT]
 OptionalDuration = Annotated[
-    timedelta, BeforeValidator(lambda text: timedelta(0) if text == "0s" else parse_duration(text))
+    timedelta, BeforeValidator(lambda text: timedelta(0) if text == "0s" else parse_duration(text)), _AS_TEXT
 ]
 
 

@@ -15,6 +15,8 @@ from stitch.errors import ExitStatus
 from stitch.settings import Settings, load_settings
 from stitch.values import parse_duration
 
+LOG_FORMATS = ("text", "json")
+
 
 class Stitch(click.Group):
     """The group whose commands may raise named errors."""
@@ -51,6 +53,13 @@ class Lasting(click.ParamType):
         except ValueError as error:
             self.fail(str(error), parameter, context)
         return found
+
+
+def set_log_format(said: str) -> None:
+    """Let the jobs below this process tell what they do as text, or as lines of JSON with the run's id."""
+    if said not in LOG_FORMATS:
+        raise click.BadParameter(f"{said!r}: write {' or '.join(LOG_FORMATS)}", param_hint="--log-format")
+    os.environ["STITCH_LOG_FORMAT"] = said
 
 
 def settings_of(context: click.Context) -> Settings:

@@ -5,15 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
+from click.shell_completion import CompletionItem
 
-from stitch.commands.group import Passing
+from stitch.commands.group import Passing, set_log_format
 from stitch.extras import require
 
 SUBMIT = "JOB [SPARK-SUBMIT'S OPTIONS] [--] [JOB'S OPTIONS]"
 
 
+class Submitting(Passing):
+    """Completed by the jobs, and by the options of the one that is named."""
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        from stitch.submit import JOBS, job_command
+
+        words = list(JOBS)
+        if context.args:
+            words = [one for parameter in job_command(context.args[0]).params for one in parameter.opts]
+        return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
 @click.command(
-    "submit", cls=Passing, add_help_option=False, options_metavar=SUBMIT, short_help="Run a job by spark-submit."
+    "submit", cls=Submitting, add_help_option=False, options_metavar=SUBMIT, short_help="Run a job by spark-submit."
 )
 @click.pass_context
 def submit_job(context: click.Context) -> None:
@@ -44,18 +57,41 @@ def audit(context: click.Context) -> None:
     run_job(context, "audit_counts", context.args)
 
 
+@click.command(cls=Passing, add_help_option=False, short_help="Why records are no events: reason, count, example.")
+@click.pass_context
+def rejected(context: click.Context) -> None:
+    """The job rejected_records, over the event log: --since 24h says how far back."""
+    run_job(context, "rejected_records", context.args)
+
+
 def run_job(context: click.Context, job: str, args: Sequence[str]) -> None:
-    """Run it, and end with its exit status; or print its help, for which no Spark is started."""
+    """Run it, and end with its exit status; or print its help, for which no Spark is needed."""
     require("jobs")
     from stitch.submit import job_command, submit
     from stitch.submit_args import split
 
-    spark, own = split(args)
+    spark, own = split(log_format_taken(args))
     if "--help" in own:
         command = job_command(job)
         click.echo(command.get_help(click.Context(command, info_name=f"stitch submit {job}")))
         return
     context.exit(submit(job, own, context.obj, spark))
+
+
+def log_format_taken(args: Sequence[str]) -> list[str]:
+    """The arguments without --log-format, which is the job's process's: it may stand behind the job's name, too."""
+    left: list[str] = []
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        name, equals, value = word.partition("=")
+        if name != "--log-format":
+            left.append(word)
+        elif equals or words:
+            set_log_format(value if equals else words.pop(0))
+        else:
+            raise click.UsageError("--log-format needs a value: text or json")
+    return left
 
 
 @click.command("spark-conf")

@@ -9,11 +9,12 @@ import tomllib
 from pathlib import Path
 from typing import cast
 
+import click
 import pytest
 from pydantic import BaseModel
 
 from serving.app import create_app
-from stitch.cli import schema
+from stitch.cli import main
 from stitch.clusters import TlsSettings
 from stitch.counters import Counter
 from stitch.jars.repository import MIRROR
@@ -98,7 +99,13 @@ def test_every_job_and_make_target_stands_in_the_readme() -> None:
 
 
 def test_every_command_of_the_tables_stands_in_the_readme() -> None:
+    schema = cast("click.Group", main.commands["schema"])
     assert [name for name in schema.commands if f"stitch schema {name}" not in README] == []
+
+
+def test_every_command_stands_in_the_page_of_commands() -> None:
+    page = (ROOT / "docs/commands.md").read_text("utf-8")
+    assert [name for name in main.commands if f"`stitch {name}" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

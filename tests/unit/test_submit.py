@@ -182,3 +182,24 @@ def test_the_settings_file_is_handed_on_by_its_absolute_path(monkeypatch: pytest
     monkeypatch.setenv("STITCH_CONFIG", "conf/other.toml")
     assert submit.environment("conf/stitch.toml")["STITCH_CONFIG"] == str(Path("conf/stitch.toml").absolute())
     assert submit.environment(None)["STITCH_CONFIG"] == str(Path("conf/other.toml").absolute())
+
+
+COMPLETED = {
+    ("stitch ba", "ba"): [],
+    ("stitch co", "co"): ["config"],
+    ("stitch config ", ""): ["check", "schema", "show"],
+    ("stitch submit ba", "ba"): ["batch_totals"],
+    ("stitch submit batch_totals --fu", "--fu"): ["--full"],
+    ("stitch get totals --coun", "--coun"): ["--counters"],
+    ("stitch schema check --layer ", ""): ["batch", "realtime"],
+}
+
+
+@pytest.mark.parametrize(("words", "completed"), COMPLETED.items(), ids=[line for line, _ in COMPLETED])
+def test_a_shell_completes_commands_jobs_options_and_choices(words: tuple[str, str], completed: list[str]) -> None:
+    from click.shell_completion import BashComplete
+
+    line, incomplete = words
+    typed = line.split()[1:] if not incomplete else line.split()[1:-1]
+    found = BashComplete(main, {}, "stitch", "_STITCH_COMPLETE").get_completions(typed, incomplete)
+    assert sorted(item.value for item in found) == completed
