@@ -40,6 +40,7 @@ from stitch.sections import (
     LakeSettings,
     LocalSettings,
     LogSettings,
+    MetricsSettings,
     ServingSettings,
     SourceSettings,
     StreamingSettings,
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     events: EventSettings = EventSettings()
     serving: ServingSettings = ServingSettings()
+    metrics: MetricsSettings = MetricsSettings()
     local: LocalSettings = LocalSettings()
     topics: list[TopicSettings] = []
     sources: list[SourceSettings] = []

@@ -7,8 +7,9 @@ their names are none is taken for a column of ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
+from operator import or_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -16,9 +17,11 @@ from pyspark.sql import functions as F
 from jobs.frames.arrow import decoded_batches
 from stitch.decoding import OWN, TOPIC, Rules
 from stitch.lake import field_types
+from stitch.rejections import KINDS, OTHER
 from stitch.settings import Settings
 
 DECODED = ["partition", "offset", "timestamp", "event_id", "type", "occurred_at", "fields", "notes", "reject_reason"]
+REJECTED, ABSENT = "rejected_", "absent_"  # and a kind of reason, or a field: how many, among what is observed
 NEEDED = ("value", "timestamp", "timestamp_type")
 
 
@@ -46,10 +49,36 @@ def fields_type(rules: Rules) -> str:
     return f"struct<{', '.join(f'`{name}`: {kind}' for name, kind in field_types(rules).items())}>"
 
 
-def observed(decoded: DataFrame) -> DataFrame:
-    """The same, with an observation `decoded` in the query's progress: how many records were rejected, and how many
-    fields absent because something was wrong with them."""
-    return decoded.observe("decoded", F.count("reject_reason").alias("rejected"), noted().alias("noted"))
+def observed(decoded: DataFrame, settings: Settings) -> DataFrame:
+    """The same, with an observation `decoded` in the query's progress: `not_taken`."""
+    return decoded.observe("decoded", *not_taken(settings))
+
+
+def not_taken(settings: Settings) -> list[Column]:
+    """What there was that is not counted: how many records were `rejected`, and of each kind of reason
+    (`rejected_KIND`); how many fields are absent because something was wrong with them (`noted`), and by their names
+    (`absent_FIELD`)."""
+    reason, notes = F.col("reject_reason"), F.col("notes")
+    kind = F.lit(OTHER)
+    for name, pattern in reversed(KINDS.items()):
+        kind = F.when(reason.rlike(pattern), name).otherwise(kind)
+    kinds = [
+        F.count(F.when(reason.isNotNull() & (kind == name), 1)).alias(f"{REJECTED}{name}") for name in (*KINDS, OTHER)
+    ]
+    paths: dict[str, set[str]] = {}  # of a field, in each topic
+    for view in settings.by_topic.values():
+        for one in view.rules.fields:
+            paths.setdefault(one.name, set()).add(one.path)
+    absent = [
+        F.count(F.when(notes.isNotNull() & F.exists(notes, about(sorted(of_it))), 1)).alias(f"{ABSENT}{name}")
+        for name, of_it in paths.items()
+    ]
+    return [F.count("reject_reason").alias("rejected"), *kinds, noted().alias("noted"), *absent]
+
+
+def about(paths: Sequence[str]) -> Callable[[Column], Column]:
+    """Whether a note is about the field that has one of these paths."""
+    return lambda note: reduce(or_, (note.startswith(f"{path} is ") for path in paths))
 
 
 def noted(among: Column | None = None) -> Column:

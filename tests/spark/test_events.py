@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import Observation, SparkSession
 
-from jobs.frames.events import accepted, decode, fields_type
+from jobs.frames.events import accepted, decode, fields_type, not_taken
 from stitch.decoding import Decoder
 from stitch.settings import Settings
 
@@ -57,6 +57,39 @@ def test_a_record_that_its_producer_stamped_is_no_event(spark: SparkSession) -> 
     assert row.reject_reason == "stamped by its producer (CreateTime), not by the broker"
     (row,) = decoded(spark, payload(), timestamp_type=None)  # of a log that says nothing of it
     assert row.reject_reason is None
+
+
+def test_what_is_not_taken_is_told_by_kind_of_reason_and_by_field(spark: SparkSession) -> None:
+    payloads = [
+        payload(), None, b"{broken", b"5", payload(event_id=[]), payload(event_id="absent"),
+        payload(event_id={"id": 1}),
+        payload(duration_s="long", premium=7), payload(duration_s=10**30, listener={"country": "x" * 2000}),
+        payload(occurred_at="it is missing"),
+    ]  # fmt: skip
+    rows = [(bytearray(p) if p is not None else None, APPENDED, 1, n) for n, p in enumerate(payloads)]
+    seen = Observation()
+    decode(spark.createDataFrame(rows, RECORD), SETTINGS, []).observe(seen, *not_taken(SETTINGS)).collect()
+    assert {name: count for name, count in seen.get.items() if count} == {
+        "rejected": 7, "rejected_no_value": 1, "rejected_not_json": 2, "rejected_missing": 2,
+        "rejected_not_a_text": 1, "rejected_not_an_instant": 1,
+        "noted": 4, "absent_duration_s": 2, "absent_premium": 1, "absent_country": 1,
+    }  # fmt: skip
+
+
+def test_of_several_topics_a_field_is_told_by_its_name_wherever_it_is(spark: SparkSession) -> None:
+    said = SETTINGS.model_dump() | {
+        "topics": [{"name": "plays"}, {"name": "radio", "paths": {"duration_s": "seconds"}}],
+    }
+    del said["kafka"]
+    several = Settings.model_validate(said)
+    rows = [
+        (bytearray(payload(**fields)), APPENDED, 1, n, topic)
+        for n, (topic, fields) in enumerate([("plays", {"duration_s": "x"}), ("radio", {"seconds": "x"})])
+    ]
+    seen = Observation()
+    records = spark.createDataFrame(rows, f"{RECORD}, _topic string")
+    decode(records, several, []).observe(seen, *not_taken(several)).collect()
+    assert (seen.get["noted"], seen.get["absent_duration_s"]) == (2, 2)
 
 
 def test_no_record_gives_no_row(spark: SparkSession) -> None:
