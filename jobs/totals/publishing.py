@@ -40,7 +40,7 @@ def count_and_publish(work: Work, planned: Run, ask: Ask) -> None:
     if verdict.said:
         print(verdict.said, flush=True)
     decision = decide(planned, verdict, ask.counter, ask.accept)
-    note_judged([ask.counter] if ask.counter else work.names, decision.refused)
+    note_judged(work.names, decision.left)  # with those of an earlier run that were not asked for now
     if decision.left:
         how = leave(work, planned, how, verdict, decision.left)
     # Without the totals of before nobody knows their rows: they wait for a run that has them.
