@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from jobs.frames.events import ABSENT as ABSENT_OF
-from jobs.frames.events import REJECTED as REJECTED_FOR
+from jobs.frames.events import by_kind
 from jobs.process.figures import harmless, put
 from stitch.figures import (
     ABSENT,
@@ -86,10 +86,10 @@ def of_progress(progress: dict[str, Any]) -> Iterator[Value]:
 
 def of_observed(found: dict[str, Any]) -> Iterator[Value]:
     """Records that are no events by kind of reason, and absent fields by name."""
+    for kind, count in by_kind(found).items() if found else ():
+        yield REJECTED, count, (kind,)
     for name, count in found.items():
-        if name.startswith(REJECTED_FOR):
-            yield REJECTED, count, (name.removeprefix(REJECTED_FOR),)
-        elif name.startswith(ABSENT_OF):
+        if name.startswith(ABSENT_OF):
             yield ABSENT, count, (name.removeprefix(ABSENT_OF),)
 
 

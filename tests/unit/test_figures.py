@@ -36,6 +36,7 @@ from stitch.figures import (
     Figure,
 )
 from stitch.guard import Day
+from stitch.rejections import KINDS, OTHER
 from stitch.sections import MetricsSettings
 
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
@@ -68,8 +69,8 @@ PROGRESS: dict[str, Any] = {
         {"operatorName": "dedupe", "numRowsTotal": 7, "numRowsUpdated": 7, "memoryUsedBytes": 512,
          "numRowsDroppedByWatermark": 2, "customMetrics": {"numDroppedDuplicateRows": 3}},
     ],
-    "observedMetrics": {"decoded": {"rejected": 2, "rejected_missing": 2, "rejected_other": 0, "noted": 1,
-                                    "absent_duration_s": 1}},
+    "observedMetrics": {"decoded": {"rejected": 2, "noted": 1, "absent_duration_s": 1,
+                                    "rejected_by_kind": '[{"x":8,"y":2.0}]'}},
 }  # fmt: skip
 
 
@@ -99,7 +100,8 @@ def test_a_batch_is_told_in_figures() -> None:
         "job_through_timestamp_seconds": NOW.timestamp(),
         "records_read_total": 7,
         'records_rejected_total{reason="missing"}': 2,
-        'records_rejected_total{reason="other"}': 0,  # from 0 on, for a rate needs a beginning
+        **{f'records_rejected_total{{reason="{kind}"}}': 0 for kind in (*KINDS, OTHER) if kind != "missing"},
+        # from 0 on, for a rate needs a beginning
         'fields_absent_total{field="duration_s"}': 1,
         "rows_dropped_total": 3,
         "duplicates_total": 3,
