@@ -22,6 +22,7 @@ which bring history of other origin.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -31,12 +32,15 @@ from pyspark.sql.streaming import StreamingQuery
 from jobs.archive.importing import Sources, import_log
 from jobs.archive.rounds import JOB, Turns, note_topics, rounds_of
 from jobs.frames.log_rows import topic_rows
+from jobs.lake.figures import note_table
 from jobs.lake.log import Log
+from jobs.process import figures
 from jobs.process.errors import BadOption, run
 from jobs.process.options import Records, parse_records
 from jobs.process.spark import session
 from jobs.sinks.lag import LagReport
 from jobs.sources.topic import check_topics, read_topics, topic_id
+from jobs.streaming.figures import note_progress, note_through
 from jobs.streaming.queries import Stop, end_offsets, keep_running, print_progress
 from stitch.lake import field_types
 from stitch.settings import Settings, load_settings
@@ -79,10 +83,13 @@ def archive(
 
 def archive_topics(spark: SparkSession, settings: Settings, turns: Turns, sources: Sources, stop: Stop) -> None:
     """Each topic to its end, and the sources before them; until all had their turns, or until asked to stop."""
+    began = datetime.now(UTC)
     with LagReport(settings.kafka, JOB) as lag:
 
         def start() -> StreamingQuery:
+            nonlocal began
             if turns.begins:
+                began = datetime.now(UTC)
                 sources.bring()
             rounds = turns.current
             following = rounds.begin()  # partition → the first offset that the log lacks
@@ -99,9 +106,17 @@ def archive_topics(spark: SparkSession, settings: Settings, turns: Turns, source
 
         def report(progress: dict[str, Any]) -> None:
             print_progress(JOB, progress)
+            note_progress(progress)
             lag.report(end_offsets(progress))
 
-        keep_running(start, stop, report, settings.streaming.retry_for, turns.next)
+        def turn() -> timedelta | None:
+            after = turns.next()
+            if turns.begins and not stop.asked:  # all came to their ends
+                note_through(began)
+                note_table(spark, settings.lake.events)
+            return after
+
+        keep_running(start, stop, report, settings.streaming.retry_for, turn)
 
 
 def id_of(settings: Settings, log: Log, topic: str) -> str:
@@ -147,7 +162,9 @@ def of_topics(settings: Settings, ranges: Sequence[Records]) -> list[tuple[str, 
 @click.option("--import-log", "old_log", type=click.Path(), default=None, help="first bring in a log from before 0.2")
 def main(config: str | None, available_now: bool, **accepted: Any) -> None:
     """Topic → event log."""
-    archive(load_settings(config), available_now, Stop.on_signals(), **accepted)
+    settings = load_settings(config)
+    figures.begin(JOB, settings.metrics, settings.metrics.archive_port, runs_on=not available_now)
+    archive(settings, available_now, Stop.on_signals(), **accepted)
 
 
 if __name__ == "__main__":

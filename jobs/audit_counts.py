@@ -23,6 +23,7 @@ from jobs.audit.findings import printed, report_of
 from jobs.audit.log import contiguity, reached, topic_fit
 from jobs.audit.records import conservation, rejected
 from jobs.ledger.runs import noted_runs
+from jobs.process import figures
 from jobs.process.errors import NotYet, run
 from jobs.process.spark import session
 from jobs.proof.completeness import check_ingest_window
@@ -81,7 +82,9 @@ def loading(runs: list[Noted]) -> set[Published]:
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
 def main(config: str | None, sample: float, as_json: bool) -> None:
     """Log, totals and increments against each other."""
-    report = audit(load_settings(config), sample, datetime.now(UTC))
+    settings = load_settings(config)
+    figures.begin(JOB, settings.metrics)
+    report = audit(settings, sample, datetime.now(UTC))
     print(json.dumps(report) if as_json else printed(report), flush=True)
     if not report["right"]:
         raise click.exceptions.Exit(ExitStatus.WRONG)

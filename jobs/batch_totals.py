@@ -27,6 +27,7 @@ import click
 
 from jobs.lake.exclusions import Exclusions
 from jobs.ledger.lease import leased
+from jobs.process import figures
 from jobs.process.errors import run
 from jobs.process.options import parse_instant
 from jobs.process.spark import session
@@ -97,7 +98,9 @@ def change_exclusions(work: Work, ask: Ask) -> None:
 @click.option("--reload", is_flag=True, help="load the published totals again")
 def main(config: str | None, **asked: str | bool | datetime | None) -> None:
     """Event log → totals."""
-    total_log(load_settings(config), Ask(**asked), datetime.now(UTC))  # type: ignore[arg-type]
+    settings = load_settings(config)
+    figures.begin(JOB, settings.metrics)
+    total_log(settings, Ask(**asked), datetime.now(UTC))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from jobs.frames.events import field as of_event
 from jobs.lake.exclusions import Exclusions
 from jobs.lake.log import Log
 from jobs.ledger.lease import leased
+from jobs.process import figures
 from jobs.process.errors import BadOption, run
 from jobs.process.spark import session
 from jobs.sinks.cassandra import connected
@@ -145,7 +146,9 @@ def holding(spark: SparkSession, settings: Settings, field: str, value: str) -> 
 @click.option("--value", required=True, help="what is to be forgotten")
 def main(config: str | None, field: str, value: str) -> None:
     """Event log, totals and increments without a value."""
-    erased = erase_key(load_settings(config), field, value, datetime.now(UTC))
+    settings = load_settings(config)
+    figures.begin(JOB, settings.metrics)
+    erased = erase_key(settings, field, value, datetime.now(UTC))
     print(f"{JOB} removed " + " ".join(f"{name}={rows}" for name, rows in erased.items()), flush=True)
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import click
 
 from jobs.lake.log import Log
+from jobs.process import figures
 from jobs.process.errors import run
 from jobs.process.spark import session
 from jobs.sinks.maintenance import Maintenance, remove_orphans
@@ -47,8 +48,10 @@ def maintain(settings: Settings, now: datetime) -> dict[str, int]:
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
 def main(config: str | None) -> None:
     """Event log of few, large files."""
-    figures = maintain(load_settings(config), datetime.now(UTC))
-    print(f"{JOB} " + " ".join(f"{name}={value}" for name, value in figures.items()), flush=True)
+    settings = load_settings(config)
+    figures.begin(JOB, settings.metrics)
+    done = maintain(settings, datetime.now(UTC))
+    print(f"{JOB} " + " ".join(f"{name}={value}" for name, value in done.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.frames.differences import differing
+from jobs.process import figures
 from jobs.process.errors import BadOption, run
 from jobs.process.options import checked_edge, parse_instant, passed_edge
 from jobs.process.spark import session
@@ -144,7 +145,9 @@ def main(
     config: str | None, since: datetime | None, until: datetime | None, apply: bool, as_json: bool, limit: int
 ) -> None:
     """Increments against the event log."""
-    report = restore_counts(load_settings(config), since, until, apply, limit, datetime.now(UTC))
+    settings = load_settings(config)
+    figures.begin(JOB, settings.metrics)
+    report = restore_counts(settings, since, until, apply, limit, datetime.now(UTC))
     print(json.dumps(report) if as_json else printed(report), flush=True)
     if report.get("left", report["rows"]):
         raise click.exceptions.Exit(ExitStatus.WRONG)

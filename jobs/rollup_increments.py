@@ -23,6 +23,7 @@ from pyspark.sql import functions as F
 from jobs.frames.totals import totals
 from jobs.ledger.lease import leased
 from jobs.ledger.runs import note, noted_runs
+from jobs.process import figures
 from jobs.process.errors import JobError, run
 from jobs.process.options import checked_edge, parse_instant, passed_edge
 from jobs.process.spark import session
@@ -147,7 +148,9 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
 @click.option("--cutoff", callback=parse_instant, default=None, help="fold every ingest window before this edge")
 def main(config: str | None, cutoff: datetime | None) -> None:
     """Increments → totals."""
-    roll_up(load_settings(config), cutoff, datetime.now(UTC))
+    settings = load_settings(config)
+    figures.begin(JOB, settings.metrics)
+    roll_up(settings, cutoff, datetime.now(UTC))
 
 
 if __name__ == "__main__":

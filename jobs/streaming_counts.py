@@ -22,6 +22,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, streamed
+from jobs.process import figures
 from jobs.process.errors import run
 from jobs.process.schemes import tell_of_one_disk
 from jobs.process.spark import session
@@ -33,6 +34,7 @@ from jobs.sinks.progress import claim, publish_progress
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.topic import check_topics, read_topics
 from jobs.streaming.continuity import begin_at_cutoff, catching_up, check_continuity, is_outdated, without_effect
+from jobs.streaming.figures import note_progress
 from jobs.streaming.queries import Stop, counted_through, end_offsets, keep_running, print_progress
 from jobs.totals.definitions import counted_live
 from stitch.settings import Settings, load_settings
@@ -40,7 +42,7 @@ from stitch.settings import Settings, load_settings
 
 def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
     """Records → increments: one row per ingest window and bucket."""
-    decoded = observed(decode(records, settings, ["timestamp"]))
+    decoded = observed(decode(records, settings, ["timestamp"]), settings)
     events = accepted(decoded)  # timestamp, event_id, type, occurred_at, fields
     timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
     placed = streamed(timed, settings)  # ingest_window, event_id, type, occurred_at, fields
@@ -99,9 +101,10 @@ def count_topic(
             )
 
         def report(progress: dict[str, Any]) -> None:
-            offsets = end_offsets(progress)
+            offsets, through = end_offsets(progress), counted_through(progress)
             print_progress(JOB, progress)
-            publish_progress(cassandra, settings, JOB, counted_through(progress), offsets)
+            note_progress(progress, through)
+            publish_progress(cassandra, settings, JOB, through, offsets)
             lag.report(offsets)
 
         print(f"{JOB} counts {', '.join(settings.topics_read)} into {settings.realtime.keyspace}", flush=True)
@@ -115,7 +118,9 @@ def count_topic(
 @click.option("--accept-data-loss", is_flag=True, help="go on after records that the broker removed")
 def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data_loss: bool) -> None:
     """Topics → increments."""
-    count_topic(load_settings(config), available_now, Stop.on_signals(), from_cutoff, accept_data_loss)
+    settings = load_settings(config)
+    figures.begin(JOB, settings.metrics, settings.metrics.streaming_port, runs_on=not available_now)
+    count_topic(settings, available_now, Stop.on_signals(), from_cutoff, accept_data_loss)
 
 
 if __name__ == "__main__":

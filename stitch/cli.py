@@ -11,6 +11,7 @@ from stitch.commands.get import get
 from stitch.commands.group import LOG_FORMATS, Stitch, set_log_format
 from stitch.commands.init import init
 from stitch.commands.local import local
+from stitch.commands.probe import probe
 from stitch.commands.schema import schema
 from stitch.commands.serve import serve
 from stitch.commands.status import status
@@ -33,7 +34,7 @@ def main(context: click.Context, config: str | None, log_format: str | None) -> 
 
 COMMANDS = (
     init, try_events, config_commands, doctor, get, local, schema, status, token, link, submit_job, audit, rejected,
-    spark_conf, serve,
+    probe, spark_conf, serve,
 )  # fmt: skip
 for command in COMMANDS:
     main.add_command(command)

@@ -290,6 +290,31 @@ class ServingSettings(Section):
         return self
 
 
+class MetricsSettings(Section):
+    """Where jobs export their figures for Prometheus (docs/metrics.md); with none of these, nowhere.
+
+    host:        the address that the ports listen on
+    streaming_port, archive_port, probe_port: of streaming_counts, archive_events and `stitch probe`, while they run on
+    folder:      where a job that ends writes them into a file of its own, for the textfile collector of node_exporter
+    pushgateway: the URL of a Pushgateway that a job that ends sends them to
+    """
+
+    host: str = "127.0.0.1"
+    streaming_port: Port | None = None
+    archive_port: Port | None = None
+    probe_port: Port | None = None
+    folder: LocalPath | None = None
+    pushgateway: str | None = Field(default=None, pattern=r"^https?://[^\s/@]+(/[^\s@]*)?$")
+
+    @model_validator(mode="after")
+    def ports_are_apart(self) -> MetricsSettings:
+        names = ("streaming_port", "archive_port", "probe_port")
+        ports = [port for name in names if (port := getattr(self, name)) is not None]
+        if len(set(ports)) < len(ports):
+            raise ValueError(f"{', '.join(names)}: two jobs on one machine cannot have the same port")
+        return self
+
+
 class LocalSettings(Section):
     """The Kafka and Cassandra of `stitch local`: their ports, heaps and folder."""
 

@@ -41,6 +41,7 @@ from stitch.sections import (
     LakeSettings,
     LocalSettings,
     LogSettings,
+    MetricsSettings,
     ServingSettings,
     SourceSettings,
     StreamingSettings,
@@ -67,6 +68,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     events: EventSettings = EventSettings()
     serving: ServingSettings = ServingSettings()
+    metrics: MetricsSettings = MetricsSettings()
     local: LocalSettings = LocalSettings()
     topics: list[TopicSettings] = []
     sources: list[SourceSettings] = []

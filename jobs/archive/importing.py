@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
@@ -10,8 +10,9 @@ from pyspark.sql import Observation, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.archive.rounds import JOB
-from jobs.frames.events import decode
+from jobs.frames.events import decode, not_taken
 from jobs.frames.log_rows import RECORD, log_rows, topic_rows
+from jobs.lake.figures import note_table
 from jobs.lake.log import Log
 from jobs.process.causes import cause_of
 from jobs.process.errors import BadOption, JobError
@@ -21,6 +22,7 @@ from jobs.sources.files import Files, Folder
 from jobs.sources.iceberg import IcebergTable
 from jobs.sources.old_log import segments
 from jobs.sources.tables import opened
+from jobs.streaming.figures import note_observed, note_through
 from jobs.streaming.queries import Stop
 from stitch.sections import SourceSettings
 from stitch.settings import Settings
@@ -56,7 +58,11 @@ class Sources:
         """Bring it in, and again after so long (None: once), until asked to stop."""
         stop.listen()
         while not stop.asked:
+            began = datetime.now(UTC)
             self.bring()
+            if not self._failures:
+                note_through(began)
+                note_table(self._spark, self._log.name)
             if again is None:
                 break
             stop.wait(again.total_seconds())
@@ -103,7 +109,7 @@ def bring(log: Log, settings: Settings, name: str, source: Files | IcebergTable)
         numbered = numbered.withColumn("key", F.lit(None).cast("binary"))
         seen = Observation("brought")
         decoded = decode(numbered, settings, RECORD).observe(
-            seen, F.count(F.lit(1)).alias("records"), F.count("reject_reason").alias("rejected")
+            seen, F.count(F.lit(1)).alias("records"), *not_taken(settings)
         )
         # The ids of Spark's task n begin at n · 2^33.
         end = start + (tasks << 33)
@@ -112,6 +118,7 @@ def bring(log: Log, settings: Settings, name: str, source: Files | IcebergTable)
             found = seen.get
             print(f"{JOB} source={name} {new.told} records={found['records']} "
                   f"rejected={found['rejected']}", flush=True)  # fmt: skip
+            note_observed(found, found["records"])
             source.took(end)
             return
     raise others_first(log)

@@ -14,7 +14,7 @@ RECORD = ["partition", "offset", "file", "timestamp", "timestamp_type", "key", "
 def topic_rows(records: DataFrame, settings: Settings, topic_id: str) -> DataFrame:
     """Records of the topic → the log's columns, with the observation of frames.events.observed."""
     decoded = decode(records.withColumn("file", F.lit(None).cast("string")), settings, RECORD)
-    return log_rows(observed(decoded), settings.decoder, topic_id)
+    return log_rows(observed(decoded, settings), settings.decoder, topic_id)
 
 
 def log_rows(decoded: DataFrame, decoder: str, topic: str) -> DataFrame:

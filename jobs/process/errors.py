@@ -36,10 +36,12 @@ class Unreachable(NotYet):
 
 def run(main: click.Command) -> None:
     """Call the main of a job's file and end with its exit status; without spark-submit, hand it to `stitch submit`."""
-    from jobs.process import parents, progress  # executors import this module too
+    from jobs.process import figures, parents, progress  # executors import this module too
 
     job, args = Path(sys.argv[0]).stem, sys.argv[1:]
     if "PYSPARK_GATEWAY_PORT" not in os.environ:  # spark-submit sets it
         os.execv(sys.executable, [sys.executable, "-m", "stitch.cli", "submit", job, *args])
     with parents.watched(), told_as_asked(job, args), progress.told(job, args):
-        sys.exit(exits.run(main, args, f"stitch submit {job}", cause_of, may_pass))
+        status = exits.run(main, args, f"stitch submit {job}", cause_of, may_pass)
+        figures.end(status)
+        sys.exit(status)

@@ -18,6 +18,8 @@ from pyspark.sql import functions as F
 from jobs.lake.log import POSITION, TAKEN, Log, at_or_behind, fields_of
 from jobs.process.causes import cause_of
 from jobs.process.errors import JobError, NotYet
+from jobs.process.figures import put
+from stitch.figures import RETRIES
 from stitch.lake import COLUMNS
 
 TRIES = 5
@@ -70,6 +72,7 @@ def commit(
         if not any(name in str(error) for name in REFUSED):
             raise
         said = cause_of(error)
+        put(RETRIES, 1, "commit")
         print(f"stitch: another writer added to {log.name} meanwhile ({said}): looking again what it lacks", flush=True)
         return False
     return True

@@ -25,6 +25,8 @@ from pyspark.sql.streaming import StreamingQuery
 from jobs.lake.log import by_partition
 from jobs.process.causes import cause_of, is_permanent
 from jobs.process.errors import JobError, NotYet
+from jobs.process.figures import put
+from stitch.figures import RETRIES
 
 POLL_S = 0.2
 STOP_WITHIN_S = 120
@@ -112,6 +114,7 @@ def keep_running(
                 raise NotYet(f"{error}\nNo progress for {gone:.0f} s (streaming.retry_for): giving up; nothing is "
                                "lost, the next start goes on from here") from None  # fmt: skip
             failures += 1
+            put(RETRIES, 1, "query")
             pause = min(2.0 ** (failures - 1), MOST_PAUSE_S)
             print(f"stitch: {error}\nstitch: trying again in {pause:.0f} s ({failures})", flush=True)
             stop.wait(pause)

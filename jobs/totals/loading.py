@@ -15,6 +15,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.frames.totals import changed_by
+from jobs.lake.figures import note_table
 from jobs.ledger.runs import note, statement
 from jobs.process.causes import cause_of
 from jobs.sinks.cassandra import upsert, upsert_by_member
@@ -22,6 +23,7 @@ from jobs.sinks.cutoffs import publish
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_totals
 from jobs.totals.comparing import Compared
+from jobs.totals.figures import note_published
 from jobs.totals.work import Work
 from stitch.cutoff import Published
 from stitch.guard import Day, corrected
@@ -127,8 +129,8 @@ def load_and_publish(
     work.lease.check()
     retire(work, run, retired)
     written = load(table.written(), settings, run)
+    days = [day for day in corrected(compared.days) if day.counter not in how.behind]
     if compared.not_live is None:  # else what readers saw is not known
-        days = [day for day in corrected(compared.days) if day.counter not in how.behind]
         keep_corrections(work.spark, days, settings, run)
     left = {"left": len(how.behind)} if how.behind else {}
     figures = {**how.figures, **(facts or {}), **left, "rows_written": written}
@@ -137,7 +139,9 @@ def load_and_publish(
         work.cassandra, run.done, work.named(set(work.names) - how.behind.keys()),
         statement(run, State.PUBLISHED, reason, how.counters, figures), retired,
     )  # fmt: skip
+    note_published(run.done.cutoff, written, facts or {}, days if compared.not_live is None else ())
     keep(table, run.done)
+    note_table(work.spark, table.name)
     return written
 
 

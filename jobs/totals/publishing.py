@@ -11,6 +11,7 @@ from jobs.proof.completeness import check_complete, lost_hours
 from jobs.sources.stored import replaced
 from jobs.totals.comparing import RefusedByGuard, compare, guard
 from jobs.totals.counting import Facts, count_totals
+from jobs.totals.figures import note_judged
 from jobs.totals.leaving import decide, leave, told
 from jobs.totals.loading import load_and_publish, stored_totals
 from jobs.totals.planning import Ask, how_counted
@@ -39,6 +40,7 @@ def count_and_publish(work: Work, planned: Run, ask: Ask) -> None:
     if verdict.said:
         print(verdict.said, flush=True)
     decision = decide(planned, verdict, ask.counter, ask.accept)
+    note_judged(work.names, decision.left)  # with those of an earlier run that were not asked for now
     if decision.left:
         how = leave(work, planned, how, verdict, decision.left)
     # Without the totals of before nobody knows their rows: they wait for a run that has them.

@@ -16,6 +16,7 @@ from jobs.proof.completeness import held_since
 from jobs.sinks.cutoffs import publish
 from jobs.sources.stored import latest_write, published
 from jobs.totals.counting import standing
+from jobs.totals.figures import note_published
 from jobs.totals.loading import keep, load, stored_totals
 from jobs.totals.planning import EXCLUSIONS, Ask, no_earlier_than
 from jobs.totals.work import Work
@@ -86,6 +87,7 @@ def restore_counters(
         cassandra, back.done, work.named(names),
         statement(replace(back, upto=how.position), State.PUBLISHED, tag(kept), names, figures),
     )  # fmt: skip
+    note_published(back.done.cutoff, written, {})
     return back, written
 
 

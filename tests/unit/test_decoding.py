@@ -10,6 +10,7 @@ import pytest
 
 from stitch.decoding import Decoder, Rules
 from stitch.fields import integral
+from stitch.rejections import KINDS, OTHER, kind_of
 from stitch.settings import Settings
 
 APPENDED = int(datetime(2024, 2, 29, 23, 59, 30, tzinfo=UTC).timestamp()) * 10**6
@@ -129,6 +130,28 @@ def test_a_record_that_is_no_event_is_rejected_with_its_reason(value: bytes | No
     assert decoded.reject_reason == reason
     assert (decoded.event_id, decoded.type, decoded.occurred_at, decoded.notes) == (None, None, None, None)
     assert set(decoded.fields) == {None}
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("no value (a tombstone)", "no_value"), ("not a JSON object", "not_json"), ("not JSON: Snappy", "not_json"),
+     ("not UTF-8", "not_json"), ("nested deeper than 500 levels", "not_json"), ("no ingest time", "no_ingest_time"),
+     ("stamped by its producer (CreateTime), not by the broker", "stamped_by_producer"),
+     ("event.id is missing", "missing"), ("event_id is an object, not a text", "not_a_text"),
+     ("occurred_at is not an instant: the date is missing", "not_an_instant"),
+     ("at is too far in the future: 9", "in_the_future"), ("at is too far in the past: 9", "in_the_past"),
+     ("erased", OTHER)],
+)  # fmt: skip
+def test_reasons_are_of_few_kinds_for_figures(reason: str, kind: str) -> None:
+    assert kind_of(reason) == kind
+
+
+def test_every_record_that_is_no_event_is_of_a_known_kind_and_every_kind_has_records() -> None:
+    reasons = [reason for _, reason in REJECTED] + [
+        DECODER.decode(*given).reject_reason or ""
+        for given in ((OK, None, 1), (OK, APPENDED, 0), (b'{"a":' + b"[" * 501 + b"]" * 501 + b"}", APPENDED, 1))
+    ]
+    assert {kind_of(reason) for reason in reasons} == set(KINDS)
 
 
 @pytest.mark.parametrize(

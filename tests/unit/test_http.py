@@ -23,6 +23,7 @@ from serving.layers.interface import Corrected, OutOfTime, TooManyRows
 from serving.observe import metrics
 from serving.observe.logs import METHODS
 from stitch.buckets import EPOCH
+from stitch.figures import FIGURES
 from stitch.merge import Increment, Total
 from stitch.sections import ServingSettings
 from stitch.settings import Settings, load_settings
@@ -436,16 +437,16 @@ def test_json_is_compact_and_keeps_the_order_of_the_settings(settings: Settings,
 
 
 def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
-    """Whatever code counts is known to the registry as soon as it is imported."""
+    """Whatever the reader counts is known to the registry as soon as it is imported; jobs say it in one literal."""
     kinds = {
         family.name + ("_total" if family.type == "counter" else ""): family.type
         for registered in (REGISTRY.collect(), metrics.Layers({}, {}, None).collect())
         for family in registered
         if family.name.startswith("stitch_")
-    }
+    } | {figure.exported: figure.type for figure in FIGURES}
     page = Path("docs/metrics.md").read_text("utf-8")
     assert dict(re.findall(r"^\| `(stitch_\w+)` \| (\w+) \|", page, re.MULTILINE)) == kinds
-    assert len(kinds) >= 7
+    assert len(kinds) >= 7 + len(FIGURES)
 
 
 def test_labels_of_metrics_have_few_values_whatever_is_asked(settings: Settings, layers: FakeLayers) -> None:
