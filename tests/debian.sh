@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# What some tests need from Debian: a browser, a memcached, an nginx; the bench of the reader, a load tool. Run by make
-# before the tests. Installs what is missing where it may (root on a machine with apt-get); else says what is missing,
-# and how to get it.
+# What some tests need from Debian: a browser, a memcached, an nginx, systemd; the bench of the reader, a load tool. Run
+# by make before the tests. Installs what is missing where it may (root on a machine with apt-get); else says what is
+# missing, and how to get it.
 set -euo pipefail
-declare -A package=([chromium]=chromium [memcached]=memcached [nginx]=nginx-light [wrk]=wrk)
+declare -A package=([chromium]=chromium [memcached]=memcached [nginx]=nginx-light [wrk]=wrk
+  [systemd-analyze]=systemd)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")
