@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,16 +25,19 @@ COMMON = UNITS / "stitch-.service.d/common.conf"
 SERVICES = sorted(UNITS.glob("stitch-*.service"))
 SECONDS = re.compile(r"^TimeoutStopSec=(\d+)(s|min)$", re.MULTILINE)
 # Stands in for stitch: notes who called it how, and ends as the file for its job says. A streaming job runs until
-# SIGTERM, and takes a second to end, as its micro-batch would.
+# SIGTERM, and takes a second to end, as its micro-batch would; before the first one (`starting`) it ends at once.
 STITCH = """#!/bin/sh
 job=$2; [ "$1" = submit ] || job=$1
-echo "$(id -un) $*" >> /shared/called/$job
-env > /shared/called/$job.env
-[ -z "$CREDENTIALS_DIRECTORY" ] || cat "$CREDENTIALS_DIRECTORY"/* > /shared/called/$job.secrets
+called=/shared/called/$job
+echo "$(id -un) $*" >> $called
+env > $called.env
+[ -z "$CREDENTIALS_DIRECTORY" ] || cat "$CREDENTIALS_DIRECTORY"/* > $called.secrets
 status=$(cat /shared/status/$job 2>/dev/null || echo running)
-[ "$status" = running ] || exit "$status"
+case "$status" in running | starting) ;; *) exit "$status" ;; esac
 sleep 1000 & child=$!
-trap 'sleep 1; echo "ended; its child $(kill -0 $child 2>&1 && echo lives)" >> /shared/called/$job; exit 0' TERM
+early() { echo "ended early" >> $called; exit 143; }
+ended() { sleep 1; kill -0 $child && echo "ended; its child lives" >> $called; exit 0; }
+[ "$status" = starting ] && trap early TERM || trap ended TERM
 wait
 """
 MAIL = """#!/bin/sh
@@ -73,8 +77,8 @@ def called(machine: Machine) -> Iterator[Callable[[str], str]]:
             path.unlink()
 
 
-def ends_with(machine: Machine, job: str, status: int) -> None:
-    (machine.shared / "status" / job).write_text(str(int(status)), "utf-8")
+def ends_with(machine: Machine, job: str, status: int | str) -> None:
+    (machine.shared / "status" / job).write_text(f"{status}", "utf-8")
 
 
 def test_systemd_finds_nothing_wrong_in_the_units(tmp_path: Path) -> None:
@@ -156,7 +160,17 @@ def test_a_stop_lets_the_micro_batch_end(machine: Machine, called: Callable[[str
     assert wait(lambda: called("streaming_counts"), 10)
     machine.run("systemctl stop stitch-streaming")
     assert called("streaming_counts").splitlines()[1:] == ["ended; its child lives"]  # the signal went to one alone
-    assert machine.state("stitch-streaming")["Result"] == "success" and called("mail") == ""
+    assert machine.state("stitch-streaming")["ActiveState"] == "inactive" and called("mail") == ""
+
+
+def test_a_stop_before_the_first_micro_batch_is_no_failure(machine: Machine, called: Callable[[str], str]) -> None:
+    ends_with(machine, "streaming_counts", "starting")
+    machine.run("systemctl start stitch-streaming")
+    assert wait(lambda: called("streaming_counts"), 10)
+    time.sleep(0.2)  # until it has begun to listen
+    machine.run("systemctl stop stitch-streaming")
+    assert called("streaming_counts").splitlines()[1:] == ["ended early"]
+    assert (machine.state("stitch-streaming")["ActiveState"], called("mail")) == ("inactive", "")
 
 
 def test_secrets_are_files_that_the_job_alone_can_read(machine: Machine, called: Callable[[str], str]) -> None:
@@ -196,7 +210,7 @@ def test_the_reader_answers_behind_all_that_its_unit_forbids(machine: Machine, c
         assert wait(lambda: "the settings have been read again" in called("reader"), 20), called("reader")
         assert wait(lambda: lives(port), 10) and machine.state("stitch-reader")["MainPID"] == before
         machine.run("systemctl stop stitch-reader")
-        assert machine.state("stitch-reader")["Result"] == "success"
+        assert machine.state("stitch-reader")["ActiveState"] == "inactive"
     finally:
         machine.run("cat /shared/stitch > /opt/stitch/bin/stitch")
 
