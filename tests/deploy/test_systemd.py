@@ -11,17 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 import requests
 
 from stitch.cli import main
 from stitch.errors import ExitStatus
+from stitch.local.producer import produce
 from stitch.submit import JOBS
-from tests.conftest import free_ports, needs, write_config
+from tests.conftest import Reader, Stack, free_ports, needs, write_config
 from tests.deploy.machine import ROOT, UNITS, Machine, lacks, running
 from tests.integration.readers import wait
+from tests.steps import count, event, wait_for_the_window_to_end
 
 COMMON = UNITS / "stitch-.service.d/common.conf"
+COMMANDS = main.list_commands(click.Context(main))
 SERVICES = sorted(UNITS.glob("stitch-*.service"))
 SECONDS = re.compile(r"^TimeoutStopSec=(\d+)(s|min)$", re.MULTILINE)
 # Stands in for stitch: notes who called it how, and ends as the file for its job says. A streaming job runs until
@@ -39,6 +43,16 @@ early() { echo "ended early" >> $called; exit 143; }
 ended() { sleep 1; kill -0 $child && echo "ended; its child lives" >> $called; exit 0; }
 [ "$status" = starting ] && trap early TERM || trap ended TERM
 wait
+"""
+# Makes /opt/stitch a virtual environment with what the one of the tests ($1) has, but with the Python of /opt/python.
+INSTALL = """cd /opt/stitch
+echo 'home = /opt/python/bin' > pyvenv.cfg
+mkdir -p lib/python3.11; ln -s "$1/lib/python3.11/site-packages" lib/python3.11/
+ln -s /opt/python/bin/python3.11 bin/python
+for script in spark-submit spark-class find-spark-home find_spark_home.py load-spark-env.sh; do
+  cp "$1/bin/$script" bin/
+done
+printf '#!/bin/sh\\nexec /opt/stitch/bin/python -m stitch.cli "$@"\\n' > bin/stitch
 """
 MAIL = """#!/bin/sh
 { echo "$*"; cat; } > /shared/called/mail.half && mv /shared/called/mail.half /shared/called/mail
@@ -104,7 +118,7 @@ def test_a_unit_runs_a_command_that_there_is_as_a_user_of_its_own(unit: Path) ->
     text = unit.read_text("utf-8")
     (command,) = re.findall(r"^ExecStart=/opt/stitch/bin/stitch (.+)$", text, re.MULTILINE)
     name, *rest = command.split()
-    assert name in main.commands and (name != "submit" or rest[0] in JOBS)
+    assert name in COMMANDS and (name != "submit" or rest[0] in JOBS)
     assert "\nUser=stitch\n" in text and "\nKillMode=mixed\n" in text
     (amount, unit_of_time) = SECONDS.findall(text)[0]
     assert int(amount) * {"s": 1, "min": 60}[unit_of_time] >= 60
@@ -220,3 +234,36 @@ def lives(port: int) -> bool:
         return requests.get(f"http://127.0.0.1:{port}/healthz", timeout=2).ok
     except requests.RequestException:
         return False
+
+
+@pytest.mark.slow
+def test_a_day_and_a_night_of_real_jobs_behind_all_that_their_units_forbid(
+    machine: Machine, called: Callable[[str], str], fresh: Stack, reader: Reader
+) -> None:
+    """Streaming and archive run, the batch publishes, and the audit that it starts finds the counts right."""
+    checkpoint = {"checkpoint": "/var/lib/stitch/checkpoints/streaming_counts"}
+    lake = {"warehouse": "/var/lib/stitch/lake"}
+    write_config(machine.shared / "real.toml", base=fresh.config_path, streaming=checkpoint, lake=lake)
+    (machine.shared / "units/stitch-.service.d/real.conf").write_text(
+        "[Service]\nRestartSec=5s\nStandardOutput=append:/shared/called/jobs\nStandardError=inherit\n"
+        "Environment=STITCH_CONFIG=/shared/real.toml LD_LIBRARY_PATH=/opt/python/lib\n"
+        f"Environment=PYTHONPATH={ROOT} PYTHONDONTWRITEBYTECODE=1\n",
+        "utf-8",
+    )
+    (machine.shared / "install").write_text(INSTALL, "utf-8")
+    machine.run(f"sh /shared/install {sys.prefix}; systemctl daemon-reload")
+    try:
+        produce(fresh.settings.kafka, [event(f"e{n}", "play", track_id="t1") for n in range(10)])
+        assert machine.run("systemctl start stitch-streaming stitch-archive").returncode == 0
+        client = reader(fresh.settings)
+        assert wait(lambda: count(client, "plays", "t1") == 10, 240), called("jobs")
+        assert wait(lambda: "events=10" in called("jobs"), 120), called("jobs")
+        wait_for_the_window_to_end(fresh)
+        machine.run("systemctl start --no-block stitch-batch")
+        assert wait(lambda: "the counts are right" in called("jobs"), 400), called("jobs")
+        assert count(client, "plays", "t1", "batch") == 10
+        machine.run("systemctl stop stitch-streaming stitch-archive")
+        states = [machine.state(f"stitch-{unit}")["ActiveState"] for unit in ("streaming", "archive", "batch")]
+        assert (states, called("mail")) == (["inactive"] * 3, ""), called("jobs")
+    finally:
+        machine.run("cat /shared/stitch > /opt/stitch/bin/stitch")
