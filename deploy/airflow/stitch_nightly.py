@@ -1,7 +1,7 @@
 """Stitch's nights in Airflow 3: archive up to the cutoff → totals → audit → the asset stitch://totals.
 
 Copy this file into the folder of DAGs, and make its pool, once: airflow pools set stitch 1 "Stitch: one job at a time"
-What it needs of the environment of Airflow's workers, with the defaults:
+What it reads of the environment, that of the DAG processor and of the workers, with the defaults:
 
 STITCH_COMMAND       /opt/stitch/bin/stitch --config /etc/stitch/stitch.toml   (or: ssh spark-edge stitch --config …)
 STITCH_SCHEDULE      10 1 * * *     some minutes behind a full hour, up to which it counts
