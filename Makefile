@@ -34,6 +34,8 @@ endif
 lock: setup ## resolve the dependencies into requirements.lock and jars.lock
 	$(BIN)/uv pip compile pyproject.toml --extra dev --generate-hashes --no-annotate --no-header -p 3.11 \
 	  -o requirements.lock
+	$(BIN)/uv pip compile tests/deploy/requirements.in --generate-hashes --no-annotate --no-header -p 3.11 \
+	  -o tests/deploy/requirements.lock
 	$(BIN)/python -m stitch.jars.lock
 
 .PHONY: run
@@ -90,6 +92,18 @@ e2e: setup ## from producer to HTTP
 faults: setup ## every fault on real parts, and all other slow tests (minutes each); STITCH_SEED=n repeats a run
 	@tests/debian.sh
 	$(BIN)/pytest tests/faults tests/integration tests/e2e -m "slow or fault"
+
+DEPLOY_TOOLS := .cache/deploy-test
+$(DEPLOY_TOOLS)/.ready: tests/deploy/requirements.lock | setup
+	@echo "[setup] Airflow and linters, in an environment of their own ($(DEPLOY_TOOLS))"
+	@rm -rf $(DEPLOY_TOOLS) && $(BIN)/uv venv --quiet --python $(BIN)/python $(DEPLOY_TOOLS)
+	@$(BIN)/uv pip install --quiet --python $(DEPLOY_TOOLS)/bin/python --compile-bytecode --require-hashes -r $<
+	@touch $@
+
+.PHONY: deploy-test
+deploy-test: setup $(DEPLOY_TOOLS)/.ready ## what is in deploy/, in a real systemd and Airflow; the rest is linted
+	@tests/debian.sh
+	$(BIN)/pytest tests/deploy -m "slow or not slow"
 
 .PHONY: check
 check: setup ## ruff, oxlint (the scripts), mypy, import contracts

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What some tests need from Debian: a browser, a memcached, an nginx, a Prometheus with its exporter and its gateway;
-# the bench of the reader, a load tool. Run by make before the tests. Installs what is missing where it may (root on a
-# machine with apt-get); else says what is missing, and how to get it.
+# What some tests need from Debian: a browser, a memcached, an nginx, a Prometheus with its exporter and its gateway,
+# systemd; the bench of the reader, a load tool. Run by make before the tests. Installs what is missing where it may
+# (root on a machine with apt-get); else says what is missing, and how to get it.
 set -euo pipefail
 declare -A package=([chromium]=chromium [memcached]=memcached [nginx]=nginx-light [wrk]=wrk
   [promtool]=prometheus [prometheus-node-exporter]=prometheus-node-exporter
-  [prometheus-pushgateway]=prometheus-pushgateway)
+  [prometheus-pushgateway]=prometheus-pushgateway [systemd-analyze]=systemd)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")

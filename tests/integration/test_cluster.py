@@ -149,7 +149,8 @@ def test_a_cluster_whose_machines_share_no_disk_counts_a_topic_through_hdfs(
     fresh: Stack, reader: Reader, master: str, tmp_path: Path
 ) -> None:
     """As in a container of cluster deploy mode: driver and executors have a Python 3.11 and what `make pack-driver`
-    packs, the settings file and what Spark brings; nothing but HDFS, Kafka and Cassandra is common to all."""
+    packs, the settings file and what Spark brings; nothing but HDFS, Kafka and Cassandra is common to all. With
+    conf/spark-cluster.conf, but for the size of this machine."""
     driver = tmp_path / "driver"
     archive = packed("pack-driver", "stitch-driver")
     (driver / "environment").mkdir()
@@ -157,7 +158,16 @@ def test_a_cluster_whose_machines_share_no_disk_counts_a_topic_through_hdfs(
     (driver / "tmp").mkdir()
     env = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(driver), "JAVA_HOME": environment(None)["JAVA_HOME"],
            "PYTHONPATH": str(driver / "environment"), "TMPDIR": str(driver / "tmp")}  # fmt: skip
-    (driver / "spark.conf").write_text(own_properties([])[0], "utf-8")
+    own = own_properties(["--properties-file", str(ROOT / "conf/spark-cluster.conf")])[0]
+    (driver / "spark.conf").write_text(own, "utf-8")
+    (tmp_path / "spark-logs").mkdir()
+    small = {
+        "spark.executor.memory": "1g",
+        "spark.executor.memoryOverhead": "512m",
+        "spark.sql.shuffle.partitions": "4",
+        "spark.driver.host": "127.0.0.1",
+        "spark.eventLog.dir": f"file://{tmp_path}/spark-logs",
+    }
     with hdfs(tmp_path / "hdfs") as store:
         settings = load_settings(write_config(
             driver / "stitch.toml", base=fresh.config_path,
@@ -168,6 +178,7 @@ def test_a_cluster_whose_machines_share_no_disk_counts_a_topic_through_hdfs(
             "spark-submit", "--properties-file", "spark.conf", "--master", master,
             "--archives", f"{archive}#environment", "--conf", "spark.executorEnv.PYTHONPATH=environment",
             "--conf", f"spark.pyspark.python={BARE_PYTHON}", "--conf", f"spark.local.dir={driver}/tmp",
+            *(word for name, value in small.items() for word in ("--conf", f"{name}={value}")),
             *options(store, settings.lake.catalog, driver),
         ]  # fmt: skip
 
@@ -195,6 +206,8 @@ def test_a_cluster_whose_machines_share_no_disk_counts_a_topic_through_hdfs(
     assert any((tmp_path / "work").glob("app-*/*/stderr")), "no executor ran in the worker's folder"
     written = [path for path in (tmp_path / "work").rglob("*.parquet") if "environment" not in path.parts]
     assert not written and not list((tmp_path / "elsewhere").iterdir())
+    logged = sorted((tmp_path / "spark-logs").glob("eventlog_v2_*"))  # one of each job, for the history server
+    assert len(logged) == 5
     left = {path.name for path in driver.iterdir()}
     assert left <= {"environment", "tmp", "spark.conf", "stitch.toml", "catalog.db", ".cache"}, left
 

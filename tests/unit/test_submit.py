@@ -203,3 +203,26 @@ def test_a_shell_completes_commands_jobs_options_and_choices(words: tuple[str, s
     typed = line.split()[1:] if not incomplete else line.split()[1:-1]
     found = BashComplete(main, {}, "stitch", "_STITCH_COMPLETE").get_completions(typed, incomplete)
     assert sorted(item.value for item in found) == completed
+
+
+CLUSTER = ROOT / "conf/spark-cluster.conf"
+OF_ONE_MACHINE = {"spark.master", "spark.driver.defaultJavaOptions", "spark.driver.host"}  # a cluster's file lacks them
+OTHERWISE = {"spark.driver.bindAddress", "spark.ui.enabled", "spark.sql.shuffle.partitions"}
+
+
+def test_the_clusters_properties_are_those_of_one_machine_but_for_what_differs() -> None:
+    one, cluster = parse(DEFAULTS.read_text("utf-8")), parse(CLUSTER.read_text("utf-8"))
+    assert {name for name in one if name not in cluster} == OF_ONE_MACHINE
+    assert {name for name in one if cluster.get(name, one[name]) != one[name]} == OTHERWISE
+
+
+def test_every_knob_of_the_cluster_stands_in_the_table_of_when_to_turn_it() -> None:
+    deploy = (ROOT / "docs/deploy.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`spark\..+?) \|", deploy, re.MULTILINE)
+    told = [name for row in rows for name in re.findall(r"`(.+?)`", row)]
+    one, cluster = parse(DEFAULTS.read_text("utf-8")), parse(CLUSTER.read_text("utf-8"))
+    own = [name for name in cluster if name not in one or name in OTHERWISE]
+    prefixes = [name.replace("….", "spark.eventLog.").split("…")[0] for name in told]
+    quiet = {"spark.driver.bindAddress", "spark.sql.ui.retainedExecutions",
+             "spark.sql.streaming.ui.retainedProgressUpdates"}  # fmt: skip
+    assert {name for name in own if not any(name.startswith(prefix) for prefix in prefixes)} <= quiet
