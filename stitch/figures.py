@@ -1,8 +1,8 @@
 """Every figure that jobs export to Prometheus, in one literal: name, type, labels, and what it means.
 
-Names end in their unit, which is a base unit; a counter is exported as `…_total`. Each has the label JOB too: `job` is
-Prometheus' own, for what it scraped. A label has few values, whatever events hold. Where time is told it is an instant
-and not an age: what does not move any more is still what it was, and the alert knows the time.
+Names end in their unit, which is a base unit; a counter is exported as `…_total`. Each has the label JOB, too:
+`job` is Prometheus' own, for what it scraped. A label has few values, whatever events hold. Where time is told it is an
+instant and not an age: what does not move any more is still what it was, and the alert knows the time.
 
 The reader's are in serving.observe.metrics; docs/metrics.md documents both.
 """
