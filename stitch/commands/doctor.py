@@ -19,7 +19,7 @@ import click
 from stitch.commands.config import unknown_variables
 from stitch.commands.group import settings_of
 from stitch.commands.progress import progress
-from stitch.errors import StitchError
+from stitch.errors import ExitStatus, StitchError
 from stitch.health import Disk, Facts, LayerFacts, TopicFacts, examined, exit_status, page
 from stitch.settings import Settings
 from stitch.tables import TABLES, LayerName
@@ -76,17 +76,9 @@ def _topic(settings: Settings) -> TopicFacts:
 
     from connections import kafka as clients
     from connections.records import newest
-    from jobs.process.errors import JobError
     from jobs.sources.topic import asking, check_config, check_rights, check_topic, topic_config
 
     kafka = settings.kafka
-    try:
-        check_topic(kafka)
-        refusals = []
-    except JobError as error:
-        if error.exit_status != JobError.exit_status:
-            raise
-        refusals = [str(error)]
     with asking(clients.admin(kafka)) as admin:
         brokers = len(admin.describe_cluster(request_timeout=clients.TIMEOUT_S).result(clients.TIMEOUT_S).nodes)
         described = admin.describe_topics(
@@ -95,11 +87,11 @@ def _topic(settings: Settings) -> TopicFacts:
         try:
             topic = described[kafka.topic].result(clients.TIMEOUT_S)
             config = topic_config(admin, kafka)
-        except KafkaException:
-            return TopicFacts({}, refusals)
-    every = [_refusal(lambda: check_rights(kafka, topic.authorized_operations)),
-             _refusal(lambda: check_config(kafka, config))]  # fmt: skip
-    refusals = [*refusals, *(one for one in every if one and one not in refusals)]
+        except KafkaException:  # no topic, or no right to look: the jobs say which, and the way out
+            return TopicFacts({}, _refusals(partial(check_topic, kafka)))
+    refusals = _refusals(
+        partial(check_rights, kafka, topic.authorized_operations), partial(check_config, kafka, config)
+    )
     replicas = {one.id: len(one.replicas) for one in topic.partitions}
     last = _or_error(lambda: newest(kafka, 1))
     stamp = None if isinstance(last, StitchError) or not last else last[-1].appended
@@ -107,12 +99,17 @@ def _topic(settings: Settings) -> TopicFacts:
     return TopicFacts(config, refusals, replicas, brokers, _groups(settings), at)
 
 
-def _refusal(check: Callable[[], None]) -> str | None:
-    try:
-        check()
-    except StitchError as error:
-        return str(error)
-    return None
+def _refusals(*checks: Callable[[], None]) -> list[str]:
+    """What the checks of the jobs say. Raises what may pass."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except StitchError as error:
+            if error.exit_status == ExitStatus.AGAIN:
+                raise
+            found.append(str(error))
+    return found
 
 
 def _groups(settings: Settings) -> str | None:
