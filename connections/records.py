@@ -26,7 +26,7 @@ class Stored(NamedTuple):
 
 
 def newest(kafka: KafkaSettings, most: int) -> list[Stored]:
-    """About so many of the topic's newest committed records, in the order in which they were appended.
+    """So many of the topic's newest committed records, as many of each partition, in the order of their stamps.
 
     Raises NotConnected where no broker answers, or there is no such topic.
     """
