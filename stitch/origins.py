@@ -48,8 +48,8 @@ def lines_of(text: str) -> dict[Path, int]:
     arrays: dict[Path, int] = {}  # of tables: how many there are so far
     table: Path = ()
     begun: list[str] = []
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
-        begun.append(line)
+    for number, line in enumerate(text.split("\n"), 1):  # as TOML has lines, and not as Python has
+        begun.append(f"{line}\n")
         try:
             said = tomllib.loads("".join(begun))
         except tomllib.TOMLDecodeError:  # goes on in the next line

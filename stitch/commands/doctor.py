@@ -1,6 +1,6 @@
 """`stitch doctor`: what jobs and reader need, looked at before one of them fails; each finding with its mend.
 
-Here the parts are asked; stitch.health says what their answers mean.
+Here the parts are asked; stitch.health.checks says what their answers mean.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from stitch.commands.config import unknown_variables
 from stitch.commands.group import settings_of
 from stitch.commands.progress import progress
 from stitch.errors import ExitStatus, StitchError
-from stitch.health import Disk, Facts, LayerFacts, TopicFacts, examined, exit_status, page
+from stitch.health.checks import examined
+from stitch.health.facts import Disk, Facts, LayerFacts, TopicFacts
+from stitch.health.page import exit_status, page
 from stitch.settings import Settings
 from stitch.tables import TABLES, LayerName
 from stitch.values import scheme_of

@@ -7,30 +7,27 @@ as a comment. Names decide where figures leave a choice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from stitch.errors import ExitStatus, StitchError
+from stitch.sample.naming import (
+    AMOUNTS,
+    IDS,
+    INSTANTS,
+    KEYS,
+    TYPES,
+    is_named,
+    name_of,
+    names_of,
+    plural,
+    rank,
+    singular,
+)
 from stitch.sample.profile import Column, Profile
 
-INSTANTS = (
-    "occurred_at", "event_time", "timestamp", "time", "ts", "datetime", "date", "created_at", "created", "at",
-    "when",
-)  # fmt: skip
-IDS = ("event_id", "id", "uuid", "guid", "message_id", "request_id", "sha", "hash", "commit", "key")
-TYPES = ("type", "event_type", "event", "action", "kind", "verb", "op", "operation", "event_name")
-KEYS = (
-    "track", "song", "video", "product", "item", "article", "page", "path", "url", "post", "repo", "project",
-    "user", "author", "creator", "customer", "account", "channel", "category", "country", "city", "device", "host",
-    "origin", "carrier", "source", "status", "name",
-)  # fmt: skip
-AMOUNTS = (
-    "duration", "seconds", "amount", "price", "total", "bytes", "size", "count", "quantity", "qty", "minutes",
-    "insertions", "deletions", "added", "removed", "lines", "files", "score", "value", "delay", "distance",
-)  # fmt: skip
-GENERIC = ("id", "name", "key", "value", "email", "login", "title", "slug")
 UNDONE = ("un", "remove_", "delete_", "cancel_", "undo_")
 MOST_KEYS, MOST_TYPES, MOST_AMOUNTS = 4, 6, 3
 LONGEST_KEY = 200  # characters: what is longer is a text, and nobody's key
@@ -90,12 +87,12 @@ def guess(seen: Profile, name: str, now: int) -> Guess:
         raise NoGuess(f"the sample has no events{broken}; it must have one JSON object in each line")
     occurred_at = _instant(seen)
     event_id = _event_id(seen, occurred_at.path)
-    kind, constant = _type(seen), _singular(_name(name))
+    kind, constant = _type(seen), singular(name_of(name))
     column = seen.columns[kind.path] if kind else None
     types = column.values.most_common() if column else [(constant, seen.records)]
     own = {occurred_at.path, *([event_id.path] if event_id else []), *([kind.path] if kind else [])}
     found = Guess(seen.records, seen.broken, occurred_at, event_id, ["event_id"], kind, constant, types)
-    names = _names(path for path in seen.columns if path not in own)
+    names = names_of(path for path in seen.columns if path not in own)
     _choose_counters(found, seen, names)
     if event_id is None:
         _identity(found, seen, names)
@@ -111,7 +108,7 @@ def _instant(seen: Profile) -> Chosen:
             "no field of the sample is an instant in nearly every record: ISO-8601, or a number since 1970. An event "
             "needs one: docs/events.md says in which forms"
         )
-    best, *others = sorted(found, key=lambda one: (_rank(one.path, INSTANTS), -one.there, -one.different, one.path))
+    best, *others = sorted(found, key=lambda one: (rank(one.path, INSTANTS), -one.there, -one.different, one.path))
     return Chosen(best.path, f"an instant in {best.instants} of {seen.records} records", [one.path for one in others])
 
 
@@ -119,12 +116,12 @@ def _event_id(seen: Profile, instant: str) -> Chosen | None:
     found = [
         one for one in seen.columns.values()
         if one.there == one.different == seen.records and one.path != instant and one.kind in ("string", "int")
-        and one.longest <= LONGEST_KEY and (not one.instants or _named(one.path, IDS))
+        and one.longest <= LONGEST_KEY and (not one.instants or is_named(one.path, IDS))
     ]  # fmt: skip
-    named = [one for one in found if _named(one.path, IDS)]
+    named = [one for one in found if is_named(one.path, IDS)]
     if not named and not (found and seen.records >= 20):  # few records differ in everything
         return None
-    best, *others = sorted(named or found, key=lambda one: (_rank(one.path, IDS), one.path.count("."), one.path))
+    best, *others = sorted(named or found, key=lambda one: (rank(one.path, IDS), one.path.count("."), one.path))
     return Chosen(best.path, f"different in each of {seen.records} records", [one.path for one in others])
 
 
@@ -132,11 +129,11 @@ def _type(seen: Profile) -> Chosen | None:
     found = [
         one for one in seen.columns.values()
         if one.there >= 0.99 * seen.records and one.kind == "string" and one.different <= 50 and one.longest <= 60
-        and _named(one.path, TYPES) and (one.different < seen.records or seen.records < 3)
+        and is_named(one.path, TYPES) and (one.different < seen.records or seen.records < 3)
     ]  # fmt: skip
     if not found:
         return None
-    best, *others = sorted(found, key=lambda one: (_rank(one.path, TYPES), one.path.count("."), one.path))
+    best, *others = sorted(found, key=lambda one: (rank(one.path, TYPES), one.path.count("."), one.path))
     said = ", ".join(f"{value} ({count})" for value, count in best.values.most_common(5))
     return Chosen(best.path, said, [one.path for one in others])
 
@@ -144,10 +141,10 @@ def _type(seen: Profile) -> Chosen | None:
 def _choose_counters(found: Guess, seen: Profile, names: dict[str, str]) -> None:
     """The counters: of each kind of event by the best key, of all kinds by the others, and sums of amounts."""
     keys = sorted((column for path, column in seen.columns.items() if path in names and _is_key(column, seen)),
-                  key=lambda one: (_rank(one.path, KEYS), -one.there, one.different, one.path))[:MOST_KEYS]  # fmt: skip
+                  key=lambda one: (rank(one.path, KEYS), -one.there, one.different, one.path))[:MOST_KEYS]  # fmt: skip
     amounts = sorted((column for path, column in seen.columns.items() if path in names and _is_amount(column)),
-                     key=lambda one: (_rank(one.path, AMOUNTS), one.path))[:MOST_AMOUNTS]  # fmt: skip
-    doubles = [one.path for one in seen.columns.values() if one.kind == "double" and _named(one.path, AMOUNTS)]
+                     key=lambda one: (rank(one.path, AMOUNTS), one.path))[:MOST_AMOUNTS]  # fmt: skip
+    doubles = [one.path for one in seen.columns.values() if one.kind == "double" and is_named(one.path, AMOUNTS)]
     if not keys:
         raise NoGuess(
             "no field of the sample repeats from record to record, as what is counted does (a track, a page, a user): "
@@ -155,7 +152,7 @@ def _choose_counters(found: Guess, seen: Profile, names: dict[str, str]) -> None
         )
     for column in keys:
         _read(found, names[column.path], column, f"{column.different} different in {column.there} records")
-        if _rank(column.path, ("country",)) == 0 and all(re.fullmatch("[A-Z]{2}", one) for one in column.values):
+        if rank(column.path, ("country",)) == 0 and all(re.fullmatch("[A-Z]{2}", one) for one in column.values):
             found.countries.append(names[column.path])
     for column in amounts:
         _read(found, names[column.path], column, f"numbers in {column.there} records, as {_shown(column)}")
@@ -167,10 +164,10 @@ def _choose_counters(found: Guess, seen: Profile, names: dict[str, str]) -> None
     member = next(iter(others), None)
     kinds = _kinds(found)
     for kind, weights in kinds:
-        found.counters.append(Counted(_plural(kind), best, member, weights))
+        found.counters.append(Counted(plural(kind), best, member, weights))
     main, weights = kinds[0]
     for key in others:
-        found.counters.append(Counted(f"{_plural(main)}_by_{key}"[:48], key, None, weights))
+        found.counters.append(Counted(f"{plural(main)}_by_{key}"[:48], key, None, weights))
     for column in amounts:
         name = names[column.path]
         weighed: dict[str, int | str] = {
@@ -188,8 +185,8 @@ def _kinds(found: Guess) -> list[tuple[str, dict[str, int | str]]]:
     undone = {f"{before}{one}": one for one in types for before in UNDONE if f"{before}{one}" in types}
     for one in types:
         if one not in undone and len(kinds) < MOST_TYPES:
-            kinds.append((_name(one), {one: 1, **{back: -1 for back, of in undone.items() if of == one}}))
-    return list({_plural(kind): (kind, weights) for kind, weights in reversed(kinds)}.values())[::-1]
+            kinds.append((name_of(one), {one: 1, **{back: -1 for back, of in undone.items() if of == one}}))
+    return list({plural(kind): (kind, weights) for kind, weights in reversed(kinds)}.values())[::-1]
 
 
 def _of_kind(seen: Profile, found: Guess, path: str) -> dict[str, int]:
@@ -222,7 +219,7 @@ def _is_amount(column: Column) -> bool:
         and column.different > 1
         and not column.instants
         and not column.path.lower().endswith("id")
-        and _named(column.path, AMOUNTS)
+        and is_named(column.path, AMOUNTS)
         and all(abs(int(value)) <= 10**12 for value in column.values)
     )
 
@@ -273,53 +270,6 @@ def _tell_of_age(found: Guess, column: Column, now: int) -> None:
         found.notes.append("some events are of the future, and are rejected beyond events.max_future (1d)")
     if column.instants < column.there:
         found.notes.append(f"{column.there - column.instants} records have no instant in {column.path}: rejected")
-
-
-def _names(paths: Iterable[str]) -> dict[str, str]:
-    """path → the name of its field: the last part, or more of them where two would have one name."""
-    found: dict[str, str] = {}
-    for path in sorted(paths, key=lambda path: (path.count("."), path)):
-        parts = path.split(".")
-        shortest = len(parts) - (2 if parts[-1].lower() in GENERIC and len(parts) > 1 else 1)  # author.name
-        tries = [_name("_".join(parts[at:])) for at in range(shortest, -1, -1)]
-        taken = {*found.values(), "event_id", "type", "occurred_at"}
-        name = next((one for one in tries if one not in taken), None)
-        if name:
-            found[path] = name
-    return found
-
-
-def _name(text: str) -> str:
-    """A text as a name of the settings: creatorId → creator_id."""
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
-    plain = re.sub(r"[^a-z0-9]+", "_", snake).strip("_")[:48].rstrip("_")
-    return plain if re.match(r"[a-z]", plain) else f"f_{plain}"[:48].rstrip("_")
-
-
-def _plural(name: str) -> str:
-    return (name if name.endswith("s") else f"{name[:-1]}ies" if re.search("[^aeiou]y$", name) else f"{name}s")[:48]
-
-
-def _singular(name: str) -> str:
-    if name.endswith("ies"):
-        return f"{name[:-3]}y"
-    return name[:-1] if re.search("..[^su]s$", name) else name
-
-
-def _named(path: str, names: Sequence[str]) -> bool:
-    return _rank(path, names) < len(names)
-
-
-def _rank(path: str, names: Sequence[str]) -> int:
-    """How near to the front of the names the path's is: the name itself, its last word, or any; those at all behind
-    those that are one."""
-    parts = path.split(".")
-    last = _name("_".join(parts[-2:] if parts[-1].lower() in GENERIC else parts[-1:]))
-    words = last.split("_")
-    for at, name in enumerate(names):
-        if last == name or last == f"{name}_id" or (len(words) > 1 and words[-1] == name) or words[0] == name:
-            return at
-    return len(names)
 
 
 def _shown(column: Column) -> str:

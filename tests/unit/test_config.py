@@ -18,7 +18,7 @@ from stitch.origins import MASKED, lines_of
 from stitch.settings_schema import settings_schema
 
 ROOT = Path(__file__).parents[2]
-TRICKY = '''# a comment
+TRICKY = '''# a comment \u2028 in one line
 title = "x" # [no.header]
 
 [a]
@@ -86,7 +86,7 @@ def test_each_value_is_found_on_the_line_that_sets_it() -> None:
     "text", [TRICKY, *(file.read_text("utf-8") for file in sorted((ROOT / "conf").glob("*.toml")))]
 )
 def test_every_value_of_a_document_has_a_line_with_its_name(text: str) -> None:
-    found, lines = lines_of(text), text.splitlines()
+    found, lines = lines_of(text), text.split("\n")
     for path in leaves(tomllib.loads(text)):
         assert any(str(part) in lines[found[path] - 1] for part in path), path
 

@@ -15,7 +15,9 @@ from connections.kafka_refusals import NoAnswer, Refused
 from stitch.cli import main
 from stitch.commands import doctor
 from stitch.errors import StitchError
-from stitch.health import CHECKS, Disk, Facts, LayerFacts, Level, TopicFacts, examined, exit_status, page
+from stitch.health.checks import CHECKS, examined
+from stitch.health.facts import Disk, Facts, LayerFacts, Level, TopicFacts
+from stitch.health.page import exit_status, page
 from stitch.schema import Difference
 from stitch.settings import Settings
 

@@ -6,86 +6,17 @@ not answer. So each check is a unit test with literal facts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import TypeVar
 
 from stitch.errors import ExitStatus, StitchError
-from stitch.schema import Difference
-from stitch.settings import Settings
-from stitch.tables import LayerName
+from stitch.health.facts import Facts, Finding, LayerFacts, Level
 from stitch.values import as_duration
 
 DAY = timedelta(days=1)
 LEAST_FREE, FEW_FREE = 2**30, 10 * 2**30  # bytes
 SHORT = {"ONE": 1, "LOCAL_ONE": 1, "TWO": 2, "THREE": 3}
-
-
-class Level(StrEnum):
-    OK = "ok"
-    WARNING = "warning"  # it works, and will not always
-    AWAY = "away"  # a part does not answer: run it again
-    PROBLEM = "problem"  # a job or the reader will fail, or counts may be lost
-
-
-class Finding(NamedTuple):
-    """mend: what to do; empty where all is well."""
-
-    check: str
-    level: Level
-    what: str
-    mend: str = ""
-
-
-@dataclass(frozen=True)
-class TopicFacts:
-    """config: as the brokers have it. refusals: why it cannot be counted, each with the way out. replicas: by
-    partition. groups: why the jobs' consumer groups may not be used; None: they may. newest: the stamp of a record."""
-
-    config: Mapping[str, str]
-    refusals: Sequence[str] = ()
-    replicas: Mapping[int, int] = field(default_factory=dict)
-    brokers: int = 1
-    groups: str | None = None
-    newest: datetime | None = None
-
-
-@dataclass(frozen=True)
-class LayerFacts:
-    """factor: replicas in the layer's datacenter; None: not known. clock: what its clock is ahead of this one."""
-
-    differences: Sequence[Difference] = ()
-    factor: int | None = None
-    nodes: int = 1
-    down: Sequence[str] = ()
-    clock: timedelta = timedelta(0)
-    cutoffs: Mapping[str, datetime] = field(default_factory=dict)
-
-
-class Disk(NamedTuple):
-    """What is kept below a path of the settings: bytes that are free there, and whether it may be written."""
-
-    setting: str
-    path: str
-    free: int
-    writable: bool
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was asked: a StitchError in the place of what did not answer. variables: those that set nothing."""
-
-    settings: Settings
-    now: datetime
-    topics: Mapping[str, TopicFacts | StitchError] = field(default_factory=dict)
-    layers: Mapping[LayerName, LayerFacts | StitchError] = field(default_factory=dict)
-    java: str | StitchError = ""
-    jars: str | StitchError = ""
-    disks: Sequence[Disk] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
-
 
 Check = Callable[[Facts], Iterator[Finding]]
 T = TypeVar("T")
@@ -291,25 +222,6 @@ CHECKS: tuple[Check, ...] = (
 def examined(facts: Facts) -> list[Finding]:
     """What all checks find."""
     return [finding for check in CHECKS for finding in check(facts)]
-
-
-def exit_status(findings: Sequence[Finding]) -> ExitStatus:
-    """1 where there is a problem, 75 where a part did not answer, 0 for warnings."""
-    levels = {finding.level for finding in findings}
-    if Level.PROBLEM in levels:
-        return ExitStatus.LOOK
-    return ExitStatus.AGAIN if Level.AWAY in levels else ExitStatus.DONE
-
-
-def page(findings: Sequence[Finding]) -> str:
-    """The findings as lines, each with its mend."""
-    found = []
-    for one in findings:
-        what, *more = one.what.splitlines()
-        found += [f"{one.level:<8} {one.check:<14} {what}", *(f"{'':<24}{line.strip()}" for line in more)]
-        found += [f"{'':<24}→ {line.strip()}" for line in one.mend.splitlines()]
-    bad = sum(one.level != Level.OK for one in findings)
-    return "\n".join([*found, f"{bad} of {len(findings)} findings need a look" if bad else "all is well"])
 
 
 def _answered(check: str, facts: Mapping[N, T | StitchError]) -> Iterator[tuple[N, T | None, Finding | None]]:
