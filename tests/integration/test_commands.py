@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from jobs.rejected_records import rejections
 from stitch.cli import main
 from stitch_local.producer import produce
-from tests.conftest import Stack, write_config
+from tests.conftest import Stack, submit_command, write_config
 from tests.steps import event, wait_for_the_window_to_end
 
 Run = Callable[..., Any]
@@ -59,10 +61,27 @@ def test_what_the_commands_tell_is_what_the_jobs_did(fresh: Stack, run_job: Run)
     assert told["cutoffs"]["plays"] == told["runs"][0]["cutoff"] and told["runs"][0]["state"] == "published"
     assert told["runs"][0]["figures"]["events"] == 10
 
-    report = rejections(fresh.settings, timedelta(hours=1), datetime.now(UTC))
-    assert (report["records"], [(row["reason"], row["records"]) for row in report["rejected"]]) == (
-        12, [("not JSON: single quotes", 1)],
-    )  # fmt: skip
+    env = {**os.environ, "STITCH_RUN_ID": "r1"}
+    job = submit_command(fresh, "rejected_records", "--since", "1h", "--log-format", "json")
+    done = subprocess.run(job, capture_output=True, text=True, env=env, timeout=120)
+    (said,) = [json.loads(line) for line in done.stdout.splitlines() if "works since" not in line]
+    assert (done.returncode, said["job"], said["run_id"], said["level"]) == (0, "rejected_records", "r1", "INFO")
+    assert said["message"].startswith("of 12 records of the last 1h, 1 are no events\nrejected:\n         1  events_")
+    assert [json.loads(line)["run_id"] for line in done.stderr.splitlines() if line.startswith("{")] == []
+
+
+def test_a_condition_that_only_spark_knows_is_decided_by_a_spark_of_this_machine(tmp_path: Path) -> None:
+    german = {"name": "german", "key": "track_id", "weights": {"play": 1}, "where": "upper(country) = 'DE'"}
+    config = write_config(tmp_path / "stitch.toml", counters=[german])
+    sample = tmp_path / "events.jsonl"
+    sample.write_bytes(
+        b"\n".join(event(f"e{n}", "play", track_id="t1", country=["de", "fr"][n % 2]) for n in range(10))
+    )
+    command = [sys.executable, "-m", "stitch.cli", "--config", str(config), "try", str(sample), "--summary", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["summary"]["counters"] == {"german": {"events": 5, "amount": 5, "keys": 1}}
+    assert done.stderr.splitlines()[0].startswith("where of german: more than comparisons, so Spark decides it")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +94,7 @@ def test_what_the_commands_tell_is_what_the_jobs_did(fresh: Stack, run_job: Run)
     ],
 )
 def test_the_doctor_finds_what_is_wrong_with_its_mend(
-    fresh: Stack, tmp_path: Any, sections: dict[str, Any], check: str, level: str
+    fresh: Stack, tmp_path: Path, sections: dict[str, Any], check: str, level: str
 ) -> None:
     config = write_config(tmp_path / "wrong.toml", base=fresh.config_path, **sections)
     found = asked(Stack(fresh.settings, config), "doctor", status=75 if level == "away" else 1)
