@@ -19,10 +19,10 @@ from connections.records import starts
 from stitch.buckets import micros
 from stitch.cli import main
 from stitch.commands.try_events import decided
-from stitch.local import flights
 from stitch.reasons import kind_of
 from stitch.settings import load_settings
 from stitch.trying import Record, outcomes
+from stitch_local import flights
 from tests.conftest import write_config
 from tests.counted import SETTINGS, Row, rows_of
 from tests.unit.test_decoding_model import APPENDED, events, payloads, written
