@@ -184,11 +184,11 @@ def clocks(facts: Facts) -> Iterator[Finding]:
         if layer:
             level = Level.PROBLEM if abs(layer.clock) > max(grace, timedelta(seconds=30)) else Level.WARNING
             off = abs(layer.clock) > grace
-            what = f"Cassandra of the {name} layer is {_seconds(layer.clock)} of this machine"
+            what = f"Cassandra of the {name} layer is {_seconds(layer.clock)} this machine"
             yield Finding("clocks", level, what, mend) if off else Finding("clocks", Level.OK, what)
     for of, topic, _ in _answered("clocks", facts.topics):
         if topic and topic.newest and topic.newest > facts.now + grace:
-            what = f"the newest record of {of} is stamped {_seconds(topic.newest - facts.now)} of this machine"
+            what = f"the newest record of {of} is stamped {_seconds(topic.newest - facts.now)} this machine"
             yield Finding("clocks", Level.PROBLEM, what, mend)
 
 
@@ -256,4 +256,4 @@ def _milliseconds(text: str) -> timedelta | None:
 
 
 def _seconds(ahead: timedelta) -> str:
-    return f"{abs(ahead.total_seconds()):.1f} s {'ahead' if ahead >= timedelta(0) else 'behind'}"
+    return f"{abs(ahead.total_seconds()):.1f} s {'ahead of' if ahead >= timedelta(0) else 'behind'}"
