@@ -8,6 +8,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from jobs.process.spark import session
 from jobs.rejected_records import printed, rejections
 from stitch.reasons import kind_of
 from tests.logs import append_records, log_settings
@@ -31,7 +32,8 @@ def test_reasons_are_counted_by_kind_with_the_newest_example(spark: SparkSession
     at = [NOW - timedelta(hours=hours) for hours in (5, 4, 3, 2, 1)]
     rows: list[Any] = [(0, n, at[n], value) for n, value in enumerate(values)]
     rows += [(0, 5, NOW - 3 * DAY, b"{"), (0, 6, NOW - 3 * DAY, b"[")]
-    append_records(spark, settings, rows, {0: 7})
+    with session("test", settings):
+        append_records(spark, settings, rows, {0: 7})
     report = rejections(settings, DAY, NOW)
     assert report["records"] == 5
     found = [(row["reason"], row["records"], row["example"]["place"]) for row in report["rejected"]]
