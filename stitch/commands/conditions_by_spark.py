@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from stitch.counters import Counter
-from stitch.errors import StitchError
+from stitch.extras import require
 from stitch.lake import field_types
 from stitch.settings import Settings
 from stitch.weighing import Holds
@@ -18,15 +18,11 @@ OWN = ("event_id", "type", "occurred_at")
 
 def held(settings: Settings, counters: Sequence[Counter], events: Iterable[Mapping[str, Any]]) -> Holds:
     """Whether the counters' conditions hold for these events (their fields, and their own three), all asked at once."""
-    try:
-        from pyspark.sql import SparkSession
+    require("jobs")
+    from pyspark.sql import SparkSession
 
-        from jobs.frames.contributions import contributions
-    except ImportError:
-        raise StitchError(
-            "a counter's `where` is more than comparisons, so that Spark has to decide it, and there is none here: "
-            "pip install 'stitch[jobs]'"
-        ) from None
+    from jobs.frames.contributions import contributions
+
     lent = SparkSession.getActiveSession()
     spark = lent or _session(SparkSession.builder)
     types = field_types(settings.rules)

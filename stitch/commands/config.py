@@ -13,9 +13,11 @@ from stitch.errors import ExitStatus
 from stitch.origins import Origins, Setting
 from stitch.settings import Settings, settings_file
 
+# Variables of Stitch that set no setting: of commands, of tests, and of what stands in deploy/.
 OF_STITCH = (
-    "STITCH_CONFIG", "STITCH_DEBUG", "STITCH_MAVEN_MIRROR", "STITCH_URL", "STITCH_TOKEN", "STITCH_TOKEN_FILE",
-    "STITCH_LOG_FORMAT", "STITCH_RUN_ID", "STITCH_SUBMITTER", "STITCH_EXAMPLES", "STITCH_SEED",
+    "STITCH_CONFIG", "STITCH_CACHE", "STITCH_DEBUG", "STITCH_MAVEN_MIRROR", "STITCH_URL", "STITCH_TOKEN",
+    "STITCH_TOKEN_FILE", "STITCH_LOG_FORMAT", "STITCH_RUN_ID", "STITCH_SUBMITTER", "STITCH_EXAMPLES", "STITCH_SEED",
+    "STITCH_AUDIT_SAMPLE", "STITCH_COMMAND", "STITCH_SCHEDULE", "STITCH_WAIT", "STITCH_TRIES", "STITCH_LOGS",
 )  # fmt: skip
 
 

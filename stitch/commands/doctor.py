@@ -20,6 +20,7 @@ from stitch.commands.config import unknown_variables
 from stitch.commands.group import settings_of
 from stitch.commands.progress import progress
 from stitch.errors import ExitStatus, StitchError
+from stitch.extras import of_module, told
 from stitch.health.checks import examined
 from stitch.health.facts import Disk, Facts, LayerFacts, TopicFacts
 from stitch.health.page import exit_status, page
@@ -68,7 +69,8 @@ def _or_error(ask: Callable[[], T]) -> T | StitchError:
     except StitchError as error:
         return error
     except ImportError as error:
-        return StitchError(f"not looked at: {error.name} is not installed: pip install 'stitch[jobs]'")
+        extra = of_module(error.name) or "jobs"
+        return StitchError(f"not looked at: {told(extra, error.name or '')}")
     except Exception as error:  # whatever a client raises: the other parts are to be looked at all the same
         return StitchError(f"could not be looked at: {type(error).__name__}: {error}")
 

@@ -9,6 +9,7 @@ import click
 
 from stitch.commands.group import settings_of
 from stitch.errors import ExitStatus, StitchError
+from stitch.extras import require
 from stitch.overview import Overview, Part, TopicState
 from stitch.runs import Noted
 from stitch.settings import Settings
@@ -25,6 +26,7 @@ def status(context: click.Context, last: int, as_json: bool) -> None:
 
     What can be told is told; the exit status is 75 where a part does not answer, 1 where one refuses.
     """
+    require("jobs")
     found, status = look(settings_of(context), last)
     click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.text())
     context.exit(status)

@@ -35,8 +35,9 @@ def java(facts: Facts) -> Iterator[Finding]:
 
 def jars(facts: Facts) -> Iterator[Finding]:
     if isinstance(facts.jars, StitchError):
-        yield Finding("jars", Level.WARNING, str(facts.jars), "`make setup` fetches them; until then Spark resolves "
-                      "them by Ivy at the first start, which needs a way to Maven's repository")  # fmt: skip
+        what, _, mend = str(facts.jars).partition(": ")
+        mend = f"{mend or 'fetch them'}; else the first job does, which takes a while and needs a way to Maven's"
+        yield Finding("jars", Level.WARNING, what, mend)
     else:
         yield Finding("jars", Level.OK, facts.jars)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stitch.cli import main
+from stitch.commands.config import unknown_variables
 from stitch.origins import MASKED, lines_of
 from stitch.settings_schema import settings_schema
 
@@ -167,6 +169,14 @@ def test_a_variable_that_sets_nothing_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "STITCH_KAFKA_TOPIC sets nothing: there is no section 'kafka_topic'; is 'kafka' meant" in result.output
     assert "STITCH_DEBUG" not in result.output
+
+
+def test_no_variable_that_pages_or_deployments_name_is_taken_for_a_mistake() -> None:
+    files = [ROOT / "README.md", ROOT / "Makefile", *(ROOT / "docs").glob("*.md"), *(ROOT / "deploy").rglob("*")]
+    texts = [file.read_text("utf-8") for file in files if file.is_file()]
+    named = {name for text in texts for name in re.findall(r"(?<![A-Z_])STITCH_[A-Z]\w*(?<!_)(?!\w|\*)", text)}
+    assert len(named) > 15
+    assert set(unknown_variables([*named])) == {"STITCH_KAFKA_TOPIC"}, "the example of a mistake, in docs/commands.md"
 
 
 @pytest.mark.parametrize("file", ["conf/stitch.toml", "conf/flights.toml"])
