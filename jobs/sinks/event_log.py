@@ -23,7 +23,8 @@ from stitch.figures import RETRIES
 from stitch.lake import COLUMNS
 
 TRIES = 5
-REFUSED = ("ValidationException", "CommitFailedException")
+# What Iceberg says where another commit was first: at the commit, or of rows to be rewritten, while they are planned.
+REFUSED = ("ValidationException", "CommitFailedException", "the table has been concurrently modified")
 
 
 def append(

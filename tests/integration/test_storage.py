@@ -41,8 +41,11 @@ def stored(fresh: Stack, store: Store, tmp_path: Path) -> Stack:
 
 
 def held(store: Store) -> set[str | None]:
-    """The tracks of all records in all data files, also of those that no snapshot knows; of totals, None."""
-    data = [content for name, content in store.files().items() if name.endswith(".parquet")]
+    """The tracks of all records in all data files of log and totals, also of those that no snapshot knows; of totals,
+    None. (What is erased stays as an exclusion.)"""
+    data = [
+        content for name, content in store.files().items() if name.endswith(".parquet") and "/exclusions/" not in name
+    ]
     rows = [row for content in data for row in pq.read_table(io.BytesIO(content)).to_pylist()]
     return {json.loads(row["value"])["track_id"] if row.get("value") else None for row in rows}
 
