@@ -19,7 +19,7 @@ from jobs.process import figures
 from jobs.streaming.figures import note_progress, note_through
 from jobs.totals.figures import note_judged, note_published
 from serving.app import create_app
-from serving.observe.metrics import CIRCUIT_OPEN
+from serving.observe.metrics import CACHE_READS, CIRCUIT_OPEN, LAYER_ERRORS, REQUESTS, SECONDS
 from stitch.figures import (
     FIGURES,
     FRESHNESS,
@@ -91,6 +91,8 @@ def ask_reader() -> Iterator[tuple[int, Callable[[], None]]]:
             layers.down = down
             requests.get(f"http://127.0.0.1:{server.port}/v1/totals?counters=plays&key={time.time()}", timeout=5)
 
+    for metric in (REQUESTS, SECONDS, CACHE_READS, LAYER_ERRORS):  # of this process, in which others asked readers
+        metric.clear()  # what nobody asks any more has no quantiles
     CIRCUIT_OPEN.labels("batch").set(0)
     yield server.port, ask
     server.shutdown()
