@@ -1,4 +1,5 @@
-"""Reasons why records are rejected and fields absent, of one kind whatever the value that they show.
+"""Reasons why records are rejected and fields absent, for people: without the value that each shows, so that they can
+be counted. (stitch.rejections has the few kinds of reasons that figures are labelled with.)
 
 The pattern is one that Python and Java read alike, for Spark groups by it too.
 """
@@ -10,7 +11,7 @@ import re
 SHOWN_VALUE = r"(?s)(?<!^not JSON): .*$| \(byte \d+\)$"
 
 
-def kind_of(reason: str) -> str:
+def without_value(reason: str) -> str:
     """`occurred_at is not an instant: yesterday` → `occurred_at is not an instant`."""
     return re.sub(SHOWN_VALUE, "", reason)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from stitch.decoding import TOPIC, Decoded, Decoder
-from stitch.reasons import kind_of
+from stitch.reasons import without_value
 from stitch.settings import Settings
 from stitch.weighing import Added, Holds, instant_of, named, weigh
 
@@ -127,10 +127,10 @@ class Summary:
         """Take one more into account."""
         self.records += 1
         if outcome.rejected is not None or outcome.event is None:
-            self.rejected[kind_of(outcome.rejected or "")] += 1
+            self.rejected[without_value(outcome.rejected or "")] += 1
             return
         self.events += 1
-        self.absent.update(kind_of(note) for note in outcome.absent)
+        self.absent.update(without_value(note) for note in outcome.absent)
         self.duplicates += outcome.duplicate_of is not None
         if outcome.unweighed:
             self.unweighed[outcome.event.type or ""] += 1

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from jobs.process.spark import session
 from jobs.rejected_records import printed, rejections
-from stitch.reasons import kind_of
+from stitch.reasons import without_value
 from tests.logs import append_records, log_settings
 
 NOW = datetime(2026, 11, 26, 10, tzinfo=UTC)
@@ -42,7 +42,9 @@ def test_reasons_are_counted_by_kind_with_the_newest_example(spark: SparkSession
     assert report["rejected"][0]["example"]["reason"] == "occurred_at is not an instant: noon: or so"
     absent = [(row["reason"], row["records"], row["example"]["place"]) for row in report["absent"]]
     assert absent == [("duration_s is not of type int", 1, "0:4")]
-    assert all(kind_of(row["example"]["reason"]) == row["reason"] for row in [*report["rejected"], *report["absent"]])
+    assert all(
+        without_value(row["example"]["reason"]) == row["reason"] for row in [*report["rejected"], *report["absent"]]
+    )
     page = printed(report, DAY)
     assert page.startswith("of 5 records of the last 1d, 3 are no events\nrejected:\n         2  ")
     assert "{'a'}\\x1b[2J" in page and "\x1b" not in page

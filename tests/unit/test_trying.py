@@ -19,7 +19,7 @@ from connections.records import starts
 from stitch.buckets import micros
 from stitch.cli import main
 from stitch.commands.try_events import decided
-from stitch.reasons import kind_of
+from stitch.reasons import without_value
 from stitch.settings import load_settings
 from stitch.trying import Record, outcomes
 from stitch_local import flights
@@ -187,7 +187,7 @@ KINDS = {
 
 @pytest.mark.parametrize(("reason", "kind"), KINDS.items())
 def test_reasons_of_one_kind_are_one_whatever_value_they_show(reason: str, kind: str) -> None:
-    assert kind_of(reason) == kind
+    assert without_value(reason) == kind
 
 
 EDGES: dict[str, tuple[dict[int, tuple[int, int]], int, dict[int, int]]] = {
