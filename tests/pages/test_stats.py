@@ -13,7 +13,10 @@ from tests.browser import eventually, number, page, rows, shot, violations
 from tests.pages.conftest import Serve
 from tests.pages.music import HEBREW, Music, settings
 
-NUMBERS = "() => [...document.querySelectorAll('.tile-total')].every(one => /\\d/.test(one.textContent))"
+NUMBERS = """() => {
+  const totals = [...document.querySelectorAll('.tile-total')];
+  return totals.length > 0 && totals.every(one => /\\d/.test(one.textContent));
+}"""
 
 
 def get(site: str, path: str) -> Any:
