@@ -58,7 +58,15 @@ reset: setup ## stop all and remove its data
 .PHONY: test
 test: setup ## unit, spark, integration, e2e and a part of the faults (starts a stack of its own, on free ports)
 	@tests/debian.sh
-	$(BIN)/pytest -m "not slow and not thorough"
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 test-services test-alone
+
+# The two halves of `make test`, at once: what waits for Kafka and Cassandra, and what needs neither.
+.PHONY: test-services test-alone
+test-services:
+	$(BIN)/pytest tests/integration tests/e2e tests/faults -m "not slow and not thorough"
+
+test-alone:
+	$(BIN)/pytest tests/unit tests/deploy tests/spark tests/pages -m "not slow and not thorough"
 
 .PHONY: thorough
 thorough: setup ## what CI runs beside `make test`: the longer walks through all jobs on real parts
@@ -67,7 +75,7 @@ thorough: setup ## what CI runs beside `make test`: the longer walks through all
 
 .PHONY: unit
 unit: setup ## pure logic, in seconds
-	STITCH_EXAMPLES=$${STITCH_EXAMPLES:-30} $(BIN)/pytest tests/unit -q
+	STITCH_EXAMPLES=$${STITCH_EXAMPLES:-30} $(BIN)/pytest tests/unit -q --numprocesses auto
 
 .PHONY: spark
 spark: setup ## the frames, in a local Spark session

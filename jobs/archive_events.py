@@ -29,17 +29,18 @@ import click
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
+from jobs.archive.accepted import note_accepted, of_topics
 from jobs.archive.importing import Sources, import_log
 from jobs.archive.rounds import JOB, Turns, note_topics, rounds_of
 from jobs.frames.log_rows import topic_rows
 from jobs.lake.figures import note_table
 from jobs.lake.log import Log
 from jobs.process import figures
-from jobs.process.errors import BadOption, run
+from jobs.process.errors import run
 from jobs.process.options import Records, parse_records
 from jobs.process.spark import session
 from jobs.sinks.lag import LagReport
-from jobs.sources.topic import check_topics, read_topics, topic_id
+from jobs.sources.topic import check_topics, read_topics
 from jobs.streaming.figures import note_progress, note_through
 from jobs.streaming.queries import Stop, end_offsets, keep_running, print_progress
 from stitch.lake import field_types
@@ -65,10 +66,7 @@ def archive(
         note_topics(log, settings)
         if old_log:
             import_log(spark, log, settings, old_log)
-        for topic, partition, first, last in losses:
-            log.note_loss(id_of(settings, log, topic), {partition: (first, last)}, None, None)
-        for topic, partition, first, last in uncounted:
-            log.note_uncounted(id_of(settings, log, topic), partition, first, last)
+        note_accepted(settings, log, losses, uncounted)
         topics = settings.topics_read if settings.log.kafka else ()
         names = ", ".join([*topics, *(source.name for source in settings.sources)])
         print(f"{JOB} writes {names} into {log.name}", flush=True)
@@ -117,28 +115,6 @@ def archive_topics(spark: SparkSession, settings: Settings, turns: Turns, source
             return after
 
         keep_running(start, stop, report, settings.streaming.retry_for, turn)
-
-
-def id_of(settings: Settings, log: Log, topic: str) -> str:
-    """The id of the topic of that name, or with that id. Raises BadOption where neither is known."""
-    if found := settings.topics_read.get(topic):
-        return topic_id(found.kafka)
-    if topic not in log.topic_ids():
-        raise BadOption(f"{topic!r} is neither a topic that is read nor the id of one that {log.name} has records of")
-    return topic
-
-
-def of_topics(settings: Settings, ranges: Sequence[Records]) -> list[tuple[str, int, int, int]]:
-    """The ranges of offsets with their topic: where none is said, the only one. Raises BadOption where there are
-    several."""
-    names = list(settings.by_topic)
-    for topic, partition, first, last in ranges:
-        if topic is None and len(names) > 1:
-            raise BadOption(
-                f"{partition}:{first}-{last}: there are several topics, {', '.join(names)}; say whose partition that "
-                f"is: {names[0]}/{partition}:{first}-{last}"
-            )
-    return [(topic or names[0], partition, first, last) for topic, partition, first, last in ranges]
 
 
 @click.command()

@@ -46,14 +46,14 @@ def document(python: str) -> Component:
 
 def jars() -> Iterator[Component]:
     """Every jar that `stitch submit` and `stitch local` fetch, once, with the class paths that have it."""
-    sets = (SPARK, KAFKA, CASSANDRA)
-    for jar in sorted({jar for one in sets for jar in one.jars}, key=lambda jar: jar.coordinate):
+    sets = {one.name: one.jars for one in (SPARK, KAFKA, CASSANDRA)}  # each reads the lock
+    for jar in sorted({jar for found in sets.values() for jar in found}, key=lambda jar: jar.coordinate):
         group, name, version, *classifier = jar.coordinate.split(":")
         purl = PackageURL("maven", group, name, version, {"classifier": classifier[0]} if classifier else None)
         yield {
             "type": "library", "bom-ref": str(purl), "group": group, "name": name, "version": version,
             "purl": str(purl), "scope": "optional", "hashes": [{"alg": "SHA-256", "content": jar.sha256}],
-            "properties": [{"name": "stitch:class-path", "value": one.name} for one in sets if jar in one.jars],
+            "properties": [{"name": "stitch:class-path", "value": of} for of, found in sets.items() if jar in found],
         }  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def ask_reader() -> Iterator[tuple[int, Callable[[], None]]]:
     layers.published = dict.fromkeys([counter.name for counter in settings.counters], NOW - timedelta(hours=3))
     layers.through = NOW
     server = make_server("127.0.0.1", 0, create_app(settings, layers), threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
     def ask() -> None:
         for down in ({"realtime"}, set()):

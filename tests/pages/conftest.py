@@ -36,7 +36,7 @@ def serve() -> Iterator[Serve]:
         app = create_app(chosen or settings(), layers)
         server = make_server("127.0.0.1", 0, proxied(app, below) if below else app, threaded=True)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"http://127.0.0.1:{server.port}{below}"
 
     yield start

@@ -6,7 +6,6 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connections.records import starts
-from stitch.buckets import micros
 from stitch.cli import main
 from stitch.commands.try_events import decided
 from stitch.reasons import without_value
-from stitch.settings import load_settings
 from stitch.trying import Record, outcomes
-from stitch_local import flights
 from tests.conftest import write_config
 from tests.counted import SETTINGS, Row, rows_of
 from tests.unit.test_decoding_model import APPENDED, events, payloads, written
@@ -57,26 +53,6 @@ def tried(values: list[bytes]) -> Counter[Row]:
 @given(st.lists(few | payloads, max_size=12))
 def test_what_is_told_of_each_record_adds_up_to_the_counts_of_the_oracle(values: list[bytes]) -> None:
     assert tried(values) == rows_of(values)
-
-
-def nonzero(counts: Counter[str]) -> dict[str, int]:
-    return {key: count for key, count in counts.items() if count}
-
-
-def test_what_is_told_of_real_flights_adds_up_to_the_counts_of_their_csv() -> None:
-    settings, every = load_settings("conf/flights.toml"), 100
-    now = micros(datetime(2026, 11, 27, tzinfo=UTC))
-    records = [Record(f"{n}", "flights", value, now) for n, value in enumerate(flights.events(every))]
-    holds, _ = decided(settings, records)
-    found: dict[str, Counter[str]] = {counter.name: Counter() for counter in settings.counters}
-    for outcome in outcomes(records, settings, holds):
-        for one in outcome.added:
-            if one.member is None:
-                found[one.counter][one.key] += one.amount
-    expected = flights.expected(every)
-    assert {name: nonzero(counts) for name, counts in found.items()} == {
-        name: nonzero(counts) for name, counts in expected.items()
-    }
 
 
 PLAY = {"event_id": "e1", "type": "play", "occurred_at": "2026-11-20T10:44:00Z", "track_id": "t1", "creator_id": "c1",
