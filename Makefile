@@ -138,6 +138,10 @@ bench-log: setup ## measure what a log of many days costs (bench/README.md)
 bench-nights: setup ## measure what a night of batch_totals costs after a year of days (bench/README.md); DAYS=365
 	@$(BIN)/python -m bench.nights --days $(or $(DAYS),365)
 
+.PHONY: bench-size
+bench-size: setup ## measure the rows and bytes that events leave in each part (bench/README.md); EVENTS=1000000
+	@$(BIN)/python -m bench.size --events $(or $(EVENTS),1000000)
+
 .PHONY: bench-serving
 bench-serving: setup ## measure the reader beside the raw driver doing the same reads (bench/README.md)
 	@tests/debian.sh

@@ -21,8 +21,9 @@ SKEW = 1.16  # Pareto shape: about 80 % of the plays on 20 % of the tracks
 class MusicService:
     """Events that a seed and a clock decide, ids apart."""
 
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
+    def __init__(self, seed: int, tracks: int = TRACKS, skew: float = SKEW) -> None:
+        """skew: 0 is a catalogue in which a track is played as often as 1/rank (Zipf)."""
+        self._random, self._tracks, self._skew = random.Random(seed), tracks, skew
 
     def events(self, count: int, now: float) -> Iterator[bytes]:
         """`count` different events around the instant `now` (seconds since 1970), duplicates on top."""
@@ -33,7 +34,8 @@ class MusicService:
                 yield event
 
     def _event(self, now: float) -> dict[str, object]:
-        track = min(TRACKS, int(self._random.paretovariate(SKEW)))
+        ranks = self._random.paretovariate(self._skew) if self._skew else self._tracks ** self._random.random()
+        track = min(self._tracks, int(ranks))
         late = self._random.uniform(0, 172_800) if self._random.random() < LATE else self._random.uniform(0, 1)
         kind = self._random.choices(list(TYPES), weights=list(TYPES.values()))[0]
         event: dict[str, object] = {

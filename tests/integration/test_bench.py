@@ -12,6 +12,7 @@ from bench.bench import backlog, counter_updates, duckdb_seconds
 from bench.load import Size
 from bench.nights import Traffic, nights, settings_of
 from bench.serving import fill, measure
+from bench.size import day_of, held, rows_of
 from stitch_local.producer import produce
 from stitch_local.schema import apply_schema
 from tests.conftest import Stack, needs
@@ -23,6 +24,18 @@ def test_the_plain_ways_beside_the_jobs_count_the_same_backlog(fresh: Stack, run
     run_job("archive_events")
     seconds, rows = duckdb_seconds(fresh.settings)
     assert sent > 10_000 and seconds > 0 and rows > 1_000
+
+
+def test_what_events_leave_in_each_part_is_counted(fresh: Stack, run_job: Callable[..., None]) -> None:
+    sent = produce(fresh.settings.kafka, day_of(3_000, tracks=1_000, skew=0.0))
+    run_job("streaming_counts")
+    run_job("archive_events")
+    rows = rows_of(fresh.settings)
+    assert rows[f"{fresh.settings.realtime.keyspace}.increments"] > 3_000
+    found = {one.part: one for one in held(fresh.settings, rows)}
+    assert sent * 100 < found[f"topic `{fresh.settings.kafka.topic}`"].size < sent * 1_000
+    assert found["lake: events"].size > sent * 10 and found["checkpoint of streaming_counts"].size > 0
+    assert found["Cassandra: increments"].rows == rows[f"{fresh.settings.realtime.keyspace}.increments"]
 
 
 @pytest.mark.thorough
