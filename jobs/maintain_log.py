@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import click
 
+from jobs.lake.figures import note_table
 from jobs.lake.log import Log
 from jobs.process import figures
 from jobs.process.errors import run
@@ -26,22 +27,24 @@ JOB = "maintain_log"
 
 
 def maintain(settings: Settings, now: datetime) -> dict[str, int]:
-    """Do all of it; returns figures. Raises NotYet where others change the same files all the time."""
+    """Do all of it; returns what was done, by name. Raises NotYet where others change the same files all the time."""
     with session(JOB, settings) as spark:
         log, totals = Log(spark, settings), TotalsTable(spark, settings)
         log.rows()
         table = Maintenance(log)
-        figures = {"files_before": table.files()}
+        done = {"files_before": table.files()}
         if settings.log.retention:
             oldest = now - min(settings.log.retention, now - EPOCH)
             table.remove_before(oldest, [source.name for source in settings.sources])
-        figures["rewritten"] = table.compact()
+        done["rewritten"] = table.compact()
         log.note_positions()
-        figures["expired"] = table.expire(now - settings.lake.history)
-        figures["orphans"] = remove_orphans(spark, log.name)
+        done["expired"] = table.expire(now - settings.lake.history)
+        done["orphans"] = remove_orphans(spark, log.name)
+        note_table(spark, log.name)
         if totals.exists():
-            figures["orphans"] += remove_orphans(spark, totals.name)
-        return {**figures, "files": table.files()}
+            done["orphans"] += remove_orphans(spark, totals.name)
+            note_table(spark, totals.name)
+        return {**done, "files": table.files()}
 
 
 @click.command()

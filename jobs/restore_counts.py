@@ -37,6 +37,7 @@ from jobs.totals.definitions import counted_live, written_live
 from stitch.buckets import micros
 from stitch.cutoff import window_start
 from stitch.errors import ExitStatus
+from stitch.figures import WRITTEN
 from stitch.settings import Settings, load_settings
 from stitch.write_time import LATEST
 
@@ -73,6 +74,7 @@ def restore_counts(
                 upsert_by_member(repaired(found, now), settings.realtime, "increments")
                 left = differences(spark, settings, since, until).count()
                 report |= {"repaired": report["rows"] - left, "left": left}
+                figures.put(WRITTEN, report["rows"])
         finally:
             found.unpersist()
     return report

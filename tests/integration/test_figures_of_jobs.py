@@ -3,6 +3,7 @@ the reader."""
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import threading
@@ -129,4 +130,5 @@ def test_a_job_that_ends_leaves_a_file_whatever_its_exit_status(stack: Stack, tm
         found = samples(file.read_text("utf-8"))
         assert ("job_last_success_timestamp_seconds" in found) is (len(statuses) == 3)
     assert statuses == [1, 0, 0] and found["job_last_exit_status"] == 0
+    assert re.search(r'^stitch_table_files\{.*table="events".*\} \d', file.read_text("utf-8"), re.MULTILINE)
     assert samples((tmp_path / "figures/stitch_archive_events.prom").read_text("utf-8"))["job_last_exit_status"] == 0
