@@ -101,7 +101,7 @@ def test_systemd_finds_nothing_wrong_in_the_units(tmp_path: Path) -> None:
     for unit in (tmp_path / "units").glob("*.service"):  # it asks for the command, which is not installed here
         unit.write_text(unit.read_text("utf-8").replace("/opt/stitch/bin/stitch", "/bin/true"), "utf-8")
     named = sorted(str(unit) for unit in (tmp_path / "units").glob("*.*") if unit.suffix in (".service", ".timer"))
-    assert len(named) == 9
+    assert len(named) == 10
     environment = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}/units:"}
     found = subprocess.run([analyze, "verify", "--man=no", *named], capture_output=True, text=True, env=environment)
     ours = [line for line in found.stderr.splitlines() if str(tmp_path) in line or "stitch" in line]
