@@ -1,5 +1,5 @@
 // Builds a kustomization as `kubectl kustomize` does and prints it, one document for each resource. What it knows the
-// types of (ServiceMonitor) it reads strictly: a field that there is not, or of another type, is an error.
+// types of (ServiceMonitor, PodMonitor) it reads strictly: a field that there is not, or of another type, is an error.
 //
 //	go run . ../../../deploy/kubernetes
 package main
@@ -14,6 +14,11 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
+var types = map[string]func() any{
+	"ServiceMonitor": func() any { return &monitoring.ServiceMonitor{} },
+	"PodMonitor":     func() any { return &monitoring.PodMonitor{} },
+}
+
 func main() {
 	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), os.Args[1])
 	if err != nil {
@@ -24,9 +29,9 @@ func main() {
 		if err != nil {
 			fail(err)
 		}
-		if resource.GetKind() == "ServiceMonitor" {
-			if err := yaml.UnmarshalStrict(text, &monitoring.ServiceMonitor{}); err != nil {
-				fail(fmt.Errorf("ServiceMonitor %s: %w", resource.GetName(), err))
+		if known, found := types[resource.GetKind()]; found {
+			if err := yaml.UnmarshalStrict(text, known()); err != nil {
+				fail(fmt.Errorf("%s %s: %w", resource.GetKind(), resource.GetName(), err))
 			}
 		}
 		fmt.Printf("---\n%s", text)

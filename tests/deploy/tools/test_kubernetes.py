@@ -20,7 +20,7 @@ from stitch.properties import parse
 
 ROOT = Path(__file__).parents[3]
 OWN = ROOT / "deploy/kubernetes"
-OPERATORS = {"SparkApplication", "ServiceMonitor"}
+OPERATORS = {"SparkApplication", "ServiceMonitor", "PodMonitor"}
 # What Kubernetes or the image has in place of the properties file.
 ELSEWHERE = {
     "spark.jars.packages", "spark.executor.instances", "spark.executor.cores", "spark.executor.memory",
@@ -30,7 +30,7 @@ ELSEWHERE = {
 
 @pytest.fixture(scope="module")
 def resources() -> list[dict[str, Any]]:
-    """As Kustomize builds them (tests/deploy/kustomize, which also reads the ServiceMonitor strictly)."""
+    """As Kustomize builds them (tests/deploy/kustomize, which also reads both monitors strictly)."""
     go = shutil.which("go")
     if not go:
         pytest.skip("Kustomize comes as a Go module, and go is not installed")
@@ -45,12 +45,12 @@ def of_kind(resources: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]
     return [resource for resource in resources if resource["kind"] in kinds]
 
 
-def test_all_that_the_issue_of_a_cluster_needs_is_there(resources: list[dict[str, Any]]) -> None:
+def test_all_that_a_cluster_needs_is_there(resources: list[dict[str, Any]]) -> None:
     kinds = sorted(resource["kind"] for resource in resources)
     assert kinds == sorted([
         "Namespace", "ServiceAccount", "Role", "RoleBinding", "ConfigMap", "SparkApplication", "SparkApplication",
         "CronJob", "CronJob", "CronJob", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget",
-        "ServiceMonitor",
+        "ServiceMonitor", "PodMonitor",
     ])  # fmt: skip
 
 
