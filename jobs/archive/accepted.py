@@ -29,14 +29,14 @@ def of_topics(settings: Settings, ranges: Sequence[Records]) -> list[OfTopic]:
 def note_accepted(settings: Settings, log: Log, losses: Sequence[OfTopic], uncounted: Sequence[OfTopic]) -> None:
     """Keep a record in the log of what it will never hold, and of what it holds and nobody shall count. Raises
     BadOption where a topic is not known, and then nothing is kept."""
-    ids = {topic: _id_of(settings, log, topic) for topic, *_ in (*losses, *uncounted)}
+    ids = {topic: id_of(settings, log, topic) for topic, *_ in (*losses, *uncounted)}
     for topic, partition, first, last in losses:
         log.note_loss(ids[topic], {partition: (first, last)}, None, None)
     for topic, partition, first, last in uncounted:
         log.note_uncounted(ids[topic], partition, first, last)
 
 
-def _id_of(settings: Settings, log: Log, topic: str) -> str:
+def id_of(settings: Settings, log: Log, topic: str) -> str:
     """The id of the topic of that name, or with that id. Raises BadOption where neither is known."""
     if found := settings.topics_read.get(topic):
         return topic_id(found.kafka)

@@ -106,9 +106,9 @@ def test_systemd_finds_nothing_wrong_in_the_units(tmp_path: Path) -> None:
     found = subprocess.run([analyze, "verify", "--man=no", *named], capture_output=True, text=True, env=environment)
     ours = [line for line in found.stderr.splitlines() if str(tmp_path) in line or "stitch" in line]
     assert (found.returncode, ours) == (0, [])
-    for unit in named:
-        if Path(unit).name.startswith("stitch-") and unit.endswith(".service"):
-            exposed = [analyze, "security", "--offline=true", "--threshold=20", "--no-pager", unit]
+    for path in named:
+        if Path(path).name.startswith("stitch-") and path.endswith(".service"):
+            exposed = [analyze, "security", "--offline=true", "--threshold=20", "--no-pager", path]
             result = subprocess.run(exposed, capture_output=True, text=True, env=environment)
             assert result.returncode == 0, result.stdout[-300:]
 

@@ -26,6 +26,7 @@ from pyspark.sql import functions as F
 
 from jobs.process.errors import JobError, run
 from stitch import submit
+from stitch.shipped import PACKAGES
 
 Function = Callable[..., Any]
 Die = Callable[[], None]
@@ -121,7 +122,7 @@ def command(settings_file: Path, properties: Path, name: str, job: str, *args: s
     text, spark_args = submit.own_properties([])
     properties.write_text(text, "utf-8")
     spark_submit = submit.command(job, args, properties, spark_args)
-    at = spark_submit.index(str(submit.ROOT / f"jobs/{job}.py"))
+    at = spark_submit.index(str(PACKAGES / f"jobs/{job}.py"))
     return [*spark_submit[:at], __file__, name, *spark_submit[at:]], submit.environment(str(settings_file))
 
 

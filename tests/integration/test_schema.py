@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from connections.schema import SchemaError, apply_schema, check_schema
 from jobs.proof.completeness import held_since
+from stitch.buckets import micros
 from stitch.cli import main
 from stitch.settings import load_settings
 from stitch.tables import CHANGES, TABLES
@@ -180,7 +181,7 @@ def test_every_table_that_names_keys_is_erased_from_by_its_whole_key() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     delete(session, "totals", [], now)
     delete(session, "increments", [], now)
-    forget_key(session, ["plays"], "t1", now)
+    forget_key(session, ["plays"], "t1", micros(now))
     of_keys = [each for tables in TABLES.values() for each in tables if "key" in {c.name for c in each.columns}]
     assert sorted(session.prepared) == sorted(
         f"DELETE FROM {each.name} USING TIMESTAMP ? WHERE " + " AND ".join(f"{name} = ?" for name in each.key)

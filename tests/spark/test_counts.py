@@ -199,7 +199,7 @@ def test_an_increment_holds_its_whole_window_and_its_write_time_is_the_movement_
 
 
 HUGE = 999_999_999_999_999_999
-SUMS = [
+SUMS: list[tuple[list[Any], int | None]] = [
     ([HUGE] * 10, MOST_SUM),
     ([-HUGE] * 10, -MOST_SUM),
     ([HUGE] * 10 + [-HUGE] * 9, HUGE),  # exact until it is put together: no order matters

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from jobs.archive.accepted import id_of, of_topics
 from jobs.archive.rounds import Turns
-from jobs.archive_events import id_of, of_topics
 from jobs.process.errors import BadOption
 from jobs.streaming import continuity
 from stitch.cutoff import Reached
