@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from stitch.submit_args import STREAMING
 
@@ -29,13 +29,13 @@ class Stage(NamedTuple):
 
 @contextmanager
 def told(job: str, args: Sequence[str]) -> Iterator[None]:
-    """Tell of the stages that run meanwhile, where nobody sees Spark's bar."""
-    if job in STREAMING or sys.stderr.isatty():
+    """Tell of the stages that run meanwhile, where nobody sees Spark's bar, nor reads a report: spark-submit makes one
+    stream of both that a job writes to."""
+    if job in STREAMING or "--json" in args or sys.stderr.isatty():
         yield
         return
     over = threading.Event()
-    out = sys.stderr if "--json" in args else sys.stdout  # where a report goes, nothing else does
-    threading.Thread(target=tell, args=(job, stages, over, out), name="progress", daemon=True).start()
+    threading.Thread(target=tell, args=(job, stages, over), name="progress", daemon=True).start()
     try:
         yield
     finally:
@@ -46,7 +46,6 @@ def tell(
     job: str,
     look: Callable[[], list[Stage]],
     over: threading.Event,
-    out: TextIO,
     first: float = FIRST_S,
     then: float = THEN_S,
 ) -> None:
@@ -56,7 +55,7 @@ def tell(
         now = line(look())
         if now and now != said:
             said = now
-            print(f"{job} works since {time.monotonic() - began:.0f} s: {now}", file=out, flush=True)
+            print(f"{job} works since {time.monotonic() - began:.0f} s: {now}", flush=True)
 
 
 def line(running: Sequence[Stage]) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -223,27 +221,11 @@ def read_by_connector(spark: SparkSession, settings: Settings) -> Exception | No
         forget_connections(spark)
 
 
-class SpeaksFour(Proxy):
-    """Answers protocol 5 as ScyllaDB does: 4 is the newest."""
-
-    def _forward(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
-        if not answers and source.recv(1, socket.MSG_PEEK)[:1] == b"\x05":
-            said = (
-                b"Invalid or unsupported protocol version (5); the lowest supported version is 3 and the greatest is 4"
-            )
-            body = struct.pack(">iH", 0x0A, len(said)) + said
-            source.recv(65536)
-            source.sendall(struct.pack(">BBHBI", 0x84, 0, 0, 0, len(body)) + body)
-        super()._forward(source, sink, answers)
-
-
-@pytest.mark.parametrize("version", [5, 4])
-def test_the_protocol_is_negotiated_without_a_word(
-    stack: Stack, version: int, caplog: pytest.LogCaptureFixture
+def test_a_connection_is_made_in_the_protocol_that_all_speak_without_a_word(
+    stack: Stack, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with (Proxy if version == 5 else SpeaksFour)(stack.settings.realtime.port) as server:
-        layer = CassandraSettings(port=server.port, keyspace="system")
-        with connected(layer, "realtime") as cassandra_session:
-            assert cassandra_session.cluster.protocol_version == version
-            assert cassandra_session.execute("SELECT release_version FROM system.local").one()
+    layer = CassandraSettings(port=stack.settings.realtime.port, keyspace="system")
+    with connected(layer, "realtime") as cassandra_session:
+        assert cassandra_session.cluster.protocol_version == 4
+        assert cassandra_session.execute("SELECT release_version FROM system.local").one()
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []

@@ -139,7 +139,7 @@ def wait_for_line(log: Path, start: str) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_a_job_prints_as_json_is_all_that_it_prints(fresh: Stack, run_job: Callable[..., None]) -> None:
     produce(fresh.settings.kafka, [event("e1", "play", track_id="t1")])
     run_job("archive_events")
