@@ -225,6 +225,17 @@ def _with(headers: list[tuple[str, str]], start_response: Callable[..., Any]) ->
     return start
 
 
+class Challenge(WWWAuthenticate):
+    """Its values in quotation marks, which RFC 9110 asks of a realm; werkzeug leaves them out where it can."""
+
+    def to_header(self) -> str:
+        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in self.parameters.items())
+
+
+def challenge(error: str | None = None) -> Challenge:
+    """What a 401 asks for: a token. `error`: of RFC 6750, what was wrong with the one that came."""
+    return Challenge("bearer", {"realm": "stitch", **({"error": error} if error else {})})
+
+
 def _unauthorized(detail: str, error: str | None = None) -> Unauthorized:
-    said = WWWAuthenticate("bearer", {"realm": "stitch", **({"error": error} if error else {})})
-    return Unauthorized(detail, www_authenticate=said)
+    return Unauthorized(detail, www_authenticate=challenge(error))

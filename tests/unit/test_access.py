@@ -229,7 +229,7 @@ def test_a_bad_token_is_401_with_words(
         answer = client.get(path, headers=bearer(token()))
         assert (answer.status_code, answer.headers["Cache-Control"]) == (401, "no-store")
         assert answer.get_json()["detail"].startswith(said)
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer") and "invalid_token" in str(answer.headers)
+        assert answer.headers["WWW-Authenticate"] == 'Bearer realm="stitch", error="invalid_token"'
     assert client.get("/healthz", headers=bearer(token())).status_code == 200  # a probe is no matter of tokens
 
 
@@ -497,6 +497,13 @@ def test_a_link_opens_the_page_of_one_key_and_no_other(settings: Settings, layer
         assert client.get("/v1/totals", query_string=asked, headers=bearer(token)).status_code == 200
         assert client.get(totals("likes", "t2"), headers=bearer(token)).status_code == 403
         assert client.get(totals("comments", "t1"), headers=bearer(token)).status_code == 403
+
+
+def test_whatever_asks_for_a_token_asks_for_the_same(settings: Settings, layers: FakeLayers) -> None:
+    client = client_of(settings, layers, **RESTRICTED)
+    paths = (totals("likes", "t1"), "/v1/keys?counter=likes", "/stats/nothing", "/stats/likes/t1", "/embed/likes/t1")
+    found = [client.get(path) for path in paths]
+    assert {(one.status_code, one.headers["WWW-Authenticate"]) for one in found} == {(401, 'Bearer realm="stitch"')}
 
 
 def test_a_frame_that_is_not_public_may_be_put_on_other_pages_and_a_page_may_not(
