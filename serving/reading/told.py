@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import quote
 
 ROOM = 7000  # characters for key and cursor: servers take addresses of 8,190
 BYTES = 5  # of a member: among 10,000 of whom 1,000 were told, one is mistaken for another once in 100,000 times
@@ -53,9 +54,10 @@ def after(place: Place, page: Iterable[tuple[str, int]], key: str) -> Place:
     """The place behind a page that began at `place`."""
     rows = list(page)
     member, count = rows[-1]
-    room = ROOM - 3 * len(key.encode())  # percent-encoded
-    if isinstance(place, Told) and (len(place.marks) + len(rows)) * BYTES * 4 // 3 <= room:
-        return Told(place.marks | {_mark(member) for member, _ in rows})
+    if isinstance(place, Told):
+        told = Told(place.marks | {_mark(member) for member, _ in rows})
+        if len(told.cursor()) <= ROOM - len(quote(key, safe="")):
+            return told
     return Edge(count, member)
 
 

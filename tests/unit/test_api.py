@@ -9,12 +9,14 @@ import csv
 import io
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
 
 from serving.app import create_app
 from serving.layers.interface import Corrected
+from serving.reading.told import Edge, Place, Told, after
 from stitch.buckets import EPOCH, bucket_of
 from stitch.merge import Increment, Total
 from stitch.sections import EventSettings, ServingSettings
@@ -514,6 +516,26 @@ def test_a_top_of_more_members_than_an_address_can_name_goes_on_by_their_counts(
         after = page["next"]
         longest = max(longest, len(after or ""))
     assert after is None and len(told) == len(set(told)) == 3000 and 5000 < longest <= 7000
+
+
+LONG_KEYS = {
+    # a key → how many members its pages name
+    "c1": 1049,
+    "k" * 800: 929,  # each of its bytes is one of the address
+    "ü" * 400: 689,  # and here three
+}
+
+
+@pytest.mark.parametrize(("key", "named"), LONG_KEYS.items(), ids=["short", "800 letters", "400 umlauts"])
+def test_a_long_key_takes_no_more_room_from_those_who_were_told_than_it_needs(key: str, named: int) -> None:
+    place: Place = Told()
+    for n in range(2000):
+        following = after(place, [(f"t{n}", 2000 - n)], key)
+        if isinstance(following, Edge):
+            break
+        place = following
+        assert len(quote(key, safe="") + place.cursor()) <= 7000
+    assert isinstance(place, Told) and len(place.marks) == named
 
 
 def test_keys_are_found_by_prefix_page_by_page(settings: Settings) -> None:
