@@ -219,6 +219,17 @@ def test_what_all_time_of_many_keys_would_cost_is_known_before_it_is_read(
         assert hourly.reads == 0
 
 
+def test_the_months_that_all_time_is_looked_for_in_are_in_its_price(settings: Settings, hourly: FakeLayers) -> None:
+    """951 months from 1945 on, 31 days, 24 hours of a day, and 49 ahead of now; so many for each key."""
+    few = settings.model_copy(update={"serving": settings.serving.model_copy(update={"max_rows": 3 * 1055 + 1054})})
+    client = create_app(few, hourly, now=lambda: NOW).test_client()
+    path = "/v1/series?counters=plays&period=all&keys="
+    assert len(get(client, f"{path}t1,t2,t3")["data"]) == 3
+    hourly.reads = 0
+    (refused,) = get(client, f"{path}t1,t2,t3,t4", 400)["errors"]
+    assert refused["detail"].startswith("the answer would take up to 4,220 buckets") and hourly.reads == 0
+
+
 def test_a_series_of_several_keys_as_csv_names_the_key_in_each_row(client: FlaskClient) -> None:
     text = client.get(f"/v1/series?{TWO_DAYS.replace(',likes', '')}&keys=t1,never&format=csv").text
     assert text.splitlines()[:2] == [
