@@ -35,6 +35,7 @@ from werkzeug.exceptions import (
 )
 
 from serving.api.access import REFUSAL
+from serving.api.probes import probes
 from serving.api.rate_limit import address
 from serving.app import create_admin
 from serving.observe.logs import RECEIVED
@@ -47,9 +48,8 @@ Headers = list[tuple[str, str]]
 BODY_BYTES = 64 * 1024 * 1024  # of bodies that are being received
 BODY_BYTES_OF_ONE = BODY_BYTES // 4  # of those from one address, where no proxy stands for many
 ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothing
-LONG_QUERY = 1000  # bytes; a longer one names tens of keys
+LONG = 1000  # bytes of query and body; what is longer names tens of keys
 REFUSED = "stitch.refused"  # in an environ: why the worker does not let it be answered
-PROBES = {"/healthz", "/readyz", "/metrics"}  # which have a thread of their own
 
 
 class Answer:
@@ -73,7 +73,11 @@ class Receiver:
         self._seconds = settings.serving.timeout.total_seconds()
         self._threads = ThreadPoolExecutor(settings.serving.threads, "answer")
         self._many = ThreadPoolExecutor(max(1, settings.serving.threads // 4), "many")
-        self._probes = ThreadPoolExecutor(1, "probe")
+        self._probes = {  # a thread for each: whether this process answers does not wait for what the layers say
+            rule.rule: ThreadPoolExecutor(1, rule.endpoint)
+            for rule in app.url_map.iter_rules()
+            if rule.endpoint.startswith(f"{probes.name}.")
+        }
         self._receiving: Counter[str] = Counter()  # address → bytes
         self._of_one = math.inf if settings.serving.trusted_proxies else BODY_BYTES_OF_ONE
         self._closing = closing
@@ -94,10 +98,10 @@ class Receiver:
     def _lane(self, environ: Environ) -> ThreadPoolExecutor:
         """The threads that answer it. What asks for much has few, so that it takes the others neither threads nor,
         being at work in Python, more than a share of the interpreter."""
-        if environ["PATH_INFO"] in PROBES:
-            return self._probes
-        much = environ["REQUEST_METHOD"] == "POST" or len(environ["QUERY_STRING"]) > LONG_QUERY
-        return self._many if much else self._threads
+        if probe := self._probes.get(environ["PATH_INFO"]):
+            return probe
+        asked = len(environ["QUERY_STRING"]) + environ["wsgi.input"].getbuffer().nbytes
+        return self._many if asked > LONG else self._threads
 
     async def _receive(self, environ: Environ, protocol: HTTPProtocol) -> HTTPException | None:
         """Have the body, where the app will read one; or why it cannot be had."""
