@@ -245,7 +245,43 @@ def test_without_the_batch_layer_finer_buckets_than_those_published_are_refused_
         assert "by the hour, and no finer" in get(client, quarters + more, 503)["detail"]
 
 
+def test_a_batch_layer_that_was_made_anew_has_no_zeros_but_does_not_answer_until_it_is_loaded(
+    client: FlaskClient, layers: FakeLayers, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert plays(client) == 1_000_007
+    published, totals = layers.published, layers.total_rows
+    layers.published, layers.total_rows = {}, {}
+    for _ in range(3):
+        clock.pass_by()
+        answer = get(client, PLAYS)
+        assert (answer["data"][0]["counts"], answer["meta"]["missing"]) == ({"plays": 1_000_007}, ["batch"])
+    assert get(client, PLAYS.replace("t1", "t2"), 503)["status"] == 503  # which is not remembered
+    assert get(client, "/v1/keys?counter=plays", 503)["status"] == 503
+    assert get(client, "/v1/status")["layers"]["batch"]["up"] is False
+    assert get(client, "/readyz")["status"] == "degraded"
+    (said,) = {record.getMessage() for record in caplog.records if record.name == "stitch.layers"}
+    assert "`batch_totals --reload`" in said
+    layers.published, layers.total_rows = published, totals
+    clock.pass_by()
+    assert "missing" not in get(client, PLAYS)["meta"] and get(client, "/readyz")["status"] == "ready"
+
+
 # Without the real-time layer
+
+
+def test_a_real_time_layer_that_was_made_anew_does_not_answer_until_it_counts(
+    client: FlaskClient, layers: FakeLayers, clock: Clock
+) -> None:
+    assert plays(client) == 1_000_007
+    increments, through = layers.increment_rows, layers.through
+    layers.increment_rows, layers.through = [], None
+    clock.pass_by()
+    answer = get(client, PLAYS)
+    assert (answer["data"][0]["counts"], answer["meta"]["missing"]) == ({"plays": 1_000_000}, ["realtime"])
+    assert answer["meta"]["partial"] is True
+    layers.increment_rows, layers.through = increments, through
+    clock.pass_by()
+    assert plays(client) == 1_000_007 and "missing" not in get(client, PLAYS)["meta"]
 
 
 def test_without_the_real_time_layer_a_count_is_as_of_the_cutoff_and_says_so(
