@@ -258,6 +258,8 @@ def look(
         None if "batch" in missing else deferred(layers.cutoffs),
         None if "realtime" in missing else deferred(layers.realtime_through),
     )
+    if last.by_name is None and not said and (before := layers.recalled_cutoffs()):
+        last = last.followed_by(before)
     if lost := last.lost(missing, said, through):
         for one in lost:
             _warn(one.layer, now.replace(second=0, microsecond=0))
@@ -273,7 +275,7 @@ def look(
 
 @lru_cache(2)  # once a minute, for it is found out by every request
 def _warn(layer: LayerName, _: datetime) -> None:
-    LOG.warning("%s; if it is meant to begin anew, restart the reader", LOST[layer])
+    LOG.warning("%s; if it is meant to begin anew, restart readers and memcached", LOST[layer])
 
 
 def answer(
