@@ -58,8 +58,8 @@ def counted(events: Iterable[Happened], counter: str, key: str, start: datetime 
     )
 
 
-def label(at: datetime, granularity: str, zone: str) -> date | datetime:
-    """What the bucket of an instant is called on the spot."""
+def label(at: datetime, granularity: str, zone: str) -> Any:
+    """What the bucket of an instant is called on the spot: its date, or the time and whether it is shown again."""
     local = at.astimezone(ZoneInfo(zone))
     if granularity == "day":
         return local.date()
@@ -71,7 +71,7 @@ def label(at: datetime, granularity: str, zone: str) -> date | datetime:
     shown = local.replace(minute=local.minute // minutes * minutes, second=0, microsecond=0, tzinfo=None, fold=0)
     set_back = (local.replace(fold=0).utcoffset() or timedelta(0)) - (local.utcoffset() or timedelta(0))
     again = local.fold and set_back % timedelta(minutes=minutes) == timedelta(0)  # else it is one long hour
-    return shown.replace(fold=1) if again else shown
+    return shown, again
 
 
 def dates(start: datetime, end: datetime, zone: str) -> tuple[date, int]:
@@ -278,7 +278,7 @@ class Questions:
         counts: Tally[date] = Tally()
         for e in self.events:
             if (e.counter, e.key) == (counter, key):
-                counts[label(e.at, "day", zone)] += e.amount  # type: ignore[index]  # a date
+                counts[label(e.at, "day", zone)] += e.amount
         for point in answer["points"]:
             day = label(datetime.fromisoformat(point["start"]), "day", zone)
             if compare == "previous_period" or match:
