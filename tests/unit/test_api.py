@@ -611,9 +611,12 @@ def test_the_parameter_decides_the_format_and_else_the_header_of_a_get_as_of_a_p
     assert [answer.content_type.split(";")[0] for answer in (got, posted)] == [content_type] * 2
 
 
-@pytest.mark.parametrize("path", ["/v1/totals?keys=t1", "/v1/series?key=t1"])
+CSV_OF = ["totals?counters=plays&keys=t1", "series?counters=plays&key=t1", "top?counter=creator_plays&key=c1"]
+
+
+@pytest.mark.parametrize("path", CSV_OF)
 def test_a_comparison_as_csv_is_refused_however_csv_is_asked_for(client: FlaskClient, path: str) -> None:
-    compared = f"{path}&counters=plays&period=7d&compare=previous_period"
+    compared = f"/v1/{path}&period=7d&compare=previous_period"
     for answer in (client.get(f"{compared}&format=csv"), client.get(compared, headers={"Accept": "text/csv"})):
         assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
         assert [error["parameter"] for error in answer.get_json()["errors"]] == ["compare"]
@@ -667,6 +670,16 @@ MISTAKES = {
     "/v1/top?counter=creator_plays&key=c1&after=AQE": ("after", "is not the `next` of another page"),
     f"/v1/top?counter=creator_plays&key=c1&after={'W1tb' * 9000}": ("after", "is not the `next` of another page"),
     "/v1/keys?counter=plays,likes": ("counter", "one counter at a time"),
+    "/v1/totals?counters=plays&key=%ff": ("keys", "is not valid Unicode text"),
+    "/v1/totals?counters=plays&keys=t1,%c3%28": ("keys", "is not valid Unicode text"),
+    f"{S}%ff&granularity=day": ("key", "is not valid Unicode text"),
+    "/v1/keys?counter=plays&prefix=%ff": ("prefix", "is not valid Unicode text"),
+    "/v1/keys?counter=plays&after=%ff": ("after", "is not valid Unicode text"),
+    "/v1/top?counter=creator_plays&key=c1&after=%ff": ("after", "is not the `next` of another page"),
+    f"{T}&%ff=1": ("\udcff", "unknown parameter"),
+    f"{T}&tz=%ff": ("tz", "is no IANA time zone"),
+    f"{T}&start=%ff&end=2024-01-02": ("start", "is not an ISO-8601 instant"),
+    "/v1/totals?counters=pl%ffays&key=t1": ("counters", "unknown counter"),
     "/v1/corrections?counter=plays&start=2024-03-01T05:00&end=2024-03-02": ("start", "is not on the edge of a bucket"),
 }  # fmt: skip
 

@@ -326,6 +326,8 @@ BODIES = {
     '{"counters": "plays", "keys": [1]}': "keys",
     '{"counters": ["plays"], "keys": ["\\ud800"]}': "keys",
     '{"counters": ["plays"], "keys": ["a"], "key": "b"}': "key",
+    '{"counters": ["plays"], "keys": ["a"], "keys": ["b"]}': "keys",
+    '{"counters": ["plays"], "keys": ["a"], "layer": "batch", "layer": "merged"}': "layer",
     '{"counters": ["plays"], "keys": ["a"], "layer": 1}': "layer",
     '{"counters": ["plays"], "keys": {"a": 1}}': "keys",
     "[" * 100_000: "body",
