@@ -27,7 +27,7 @@ from serving.reading.queries import (
     alignment,
     unsplit,
 )
-from serving.reading.told import Place, Told, from_cursor
+from serving.reading.told import Told, from_cursor
 from stitch.buckets import FIXED, Bucket, Range
 from stitch.counters import Counter
 from stitch.periods import NoEarlierRangeError, changes_at, comparison, range_of
@@ -123,7 +123,7 @@ def parse_top(raw: Raw, settings: Settings, now: datetime, preferred: str = "jso
         )
     key = form.key()
     span = _span(form, counters, now)
-    limit, after = form.limit(), _place(form)
+    limit, after = form.limit(), _told(form)
     return form.done(lambda: TopQuery(counters[0], key, span, limit, after, form.layer, form.format, form.partial))
 
 
@@ -147,7 +147,7 @@ def parse_nothing(raw: Raw, settings: Settings) -> None:
     Form(raw, settings, ()).done(lambda: None)
 
 
-def _place(form: Form) -> Place:
+def _told(form: Form) -> Told:
     text = form.cursor("after")
     try:
         return from_cursor(text) if text is not None else Told()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from serving.reading.told import Place
+from serving.reading.told import Told
 from stitch.buckets import EPOCH, FIXED, GRANULARITIES, Bucket, Range, finest_of
 from stitch.counters import Counter
 from stitch.merge import Layer
@@ -137,7 +137,7 @@ class TopQuery:
     key: str
     span: Span
     limit: int
-    after: Place
+    after: Told
     layer: Layer
     format: str
     partial: bool = False

@@ -14,7 +14,7 @@ from serving.reading.found import Change, Top, lacks_a_layer, not_whole
 from serving.reading.queries import TopQuery
 from serving.reading.reads import Reads
 from serving.reading.slices import Plan, as_point, compared_points, fewest, flat, keyed, touch
-from serving.reading.told import Told, after
+from serving.reading.told import Ranked, Told, after
 from serving.reading.view import View, together
 from stitch import merge
 from stitch.buckets import ALL, Bucket, Slice, bucketed, granularities_of
@@ -141,13 +141,16 @@ def _tally(part: _Part, rows: _Rows, layer: merge.Layer) -> Tally[str]:
 def ranked(tally: Tally[str], total: int, partial: bool, query: TopQuery) -> Top:
     """A page of members by count, then by name: the first of those who were not told. `others` is what comes after."""
     counted = [(-count, member) for member, count in tally.items() if count]
-    told = query.after
-    rows = counted if told == Told() else [(count, name) for count, name in counted if not told.has(-count, name)]
-    page = [(member, -count) for count, member in heapq.nsmallest(query.limit, rows)]
-    left = sum(-count for count, _ in rows) - sum(count for _, count in page)
+    told, before, rows = query.after, list[Ranked](), counted
+    if told != Told():
+        before, rows = [], []
+        for row in counted:
+            (before if told.has(row) else rows).append(row)
+    page = heapq.nsmallest(query.limit, rows)
+    left = sum(-count for count, _ in rows) - sum(-count for count, _ in page)
     unnamed = total - sum(-count for count, _ in counted)  # of events without a member
-    more = after(told, page, query.key).cursor() if len(rows) > len(page) else None
-    return Top(page, unnamed + left, total, partial, more)
+    more = after(told, before, page, query.key).cursor() if len(rows) > len(page) else None
+    return Top([(member, -count) for count, member in page], unnamed + left, total, partial, more)
 
 
 def _buckets(reads: Sequence[Slice]) -> list[Bucket]:

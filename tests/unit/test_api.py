@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from flask.testing import FlaskClient
 
 from serving.app import create_app
 from serving.layers.interface import Corrected
-from serving.reading.told import Edge, Place, Told, after
+from serving.reading.told import Told, after, from_cursor
 from stitch.buckets import EPOCH, bucket_of
 from stitch.merge import Increment, Total
 from stitch.sections import EventSettings, ServingSettings
@@ -539,14 +540,38 @@ LONG_KEYS = {
 
 @pytest.mark.parametrize(("key", "named"), LONG_KEYS.items(), ids=["short", "800 letters", "400 umlauts"])
 def test_a_long_key_takes_no_more_room_from_those_who_were_told_than_it_needs(key: str, named: int) -> None:
-    place: Place = Told()
-    for n in range(2000):
-        following = after(place, [(f"t{n}", 2000 - n)], key)
-        if isinstance(following, Edge):
-            break
-        place = following
-        assert len(quote(key, safe="") + place.cursor()) <= 7000
-    assert isinstance(place, Told) and len(place.marks) == named
+    rows = [(n - 2000, f"t{n:04}") for n in range(2000)]
+    told, page = Told(), 50
+    for at in range(0, len(rows), page):
+        told = from_cursor(after(told, rows[:at], rows[at : at + page], key).cursor())
+        assert len(quote(key, safe="") + told.cursor()) <= 7000
+        assert [row for row in rows if told.has(row)] == rows[: at + page]
+        assert len(told.marks) >= min(at + page, named - 5)  # the last of them by their place, too
+        assert (told.edge is None) == (at + page <= named)
+
+
+def test_behind_a_thousand_members_nobody_is_skipped_or_told_twice_either_while_counts_move(settings: Settings) -> None:
+    """Ranks move by hundreds between the pages, in both directions."""
+    rng, fake = random.Random(1), FakeLayers()
+    fake.published, fake.through = {"creator_plays": CUTOFF}, NOW
+    fake.total_rows["creator_plays", "c1", "all", EPOCH] = Total(10**9, CUTOFF)
+    client = create_app(settings, fake, now=lambda: NOW).test_client()
+    told: list[str] = []
+    after = ""
+    for _ in range(10):
+        for n in range(3000):
+            count = 10 * n + rng.randint(1, 3000)
+            fake.member_total_rows["creator_plays", "c1", "all", EPOCH, f"t{n}"] = Total(count, CUTOFF)
+        page = get(client, f"/v1/top?counter=creator_plays&key=c1&limit=300{after and '&after=' + after}")
+        told += [row["member"] for row in page["members"]]
+        after = page["next"]
+    assert len(told) == len(set(told)) == 3000 and not after
+
+
+def test_a_cursor_of_a_member_that_fills_an_address_is_one(settings: Settings) -> None:
+    row = (-5, "\x01" * 1024)
+    told = after(Told(), [], [row, *((n, f"t{n}") for n in range(1100))], "c1")
+    assert from_cursor(told.cursor()) == told and told.edge
 
 
 def test_keys_are_found_by_prefix_page_by_page(settings: Settings) -> None:
