@@ -48,6 +48,7 @@ Headers = list[tuple[str, str]]
 BODY_BYTES = 64 * 1024 * 1024  # of bodies that are being received
 BODY_BYTES_OF_ONE = BODY_BYTES // 4  # of those from one address, where no proxy stands for many
 ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothing
+THREADS_OF_MANY = 1 / 8  # of all: what is long is work in Python, of which two threads do no more than one
 LONG = 1000  # bytes of query and body; what is longer names tens of keys
 REFUSED = "stitch.refused"  # in an environ: why the worker does not let it be answered
 
@@ -72,7 +73,7 @@ class Receiver:
         self._most = app.config["MAX_CONTENT_LENGTH"]
         self._seconds = settings.serving.timeout.total_seconds()
         self._threads = ThreadPoolExecutor(settings.serving.threads, "answer")
-        self._many = ThreadPoolExecutor(max(1, settings.serving.threads // 4), "many")
+        self._many = ThreadPoolExecutor(max(1, int(settings.serving.threads * THREADS_OF_MANY)), "many")
         self._probes = {  # a thread for each: whether this process answers does not wait for what the layers say
             rule.rule: ThreadPoolExecutor(1, rule.endpoint)
             for rule in app.url_map.iter_rules()

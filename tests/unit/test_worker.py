@@ -36,9 +36,11 @@ class Held(FakeLayers):
         self.published, self.through = {"plays": CUTOFF}, NOW
         self.total_rows = {("plays", key, "all", EPOCH): Total(5, CUTOFF) for key in [*KEYS, "other"]}
         self.go, self.progress = threading.Event(), threading.Event()
+        self.at_once: list[int] = []  # how many reads of totals
         self.progress.set()
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
+        self.at_once.append(len(reads))
         return self._held(self.go, super().totals(reads), len(reads) > 100)
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
@@ -82,7 +84,7 @@ def layers() -> Iterator[Held]:
 
 @pytest.fixture
 def ask(layers: Held) -> Ask:
-    settings = load_settings("conf/stitch.toml").model_copy(update={"serving": ServingSettings(threads=4)})
+    settings = load_settings("conf/stitch.toml").model_copy(update={"serving": ServingSettings()})
     receiver = Receiver(create_app(settings, layers, lambda: NOW), settings, threading.Event())
 
     async def ask(path: str, query: str = "", keys: Sequence[str] = ()) -> tuple[int, Any]:
@@ -132,6 +134,17 @@ def test_who_asks_for_little_does_not_wait_for_those_who_ask_for_much(
         status, answer = await ask(path, query, keys)
         assert status == 200 and not any(one.done() for one in waiting)
         assert all(row["counts"] == {"plays": 5} for row in answer.get("data", ()))
+        layers.go.set()
+        assert {status for status, _ in await asyncio.gather(*waiting)} == {200}
+
+    run(test)
+
+
+def test_of_those_who_ask_for_much_one_is_at_work_at_a_time(ask: Ask, layers: Held) -> None:
+    async def test() -> None:
+        waiting = [asyncio.ensure_future(ask("/v1/totals", keys=KEYS[n:])) for n in range(6)]
+        await asyncio.sleep(0.2)
+        assert layers.at_once == [len(KEYS)]
         layers.go.set()
         assert {status for status, _ in await asyncio.gather(*waiting)} == {200}
 
