@@ -192,7 +192,7 @@ def _points(form: Form, asked: Range, granularity: str, rows: int) -> list[Bucke
     """Every point of the range, the first and the last cut where it begins and ends; none where they are too many, a
     mistake."""
     about = (asked.end - asked.start) // LONGEST[granularity] * rows
-    form.limit_points("start", about)
+    form.limit_points("period" if form.period else "start", about)
     if about > form.settings.serving.max_points:
         return []
     found = form.calendar.series(asked.start, asked.end, granularity)

@@ -676,6 +676,7 @@ MISTAKES = {
     f"{S}&granularity=hour&start=2020-01-01&end=2024-01-01": (
         "start", "about 35064 counts in one answer; at most 10000"
     ),
+    f"{S.replace('plays', 'plays,likes')}&granularity=hour&period=year": ("period", "about 17568 counts in one answer"),
     f"{T}&period=7d&start=2024-01-01&end=2024-01-02": ("period", "given beside `start` or `end`"),
     f"{T}&period=fortnight": ("period", "'fortnight' cannot be used; one of 24h, 48h"),
     f"{T}&compare=previous_period": ("compare", "needs a range"),
