@@ -106,6 +106,7 @@ class RowCache(Generic[K, V]):
                 elif (most := self._memory.get(self._too_many, read)) is not None:
                     too_many = most.value
                 else:
+                    self._flying.pop(read, None)  # which is not joined: the new one goes behind the others
                     self._flying[read] = joined[read] = (flight, len(mine))
                     mine.append(read)
             flight.reads.update(mine)

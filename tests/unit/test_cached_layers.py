@@ -320,6 +320,20 @@ def test_reads_that_nobody_waited_for_are_forgotten() -> None:
     assert list(cache._flying) == [100]
 
 
+def test_reads_that_nobody_waited_for_are_forgotten_though_one_of_them_was_sent_again() -> None:
+    cache: RowCache[int, list[int]] = RowCache("test", Memory(10**7), lambda _, __: 60.0, 0.1)
+
+    def send(*reads: int) -> None:
+        cache.many(reads, lambda reads: lambda: [[0] for _ in reads], Deadline.after(5))
+
+    send(*range(60))
+    time.sleep(0.06)
+    send(0)
+    time.sleep(0.06)
+    send(100)
+    assert list(cache._flying) == [0, 100]
+
+
 def test_increments_of_different_cutoffs_are_different_reads(settings: Settings) -> None:
     fake = FakeLayers()
     fake.increment_rows = [("plays", "a", Increment(CUTOFF, CUTOFF, 4))]
