@@ -287,7 +287,10 @@ class RunStatus(TypedDict):
     left: Annotated[int, Field(description="counters that the publish guard left at an earlier cutoff")]
     figures: Annotated[
         dict[str, int],
-        Field(description="records that it read of the log, and of them rejected, excluded, duplicates; where known"),
+        Field(
+            description="records that it read of the log, and of them rejected, excluded, duplicates; where known, and "
+            "the caller may read all counters of all keys"
+        ),
     ]
 
 

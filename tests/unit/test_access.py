@@ -30,7 +30,7 @@ from serving.api.rate_limit import BadStorage, RateLimit, address
 from serving.api.scope import Scopes
 from serving.app import create_app
 from serving.layers.connection import Connection, Limits
-from serving.layers.interface import Corrected, Deadline, LayerDown
+from serving.layers.interface import Corrected, Deadline, LayerDown, Ran
 from serving.reading.queries import Span, TotalsQuery
 from serving.server import usable
 from stitch.buckets import EPOCH
@@ -64,6 +64,7 @@ def layers(settings: Settings) -> FakeLayers:
     fake = FakeLayers()
     fake.published = {counter.name: CUTOFF for counter in settings.counters}
     fake.through = NOW - timedelta(seconds=2)
+    fake.run_rows = [Ran(CUTOFF, "incremental", "published", CUTOFF, figures={"records": HIDDEN})]
     for counter in settings.counters:
         for key in ("t1", "t2", "c1/a"):
             count = 5 if (counter.name, key) == ("plays", "t1") else HIDDEN
@@ -133,6 +134,14 @@ def test_one_foreign_key_among_many_refuses_all_of_them(settings: Settings, laye
     client = client_of(settings, layers, **RESTRICTED)
     asked = client.get("/v1/totals?counters=likes&keys=t1,t2", headers=bearer(signed(keys=("t1",))))
     assert (asked.status_code, asked.get_json()["detail"]) == (403, "the token 'me' may not read likes of the key 't2'")
+
+
+def test_how_many_records_runs_had_is_for_those_who_may_read_everything(settings: Settings, layers: FakeLayers) -> None:
+    client = client_of(settings, layers, **RESTRICTED)
+    grants: list[dict[str, Any]] = [{}, {"counters": ("plays", "likes")}, {"keys": ("t1",)}, {"key_prefix": "c1/"}]
+    told = [client.get("/v1/status", headers=bearer(signed(**grant))).get_json()["runs"] for grant in grants]
+    assert [runs[0]["figures"] for runs in told] == [{"records": HIDDEN}, {}, {}, {}]
+    assert client.get("/v1/status").get_json()["runs"][0]["figures"] == {}
 
 
 def test_what_is_of_all_keys_together_is_not_for_a_token_of_some(settings: Settings, layers: FakeLayers) -> None:
