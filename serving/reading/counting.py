@@ -65,7 +65,7 @@ class Counting:
         for counter in self._query.counters:
             self._view.check(counter, points)
         plans = self._plans(groups)
-        check(self._cost(plans), self._settings.serving, asked)
+        check(self._cost(plans), self._settings.serving, asked, self._can_hold)
         wanted = [self._wanted(counter, key, plans[counter.name]) for counter, key in self._pairs]
         ranges, since = [one.ranges for one in wanted], [one.since for one in wanted]
         slices, live = together(self._reads.totals(flat(ranges)), self._reads.increments(flat(since)))
@@ -115,7 +115,7 @@ class Counting:
         of_day = {c.name: FIXED["day"] // FIXED[finest_of(self._view.counted_as(c))] for c in self._query.counters}
         rows = [either + 31 + of_day[counter.name] for counter, _ in self._pairs]
         cost = Cost(len(rows) * READS_OF_BETWEEN + partitions, sum(rows))
-        check(cost, self._settings.serving, Asked(len(self._query.keys), None))
+        check(cost, self._settings.serving, Asked(len(self._query.keys), None), self._can_hold)
 
     def _starts(self, reads: list[TotalsRange]) -> list[datetime]:
         """The starts of the buckets that have totals, even of 0. Raises Unavailable where not all are known and all

@@ -88,7 +88,7 @@ def _plan(settings: Settings, view: View, query: TopQuery) -> _Planned:
     reads = list(dict.fromkeys(flat(plan.reads for plan in plans)))
     buckets = list(dict.fromkeys(flat(part.buckets for part in parts)))
     cost = Cost(len(reads) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets))
-    check(cost, settings.serving, Asked(None, span))
+    check(cost, settings.serving, Asked(None, span), holds)
     return _Planned(parts, reads, buckets, comparison)
 
 

@@ -723,6 +723,10 @@ BEYOND = {
         "start", "would take up to 806,400 buckets, and one may take 100,000 (serving.max_rows): ask for at most 1041 "
         "days at a time, or by a coarser granularity",
     ),
+    f"{S15}&start=2020-01-01&end=2040-01-01": (  # of which nothing is read behind 16 March 2024
+        "start", "would take up to 147,528 buckets, and one may take 100,000 (serving.max_rows): ask for at most 1041 "
+        "days at a time, or by a coarser granularity",
+    ),
 }  # fmt: skip
 
 
@@ -744,6 +748,9 @@ def test_what_would_cost_too_much_is_refused_before_a_row_is_read_with_what_to_a
     errors = get(client, path, 400)["errors"]
     assert [error["parameter"] for error in errors] == [mistake[0]] and mistake[1] in errors[0]["detail"]
     assert fake.reads == 0
+    start = date.fromisoformat(path.partition("&start=")[2][:10])
+    for days, status in ((1041, 200), (1043, 400)):  # the advice is right
+        get(client, f"{S15}&start={start}&end={start + timedelta(days=days)}", status)
 
 
 def test_a_post_of_too_many_reads_is_told_how_many_keys_are_not(by_quarter: tuple[FlaskClient, FakeLayers]) -> None:
