@@ -143,7 +143,9 @@ def test_who_asks_for_little_does_not_wait_for_those_who_ask_for_much(
 def test_of_those_who_ask_for_much_one_is_at_work_at_a_time(ask: Ask, layers: Held) -> None:
     async def test() -> None:
         waiting = [asyncio.ensure_future(ask("/v1/totals", keys=KEYS[n:])) for n in range(6)]
-        await asyncio.sleep(0.2)
+        while not layers.at_once:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         assert layers.at_once == [len(KEYS)]
         layers.go.set()
         assert {status for status, _ in await asyncio.gather(*waiting)} == {200}
