@@ -153,6 +153,23 @@ def test_of_those_who_ask_for_much_one_is_at_work_at_a_time(ask: Ask, layers: He
     run(test)
 
 
+def test_bodies_that_wait_for_an_answer_are_held_and_no_more_than_there_is_room_for(
+    ask: Ask, layers: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.worker.BODY_BYTES", 10_000)
+
+    async def test() -> None:
+        waiting = await many(ask, 4)  # of 2.4 kilobytes each
+        status, answer = await ask("/v1/totals", keys=KEYS)
+        assert (status, answer["detail"]) == (503, "too much is being received: try again")
+        assert (await ask("/v1/totals", ONE + "other"))[0] == 200
+        layers.go.set()
+        assert {status for status, _ in await asyncio.gather(*waiting)} == {200}
+        assert (await ask("/v1/totals", keys=KEYS))[0] == 200
+
+    run(test)
+
+
 def test_whether_the_process_answers_does_not_wait_for_what_the_layers_say(ask: Ask, layers: Held) -> None:
     async def test() -> None:
         layers.progress.clear()
