@@ -16,6 +16,7 @@ from serving.api import parameters
 from serving.api.form import Form, Raw
 from serving.reading.queries import (
     LONGEST,
+    TOLD,
     BadRequest,
     CorrectionsQuery,
     KeysQuery,
@@ -57,12 +58,12 @@ def _of_body(body: Any) -> tuple[dict[str, list[Any]], list[Mistake]]:
     if not isinstance(body, dict):
         raise BadRequest([Mistake("body", "must be a JSON object with `counters` and `keys`")])
     raw: dict[str, list[Any]] = {}
-    mistakes = []
+    mistakes: list[Mistake] = []
     for name, value in body.items():
         several, flag = name in ("counters", "keys"), name in FLAGS and isinstance(value, bool)
         values = value if several and isinstance(value, list) else [] if value is None else [value]
         values = [json.dumps(value)] if flag else values
-        if not all(isinstance(item, str) for item in values):
+        if not all(isinstance(item, str) for item in values) and len(mistakes) < TOLD:
             mistakes.append(Mistake(name[:60], "must be a list of strings" if several else "must be a string"))
         raw[name] = [item for item in values if isinstance(item, str)]
     return raw, mistakes

@@ -29,10 +29,11 @@ class BadRequest(Exception):
     """The request cannot be understood; it carries the first mistakes in it, and not one alone.
 
     unknown: the counters it names that are not there, or not for whoever asks
+    more:    how many mistakes there are beside these
     """
 
-    def __init__(self, mistakes: Sequence[Mistake], unknown: Sequence[str] = ()) -> None:
-        self.mistakes, self.unknown, more = list(mistakes[:TOLD]), list(unknown), len(mistakes) - TOLD
+    def __init__(self, mistakes: Sequence[Mistake], unknown: Sequence[str] = (), more: int = 0) -> None:
+        self.mistakes, self.unknown, more = list(mistakes[:TOLD]), list(unknown), more + max(0, len(mistakes) - TOLD)
         told = [f"{mistake.parameter}: {mistake.detail}" for mistake in self.mistakes]
         super().__init__("; ".join([*told, f"and {more} more"] if more > 0 else told))
 
