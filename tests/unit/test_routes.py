@@ -363,9 +363,9 @@ def test_of_many_mistakes_the_first_twenty_are_told_and_how_many_more_there_are(
 
 
 MANY: dict[str, Any] = {
-    "names": {f"n{n}": "x" for n in range(200_000)},
-    "names of no texts": {f"n{n}": 1 for n in range(200_000)},
-    "counters": {"counters": [f"n{n}" for n in range(200_000)], "keys": ["t1"]},
+    "names": {f"n{n}": "x" for n in range(20_000)},
+    "names of no texts": {f"n{n}": 1 for n in range(20_000)},
+    "counters": {"counters": [f"n{n}" for n in range(20_000)], "keys": ["t1"]},
 }
 
 
