@@ -327,7 +327,7 @@ def test_the_status_page_does_not_take_a_cutoff_that_is_not_known_for_none(
     away = copy(music)
     away.down = {"batch"}
     site = serve(away)
-    with page(chromium, site) as found:
+    with page(chromium, site, expected_errors=99) as found:
         found.goto(f"{site}/status")
         eventually(found, "#cutoffs", "Not known until the batch layer answers")
         away.down = set()
