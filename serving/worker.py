@@ -35,6 +35,7 @@ from werkzeug.exceptions import (
 )
 
 from serving.api.access import REFUSAL
+from serving.api.probes import probes
 from serving.api.rate_limit import address
 from serving.app import create_admin
 from serving.observe.logs import RECEIVED
@@ -44,12 +45,13 @@ Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 Headers = list[tuple[str, str]]
 
-BODY_BYTES = 64 * 1024 * 1024  # of bodies that are being received
+BODY_BYTES = 64 * 1024 * 1024  # of bodies that are received, or have been and wait for an answer
 BODY_BYTES_OF_ONE = BODY_BYTES // 4  # of those from one address, where no proxy stands for many
 ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothing
-LONG_QUERY = 1000  # bytes; a longer one names tens of keys
+THREADS_OF_MANY = 1 / 8  # of all: what is long is work in Python, of which two threads do no more than one
+LONG = 1000  # bytes of query and body; what is longer names tens of keys
+BODY = "stitch.body"  # in an environ: how many bytes of its body are held
 REFUSED = "stitch.refused"  # in an environ: why the worker does not let it be answered
-PROBES = {"/healthz", "/readyz", "/metrics"}  # which have a thread of their own
 
 
 class Answer:
@@ -72,21 +74,28 @@ class Receiver:
         self._most = app.config["MAX_CONTENT_LENGTH"]
         self._seconds = settings.serving.timeout.total_seconds()
         self._threads = ThreadPoolExecutor(settings.serving.threads, "answer")
-        self._many = ThreadPoolExecutor(max(1, settings.serving.threads // 4), "many")
-        self._probes = ThreadPoolExecutor(1, "probe")
-        self._receiving: Counter[str] = Counter()  # address → bytes
+        self._many = ThreadPoolExecutor(max(1, int(settings.serving.threads * THREADS_OF_MANY)), "many")
+        self._probes = {  # a thread for each: whether this process answers does not wait for what the layers say
+            rule.rule: ThreadPoolExecutor(1, rule.endpoint)
+            for rule in app.url_map.iter_rules()
+            if rule.endpoint.startswith(f"{probes.name}.")
+        }
+        self._bodies: Counter[str] = Counter()  # address → bytes
         self._of_one = math.inf if settings.serving.trusted_proxies else BODY_BYTES_OF_ONE
         self._closing = closing
 
     async def __rsgi__(self, scope: Scope, protocol: HTTPProtocol) -> None:
         environ = environ_of(scope)
         answer = Answer()
-        if self._kept(environ):
-            self._answer(environ, answer)  # without a thread, since it waits for nothing
-        elif not (refusal := await self._receive(environ, protocol)):
-            await asyncio.get_running_loop().run_in_executor(self._lane(environ), self._answer, environ, answer)
-        else:
-            self._refuse(environ, answer, refusal)
+        try:
+            if self._kept(environ):
+                self._answer(environ, answer)  # without a thread, since it waits for nothing
+            elif not (refusal := await self._receive(environ, protocol)):
+                await asyncio.get_running_loop().run_in_executor(self._lane(environ), self._answer, environ, answer)
+            else:
+                self._refuse(environ, answer, refusal)
+        finally:
+            self._forget_body(environ)
         if self._closing.is_set() or environ.get(REFUSED):
             answer.headers = [*answer.headers, ("Connection", "close")]
         protocol.response_bytes(answer.status, answer.headers, answer.body)
@@ -94,10 +103,10 @@ class Receiver:
     def _lane(self, environ: Environ) -> ThreadPoolExecutor:
         """The threads that answer it. What asks for much has few, so that it takes the others neither threads nor,
         being at work in Python, more than a share of the interpreter."""
-        if environ["PATH_INFO"] in PROBES:
-            return self._probes
-        much = environ["REQUEST_METHOD"] == "POST" or len(environ["QUERY_STRING"]) > LONG_QUERY
-        return self._many if much else self._threads
+        if probe := self._probes.get(environ["PATH_INFO"]):
+            return probe
+        asked = len(environ["QUERY_STRING"]) + environ["wsgi.input"].getbuffer().nbytes
+        return self._many if asked > LONG else self._threads
 
     async def _receive(self, environ: Environ, protocol: HTTPProtocol) -> HTTPException | None:
         """Have the body, where the app will read one; or why it cannot be had."""
@@ -107,28 +116,34 @@ class Receiver:
         if length is not None and int(length) > self._most:
             return None  # the app refuses it by its length
         caller, body, ends = address(environ["REMOTE_ADDR"]), bytearray(), 0
+        environ[BODY] = 0
         try:
             async with asyncio.timeout(random.uniform(0.8, 1) * self._seconds):  # not all who stall at one instant
                 async for chunk in protocol:
                     body += chunk
-                    self._receiving[caller] += len(chunk)  # and not what is announced, which costs nothing
+                    environ[BODY] = len(body)  # and not what is announced, which costs nothing
+                    self._bodies[caller] += len(chunk)
                     ends += not chunk
                     if len(body) > self._most:
                         return RequestEntityTooLarge()
-                    if self._receiving[caller] > self._of_one:
+                    if self._bodies[caller] > self._of_one:
                         return TooManyRequests("too much is being received from this address", retry_after=1)
-                    if self._receiving.total() > BODY_BYTES:
+                    if self._bodies.total() > BODY_BYTES:
                         return ServiceUnavailable("too much is being received: try again", retry_after=1)
         except TimeoutError:
             return RequestTimeout(f"the body has not come within {self._seconds:g} s")
-        finally:
-            self._receiving[caller] -= len(body)
-            if not self._receiving[caller]:
-                del self._receiving[caller]
         if ends > 1:  # granian ends a body with a chunk of nothing, and has another for an error or for trailers
             return BadRequest("the body is not whole, or trailers follow it: send it again, without any")
         environ["wsgi.input"] = io.BytesIO(body)
         return None
+
+    def _forget_body(self, environ: Environ) -> None:
+        """It is answered, or nobody waits for that any more."""
+        if BODY in environ:
+            caller = address(environ["REMOTE_ADDR"])
+            self._bodies[caller] -= environ[BODY]
+            if not self._bodies[caller]:
+                del self._bodies[caller]
 
     def _answer(self, environ: Environ, answer: Answer) -> None:
         """By the app. Who has waited for one as long as for an answer has gone, or should."""

@@ -257,7 +257,7 @@ class ServingSettings(Section):
     max_key: int = Field(default=1024, ge=1)
     max_points: int = Field(default=10_000, ge=1)
     max_reads: int = Field(default=10_000, ge=1)
-    max_rows: int = Field(default=100_000, ge=1000)
+    max_rows: int = Field(default=100_000, ge=4000)
     timeout: Duration = timedelta(seconds=5)
     cache: OptionalDuration = timedelta(seconds=1)
     cache_closed: Duration = timedelta(hours=1)

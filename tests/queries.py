@@ -32,7 +32,11 @@ CHANGES = [  # in UTC: when clocks were set, and leap days
     ]
 ]  # fmt: skip
 GRANULARITIES = ["quarter_hour", "hour", "day", "week", "month"]
-PERIODS = ["24h", "7d", "28d", "30d", "month", "12mo", "year"]
+HOURLY = ["24h", "48h"]
+PERIODS = [*HOURLY, "yesterday", "7d", "28d", "30d", "week", "last_week", "month", "last_month", "quarter", "12mo",
+           "year"]  # fmt: skip
+OVER = ["yesterday", "last_week", "last_month"]
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ def counted(events: Iterable[Happened], counter: str, key: str, start: datetime 
     )
 
 
-def label(at: datetime, granularity: str, zone: str) -> date | datetime:
-    """What the bucket of an instant is called on the spot."""
+def label(at: datetime, granularity: str, zone: str) -> Any:
+    """What the bucket of an instant is called on the spot: its date, or the time and whether it is shown again."""
     local = at.astimezone(ZoneInfo(zone))
     if granularity == "day":
         return local.date()
@@ -67,13 +71,55 @@ def label(at: datetime, granularity: str, zone: str) -> date | datetime:
     shown = local.replace(minute=local.minute // minutes * minutes, second=0, microsecond=0, tzinfo=None, fold=0)
     set_back = (local.replace(fold=0).utcoffset() or timedelta(0)) - (local.utcoffset() or timedelta(0))
     again = local.fold and set_back % timedelta(minutes=minutes) == timedelta(0)  # else it is one long hour
-    return shown.replace(fold=1) if again else shown
+    return shown, again
 
 
 def dates(start: datetime, end: datetime, zone: str) -> tuple[date, int]:
     """The first date of a range of whole days, and how many there are up to its last."""
     first, last = (at.astimezone(ZoneInfo(zone)).date() for at in (start, end - timedelta(microseconds=1)))
     return first, (last - first).days + 1
+
+
+def months_after(first: date, months: int) -> date:
+    """The first of the month so many months after that of `first`, which is one."""
+    month = first.year * 12 + first.month - 1 + months
+    return date(month // 12, month % 12 + 1, 1)
+
+
+def dates_of(period: str, today: date) -> tuple[date, date]:
+    """The first date of a period, and the one behind its last."""
+    monday, first = today - timedelta(days=today.weekday()), today.replace(day=1)
+    quarter = first.replace(month=(first.month - 1) // 3 * 3 + 1)
+    return {
+        "yesterday": (today - DAY, today),
+        "7d": (today - 6 * DAY, today + DAY),
+        "28d": (today - 27 * DAY, today + DAY),
+        "30d": (today - 29 * DAY, today + DAY),
+        "week": (monday, monday + 7 * DAY),
+        "last_week": (monday - 7 * DAY, monday),
+        "month": (first, months_after(first, 1)),
+        "last_month": (months_after(first, -1), first),
+        "quarter": (quarter, months_after(quarter, 3)),
+        "12mo": (months_after(first, -11), months_after(first, 1)),
+        "year": (date(today.year, 1, 1), date(today.year + 1, 1, 1)),
+    }[period]
+
+
+def dates_before(period: str, today: date, compare: str, match_weekday: bool) -> tuple[date, date]:
+    """The same of the earlier range that a period which is over faces."""
+    first, last = dates_of(period, today)
+    weeks = -(-(last - first).days // 7)
+    if match_weekday:
+        back = 7 * (weeks if compare == "previous_period" else max(52, weeks)) * DAY
+        return first - back, last - back
+    if period == "last_month":
+        months = -1 if compare == "previous_period" else -12
+        return months_after(first, months), months_after(last, months)
+    if compare == "previous_period":
+        return first - (last - first), first
+    leap = (first.month, first.day) == (2, 29)
+    began = first.replace(year=first.year - 1, day=28 if leap else first.day)
+    return began, began + (last - first)
 
 
 Ask = Callable[..., Any]
@@ -100,6 +146,7 @@ class Questions:
     ask: Ask
     rng: random.Random
     members_of: str  # the counter that is broken down
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def ask_some(self, how_many: int) -> None:
         kinds = [self.ask_totals, self.ask_series, self.ask_period, self.ask_top, self.ask_comparison, self.ask_zooms,
@@ -155,7 +202,14 @@ class Questions:
         asked = {"counters": counter, "key": key, "period": period, "tz": zone, "granularity": chosen}
         answer = self.ask("/v1/series", asked)
         start, end = (datetime.fromisoformat(answer["query"][name]) for name in ("start", "end"))
-        granularity = chosen or {"24h": "hour", "12mo": "month", "year": "month"}.get(period, "day")
+        by_hour = dict.fromkeys((*HOURLY, "yesterday"), "hour")
+        granularity = chosen or {**by_hour, "12mo": "month", "year": "month"}.get(period, "day")
+        if period in HOURLY:
+            assert (end - start, start <= self.now() < end) == (timedelta(hours=int(period[:-1])), True)
+        else:
+            days = dates_of(period, self.today(zone))
+            assert answer["totals"][counter] == self.on_dates(counter, key, zone, *days), asked
+            assert dates(start, end, zone) == (days[0], (days[1] - days[0]).days), (asked, answer["query"])
         self.compare_points(answer["points"], counter, key, granularity, zone, start, end)
         totals = self.ask("/v1/totals", {"counters": counter, "keys": key, "period": period, "tz": zone})
         assert totals["data"][0]["counts"] == answer["totals"]
@@ -174,6 +228,19 @@ class Questions:
             start, end = (datetime.fromisoformat(comparison[part][name]) for name in ("start", "end"))
             assert change[part] == counted(self.events, counter, key, start, end), (asked, comparison)
         assert (change["change"] is None) == (change["previous"] == 0)
+        if asked["period"] in OVER:
+            match = asked["match_weekday"] == "true"
+            before = dates_before(asked["period"], self.today(zone), asked["compare"], match)
+            assert change["previous"] == self.on_dates(counter, key, zone, *before), (asked, comparison)
+            assert change["current"] == self.on_dates(counter, key, zone, *dates_of(asked["period"], self.today(zone)))
+
+    def today(self, zone: str) -> date:
+        return self.now().astimezone(ZoneInfo(zone)).date()
+
+    def on_dates(self, counter: str, key: str, zone: str, first: date, last: date) -> int:
+        """What was counted on dates from the first up to `last`, not including it."""
+        at = [e for e in self.events if (e.counter, e.key) == (counter, key)]
+        return sum(e.amount for e in at if first <= e.at.astimezone(ZoneInfo(zone)).date() < last)
 
     def ask_compared_points(self) -> None:
         granularity, (zone, middle) = self.rng.choice([*GRANULARITIES, "day", "day"]), self.somewhere()
@@ -211,7 +278,7 @@ class Questions:
         counts: Tally[date] = Tally()
         for e in self.events:
             if (e.counter, e.key) == (counter, key):
-                counts[label(e.at, "day", zone)] += e.amount  # type: ignore[index]  # a date
+                counts[label(e.at, "day", zone)] += e.amount
         for point in answer["points"]:
             day = label(datetime.fromisoformat(point["start"]), "day", zone)
             if compare == "previous_period" or match:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Never
 
@@ -114,7 +115,9 @@ class ScopedReader:
         return self._reader.concerns(view)
 
     def runs(self, last: int) -> list[Ran]:
-        return self._reader.runs(last)
+        """How many records they had is of all counters and keys together."""
+        found = self._reader.runs(last)
+        return found if self._scope.of_everything else [replace(run, figures={}) for run in found]
 
     def _check(self, counters: Sequence[Counter], keys: Sequence[str]) -> None:
         if foreign := [key for c in counters for key in keys if not self._scope.reads(c.name, key)]:
@@ -225,6 +228,17 @@ def _with(headers: list[tuple[str, str]], start_response: Callable[..., Any]) ->
     return start
 
 
+class Challenge(WWWAuthenticate):
+    """Its values in quotation marks, which RFC 9110 asks of a realm; werkzeug leaves them out where it can."""
+
+    def to_header(self) -> str:
+        return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in self.parameters.items())
+
+
+def challenge(error: str | None = None) -> Challenge:
+    """What a 401 asks for: a token. `error`: of RFC 6750, what was wrong with the one that came."""
+    return Challenge("bearer", {"realm": "stitch", **({"error": error} if error else {})})
+
+
 def _unauthorized(detail: str, error: str | None = None) -> Unauthorized:
-    said = WWWAuthenticate("bearer", {"realm": "stitch", **({"error": error} if error else {})})
-    return Unauthorized(detail, www_authenticate=said)
+    return Unauthorized(detail, www_authenticate=challenge(error))

@@ -238,8 +238,8 @@ class Top(TypedDict):
     next: Annotated[
         str | None,
         Field(
-            description="`after` of the next page; null on the last. It names about 1,000 members that were told: "
-            "nobody is skipped or told twice while counts move. Behind these, pages go on by count"
+            description="`after` of the next page; null on the last. It names the last 1,000 members or so that were "
+            "told: nobody is skipped or told twice while counts move, who does not move by some 500 ranks at once"
         ),
     ]
     comparison: NotRequired[TopComparison]
@@ -287,7 +287,10 @@ class RunStatus(TypedDict):
     left: Annotated[int, Field(description="counters that the publish guard left at an earlier cutoff")]
     figures: Annotated[
         dict[str, int],
-        Field(description="records that it read of the log, and of them rejected, excluded, duplicates; where known"),
+        Field(
+            description="records that it read of the log, and of them rejected, excluded, duplicates; where known, and "
+            "the caller may read all counters of all keys"
+        ),
     ]
 
 

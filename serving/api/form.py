@@ -10,7 +10,7 @@ from string import whitespace
 from typing import Any, TypeVar, cast
 
 from serving.api.parameters import FILLS, FORMATS, LAYERS, MAX_CURSOR_BYTES, MAX_LIMIT, PARTIAL, series_granularities
-from serving.reading.queries import BadRequest, Mistake
+from serving.reading.queries import TOLD, BadRequest, Mistake
 from stitch.buckets import GRANULARITIES, Range, ceil, finest_of, floor
 from stitch.counters import Counter
 from stitch.merge import Layer
@@ -34,16 +34,23 @@ class Form:
     known: Iterable[str]
     preferred: str = "json"  # the format where none is asked for
     mistakes: list[Mistake] = field(default_factory=list)
+    more: int = 0  # mistakes that are counted alone, since none of them would be told
     unknown: list[str] = field(default_factory=list)  # counters
 
     def __post_init__(self) -> None:
         known = f"known are {', '.join(sorted(self.known))}" if self.known else "none are known here"
-        for name in self.raw:
-            if name not in self.known:
-                self.wrong(name[:60], f"unknown parameter; {known}")
+        self.all_wrong(
+            [name for name in self.raw if name not in self.known],
+            lambda name: Mistake(name[:60], f"unknown parameter; {known}"),
+        )
 
     def wrong(self, parameter: str, detail: str) -> None:
         self.mistakes.append(Mistake(parameter, detail))
+
+    def all_wrong(self, found: Sequence[T], mistake: Callable[[T], Mistake]) -> None:
+        """Each of these is one; who sends thousands has no more work done than for twenty."""
+        self.mistakes += map(mistake, found[:TOLD])
+        self.more += len(found[TOLD:])
 
     def done(self, make: Callable[[], T]) -> T:
         """The query; or BadRequest with all that was wrong."""
@@ -56,7 +63,7 @@ class Form:
         if "download" in self.known:
             self.flag("download")  # of the response alone (responses.py)
         if self.mistakes:
-            raise BadRequest(self.mistakes, self.unknown)
+            raise BadRequest(self.mistakes, self.unknown, self.more)
         return make()
 
     # Plain values
@@ -135,10 +142,12 @@ class Form:
         known = {counter.name: counter for counter in self.settings.counters}
         unknown = [name for name in names if name not in known]
         self.unknown += unknown
-        for name in unknown:
-            self.wrong(parameter, f"unknown counter {name[:60]!r}; known are {', '.join(known) or 'none'}")
+        names_known = ", ".join(known) or "none"
+        self.all_wrong(
+            unknown, lambda name: Mistake(parameter, f"unknown counter {name[:60]!r}; known are {names_known}")
+        )
         if not names:
-            self.wrong(parameter, f"missing; known counters are {', '.join(known) or 'none'}")
+            self.wrong(parameter, f"missing; known counters are {names_known}")
         return [known[name] for name in names if name in known]
 
     def counter(self) -> list[Counter]:

@@ -16,6 +16,7 @@ from serving.api import parameters
 from serving.api.form import Form, Raw
 from serving.reading.queries import (
     LONGEST,
+    TOLD,
     BadRequest,
     CorrectionsQuery,
     KeysQuery,
@@ -27,7 +28,7 @@ from serving.reading.queries import (
     alignment,
     unsplit,
 )
-from serving.reading.told import Place, Told, from_cursor
+from serving.reading.told import Told, from_cursor
 from stitch.buckets import FIXED, Bucket, Range
 from stitch.counters import Counter
 from stitch.periods import NoEarlierRangeError, changes_at, comparison, range_of
@@ -57,12 +58,12 @@ def _of_body(body: Any) -> tuple[dict[str, list[Any]], list[Mistake]]:
     if not isinstance(body, dict):
         raise BadRequest([Mistake("body", "must be a JSON object with `counters` and `keys`")])
     raw: dict[str, list[Any]] = {}
-    mistakes = []
+    mistakes: list[Mistake] = []
     for name, value in body.items():
         several, flag = name in ("counters", "keys"), name in FLAGS and isinstance(value, bool)
         values = value if several and isinstance(value, list) else [] if value is None else [value]
         values = [json.dumps(value)] if flag else values
-        if not all(isinstance(item, str) for item in values):
+        if not all(isinstance(item, str) for item in values) and len(mistakes) < TOLD:
             mistakes.append(Mistake(name[:60], "must be a list of strings" if several else "must be a string"))
         raw[name] = [item for item in values if isinstance(item, str)]
     return raw, mistakes
@@ -123,7 +124,7 @@ def parse_top(raw: Raw, settings: Settings, now: datetime, preferred: str = "jso
         )
     key = form.key()
     span = _span(form, counters, now)
-    limit, after = form.limit(), _place(form)
+    limit, after = form.limit(), _told(form)
     return form.done(lambda: TopQuery(counters[0], key, span, limit, after, form.layer, form.format, form.partial))
 
 
@@ -147,7 +148,7 @@ def parse_nothing(raw: Raw, settings: Settings) -> None:
     Form(raw, settings, ()).done(lambda: None)
 
 
-def _place(form: Form) -> Place:
+def _told(form: Form) -> Told:
     text = form.cursor("after")
     try:
         return from_cursor(text) if text is not None else Told()
@@ -192,7 +193,7 @@ def _points(form: Form, asked: Range, granularity: str, rows: int) -> list[Bucke
     """Every point of the range, the first and the last cut where it begins and ends; none where they are too many, a
     mistake."""
     about = (asked.end - asked.start) // LONGEST[granularity] * rows
-    form.limit_points("start", about)
+    form.limit_points("period" if form.period else "start", about)
     if about > form.settings.serving.max_points:
         return []
     found = form.calendar.series(asked.start, asked.end, granularity)

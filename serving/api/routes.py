@@ -3,9 +3,12 @@ on."""
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any, get_args
+from urllib.parse import parse_qs
 
 from flask import Blueprint, Response, current_app, request
 
@@ -227,17 +230,25 @@ def _told(partial: bool) -> dict[str, Any]:
 
 
 def _raw() -> Raw:
-    return request.args.to_dict(flat=False)
+    """The parameters. What is not UTF-8 stays what it is, for the form to refuse: Flask's own would take `%ff` for the
+    three characters."""
+    return parse_qs(request.query_string.decode(errors="surrogateescape"), True, errors="surrogateescape")
 
 
 def _body() -> Any:
     try:
-        body = request.get_json(silent=True, force=True)
-    except RecursionError:  # of arrays in arrays in arrays
-        body = None
-    if body is None:
-        raise BadRequest([Mistake("body", "is not JSON: an object with `counters` and `keys` is expected")])
-    return body
+        return json.loads(request.get_data(), object_pairs_hook=_object)
+    except (ValueError, RecursionError):  # or of arrays in arrays in arrays
+        said = "is not JSON: an object with `counters` and `keys` is expected"
+        raise BadRequest([Mistake("body", said)]) from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # of which Python would take the last
+        names = Counter(name for name, _ in pairs)
+        raise BadRequest([Mistake(name[:60], "given more than once") for name, often in names.items() if often > 1])
+    return found
 
 
 def _now() -> Any:

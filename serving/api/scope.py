@@ -30,6 +30,10 @@ class Scope:
     list_public_keys: bool = False
     signed: bool = False
 
+    @property
+    def of_everything(self) -> bool:
+        return self.counters is None and self.keys is None and self.key_prefix is None
+
     def sees(self, counter: str) -> bool:
         return self.counters is None or counter in self.counters
 

@@ -31,7 +31,9 @@ LOG = logging.getLogger("stitch.layers")
 T = TypeVar("T")
 Rows = list[tuple[Any, ...]]
 
-IN_FLIGHT = 256  # reads of one request sent at once: enough to hide latency, few enough for a small cluster
+# Reads of one call that are sent at once: enough to hide latency. Behind as many waits the read of a single key, since
+# one thread of the driver takes all answers, one after the other.
+IN_FLIGHT = 64
 TRIAL = 0.4  # of the time of a read, in which a cheap one tells whether the layer answers
 _FAILURES = (DriverException, RequestExecutionException, NoHostAvailable, StitchError, OSError)
 _TIMED_OUT = (OperationTimedOut, ReadTimeout)

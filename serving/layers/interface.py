@@ -209,6 +209,10 @@ class Layers(ABC):
     def runs(self, last: int) -> Pending[list[Ran]]:
         """The last runs of the batch, the newest first."""
 
+    def recalled_cutoffs(self) -> dict[str, Publication]:
+        """What was published when another process was told; nothing where that is not remembered. It asks no layer."""
+        return {}
+
     def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
         """The rows of each read as far as they are remembered, however old. It asks no layer."""
         return [Recalled({}, [read]) for read in reads]
@@ -262,6 +266,9 @@ class Through(Layers):
 
     def runs(self, last: int) -> Pending[list[Ran]]:
         return self._layers.runs(last)
+
+    def recalled_cutoffs(self) -> dict[str, Publication]:
+        return self._layers.recalled_cutoffs()
 
     def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
         return self._layers.recalled_totals(reads)

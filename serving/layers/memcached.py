@@ -1,6 +1,7 @@
 """Totals in memcached: a second memory that all reader processes share, and that outlives them.
 
-Only totals are kept, under the keyspace and the run that published them: such rows never change, whoever reads them. A
+Totals are kept under the keyspace and the run that published them: such rows never change, whoever reads them. Cutoffs
+are kept for a process that is started while the batch layer is away: by them it knows which of the totals are right. A
 memcached that is away is left alone for a while and costs no answer. Rows are stored as JSON: whoever can write to the
 memcached can make counts wrong, but not run code here.
 """
@@ -12,15 +13,17 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pymemcache import HashClient
 
 from serving.layers.interface import Deadline, Layers, MembersOf, Pending, Recalled, Through, TotalsRange
 from serving.observe.metrics import CACHE_READS
 from stitch.buckets import EPOCH, micros
+from stitch.cutoff import Published
+from stitch.definitions import Publication, as_text, from_text
 from stitch.merge import Total
 from stitch.settings import Settings
 
@@ -53,6 +56,21 @@ class MemcachedLayers(Through):
         bound = copy.copy(self)
         bound._layers, bound._deadline = self._layers.within(deadline), deadline
         return bound
+
+    def cutoffs(self) -> Pending[dict[str, Publication]]:
+        sent = self._layers.cutoffs()
+
+        def kept() -> dict[str, Publication]:
+            if said := sent():
+                self._keep({self._name("cutoffs"): _published_as_text(said)})
+            return said
+
+        return kept
+
+    def recalled_cutoffs(self) -> dict[str, Publication]:
+        name = self._name("cutoffs")
+        held = self._held([name])
+        return _published(held[name]) if name in held else {}
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
         return self._through(reads, self._layers.totals, micros, _instant)
@@ -119,9 +137,23 @@ class MemcachedLayers(Through):
                 break
             self._client.set_many({name: rows[name] for name in names[first : first + AT_ONCE]}, expire=self._expire)
 
-    def _name(self, read: TotalsRange | MembersOf) -> str:
+    def _name(self, read: TotalsRange | MembersOf | Literal["cutoffs"]) -> str:
         """A name that memcached takes: 250 bytes at most, without spaces, and the read's alone."""
         return "stitch:" + hashlib.sha256(repr((self._keyspace, read)).encode()).hexdigest()
+
+
+def _published_as_text(said: Mapping[str, Publication]) -> bytes:
+    rows = {
+        stored: (micros(at.cutoff), at.revision, counter and as_text(counter)) for stored, (at, counter) in said.items()
+    }
+    return json.dumps(rows).encode()
+
+
+def _published(text: bytes) -> dict[str, Publication]:
+    return {
+        stored: Publication(Published(_instant(cutoff), revision), from_text(definition))
+        for stored, (cutoff, revision, definition) in json.loads(text).items()
+    }
 
 
 def _encoded(rows: Rows, encode: Callable[[Any], Any]) -> bytes:

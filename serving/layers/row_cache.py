@@ -14,6 +14,7 @@ from serving.layers.memory import Memory
 from serving.observe.metrics import CACHE_READS
 from stitch.merge import Increment
 
+JOINED = 50  # reads: whoever asks for few does not wait for a flight of more, but has his own
 ROW = 240  # bytes of a row of totals or increments, but for a member's text
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -95,18 +96,20 @@ class RowCache(Generic[K, V]):
         flight: Flight[list[V]] = Flight(now)
         with self._lock:
             self._give_up(now - self._join)
-            for read in dict.fromkeys(reads):
+            for read in (asked := dict.fromkeys(reads)):
+                under_way = self._flying.get(read)
                 if (kept := self._memory.get(self._name, read)) is not None:
                     found[read] = kept.value
                     until = min(until, kept.until)
-                elif under_way := self._flying.get(read):
+                elif under_way and len(under_way[0].reads) <= max(JOINED, 2 * len(asked)):
                     joined[read] = under_way
                 elif (most := self._memory.get(self._too_many, read)) is not None:
                     too_many = most.value
                 else:
+                    self._flying.pop(read, None)  # which is not joined: the new one goes behind the others
                     self._flying[read] = joined[read] = (flight, len(mine))
                     mine.append(read)
-        flight.reads.update(mine)
+            flight.reads.update(mine)
         for outcome, count in (("hit", len(found)), ("joined", len(joined) - len(mine)), ("miss", len(mine))):
             if count:
                 CACHE_READS.labels(self._name, outcome).inc(count)

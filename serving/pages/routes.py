@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from serving.api.access import scope, settings
+from serving.api.access import challenge, scope, settings
 from serving.api.rendering import label_of, spoken
 from stitch.counters import Counter
 
@@ -131,7 +131,7 @@ def _not_found(name: str, locked: str = "locked.html", policy: str | None = None
     """No such page, for whoever asks; who brought no token may have one."""
     if scope().counters is not None and scope().token is None:
         response = make_response(render_template(locked), 401)
-        response.headers["WWW-Authenticate"] = 'Bearer realm="stitch"'
+        response.www_authenticate = challenge()
     else:
         response = make_response(render_template("missing.html", name=name), 404)
     if policy:

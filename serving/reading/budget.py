@@ -40,8 +40,9 @@ def can_hold(events: EventSettings, now: datetime) -> Range:
     return Range(EPOCH - events.max_past, now + events.max_future + CLOCKS_DIFFER)
 
 
-def check(cost: Cost, serving: ServingSettings, asked: Asked) -> None:
-    """Raises BadRequest where the cost is beyond the budget, with a smaller request that is within."""
+def check(cost: Cost, serving: ServingSettings, asked: Asked, holds: Range) -> None:
+    """Raises BadRequest where the cost is beyond the budget, with a smaller request that is within. `holds`: as of
+    can_hold; nothing else costs anything."""
     limits = (
         (cost.reads, serving.max_reads, "reads of the layers", "serving.max_reads"),
         (cost.rows, serving.max_rows, "buckets", "serving.max_rows"),
@@ -49,7 +50,7 @@ def check(cost: Cost, serving: ServingSettings, asked: Asked) -> None:
     wanted, most, what, setting = max(limits, key=lambda limit: limit[0] / limit[1])
     if wanted <= most:
         return
-    parameter, instead = _instead(asked, most / wanted)
+    parameter, instead = _instead(asked, most / wanted, holds)
     detail = f"the answer would take up to {wanted:,} {what}, and one may take {most:,} ({setting}): ask {instead}"
     raise BadRequest([Mistake(parameter, detail)])
 
@@ -63,13 +64,13 @@ def too_many_rows(error: TooManyRows, parameter: str) -> BadRequest:
     return BadRequest([Mistake(parameter, detail)])
 
 
-def _instead(asked: Asked, share: float) -> tuple[str, str]:
+def _instead(asked: Asked, share: float, holds: Range) -> tuple[str, str]:
     """The parameter to change, and how, for `share` of the cost."""
     if asked.keys is not None and (keys := int(asked.keys * share)):
         return "keys", f"for at most {keys} keys at a time, or for fewer counters"
     if asked.range is None:
         return "counters", "for fewer counters at a time"
-    length = asked.range.end - asked.range.start
+    length = min(asked.range.end, holds.end) - max(asked.range.start, holds.start)
     if asked.keys is not None:
         share *= asked.keys
     days = int(length / timedelta(days=1) * share)

@@ -15,14 +15,14 @@ from serving.reading.reads import Reads
 from serving.reading.slices import Plan, counted, flat, keyed, planned
 from serving.reading.view import View, together
 from stitch import merge
-from stitch.buckets import FIXED, Bucket, Range, Slice, after, finest_of, floor, granularities_of
+from stitch.buckets import FIXED, Bucket, Range, Slice, after, ceil, finest_of, floor, granularities_of
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.merge import Increment
 from stitch.settings import Settings
 
 T = TypeVar("T")
-READS_OF_BETWEEN = 4  # of totals: months, a month's days, the finest buckets of a day, and the hours ahead of now
+READS_OF_BETWEEN = 4  # of totals, as _check_between has them
 Groups = Sequence[list[Bucket]]  # of points; those of one group do not overlap
 
 
@@ -65,7 +65,7 @@ class Counting:
         for counter in self._query.counters:
             self._view.check(counter, points)
         plans = self._plans(groups)
-        check(self._cost(plans), self._settings.serving, asked)
+        check(self._cost(plans), self._settings.serving, asked, self._can_hold)
         wanted = [self._wanted(counter, key, plans[counter.name]) for counter, key in self._pairs]
         ranges, since = [one.ranges for one in wanted], [one.since for one in wanted]
         slices, live = together(self._reads.totals(flat(ranges)), self._reads.increments(flat(since)))
@@ -93,7 +93,7 @@ class Counting:
 
         of = [((c, key), self._reads.run(c, months(c, key))) for c, key in self._pairs]
         since = flat(self._reads.partitions(*pair, self._reads.since(at, partial)) for pair, at in of)
-        self._check_between(ahead, len(since))
+        self._check_between(within, ahead, len(since))
         (live,) = together(self._reads.increments(since))
         counted = [row.bucket for row in flat(live)]
         hours = self._starts([self._range(*pair, "hour", ahead, at) for pair, at in of])
@@ -108,12 +108,14 @@ class Counting:
             counted.append(first)
         return Range(min(counted), max(counted)) if counted else None
 
-    def _check_between(self, ahead: Range, partitions: int) -> None:
-        """Months are not in the price: there may be a thousand, but a key has those alone in which it counted."""
-        day, hours = FIXED["day"], Slice("hour", ahead.start, ahead.end).buckets()
-        rows = [31 + day // FIXED[finest_of(self._view.counted_as(counter))] + hours for counter, _ in self._pairs]
+    def _check_between(self, within: Range, ahead: Range, partitions: int) -> None:
+        """The months, a month's days, the finest buckets of a day, and the hours ahead of now."""
+        parts = (("month", within), ("hour", ahead))
+        either = sum(Slice(length, part.start, ceil(part.end, length)).buckets() for length, part in parts)
+        of_day = {c.name: FIXED["day"] // FIXED[finest_of(self._view.counted_as(c))] for c in self._query.counters}
+        rows = [either + 31 + of_day[counter.name] for counter, _ in self._pairs]
         cost = Cost(len(rows) * READS_OF_BETWEEN + partitions, sum(rows))
-        check(cost, self._settings.serving, Asked(len(self._query.keys), None))
+        check(cost, self._settings.serving, Asked(len(self._query.keys), None), self._can_hold)
 
     def _starts(self, reads: list[TotalsRange]) -> list[datetime]:
         """The starts of the buckets that have totals, even of 0. Raises Unavailable where not all are known and all

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from serving.reading.told import Place
+from serving.reading.told import Told
 from stitch.buckets import EPOCH, FIXED, GRANULARITIES, Bucket, Range, finest_of
 from stitch.counters import Counter
 from stitch.merge import Layer
@@ -29,10 +29,11 @@ class BadRequest(Exception):
     """The request cannot be understood; it carries the first mistakes in it, and not one alone.
 
     unknown: the counters it names that are not there, or not for whoever asks
+    more:    how many mistakes there are beside these
     """
 
-    def __init__(self, mistakes: Sequence[Mistake], unknown: Sequence[str] = ()) -> None:
-        self.mistakes, self.unknown, more = list(mistakes[:TOLD]), list(unknown), len(mistakes) - TOLD
+    def __init__(self, mistakes: Sequence[Mistake], unknown: Sequence[str] = (), more: int = 0) -> None:
+        self.mistakes, self.unknown, more = list(mistakes[:TOLD]), list(unknown), more + max(0, len(mistakes) - TOLD)
         told = [f"{mistake.parameter}: {mistake.detail}" for mistake in self.mistakes]
         super().__init__("; ".join([*told, f"and {more} more"] if more > 0 else told))
 
@@ -137,7 +138,7 @@ class TopQuery:
     key: str
     span: Span
     limit: int
-    after: Place
+    after: Told
     layer: Layer
     format: str
     partial: bool = False

@@ -14,7 +14,7 @@ from serving.reading.found import Change, Top, lacks_a_layer, not_whole
 from serving.reading.queries import TopQuery
 from serving.reading.reads import Reads
 from serving.reading.slices import Plan, as_point, compared_points, fewest, flat, keyed, touch
-from serving.reading.told import Told, after
+from serving.reading.told import Ranked, Told, after
 from serving.reading.view import View, together
 from stitch import merge
 from stitch.buckets import ALL, Bucket, Slice, bucketed, granularities_of
@@ -25,12 +25,20 @@ from stitch.settings import Settings
 
 
 @dataclass(frozen=True)
-class _Planned:
-    """points: what is asked, and both ranges that are compared; plans: of each of them; reads: of all of them, each
-    slice once, and their buckets."""
+class _Part:
+    """A point, the plan of it, and the buckets of the plan."""
 
-    points: list[Bucket]
-    plans: list[Plan]
+    point: Bucket
+    plan: Plan
+    buckets: list[Bucket]
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """parts: what is asked, and both ranges that are compared; reads: of all of them, each slice once, and their
+    buckets."""
+
+    parts: list[_Part]
     reads: list[Slice]
     buckets: list[Bucket]
     comparison: Comparison | None
@@ -56,8 +64,8 @@ def top_of(settings: Settings, view: View, query: TopQuery) -> Top:
     whole = _judge(view, query, planned, rows)
     unread = bool(rows.lacking) or None in rows.by_member.values()
     layer: merge.Layer = "realtime" if unread and not whole[0] else view.layer
-    (count,) = merge.Rows(rows.totals, rows.increments, rows.cutoff, layer).counts(planned.plans[0].parts)
-    tally, *compared = [_tally(plan, rows, layer) for plan in planned.plans]
+    (count,) = merge.Rows(rows.totals, rows.increments, rows.cutoff, layer).counts(planned.parts[0].plan.parts)
+    tally, *compared = [_tally(part, rows, layer) for part in planned.parts]
     top = ranked(tally, count.count, not all(whole) or lacks_a_layer(view), query)
     if not planned.comparison:
         return top
@@ -76,11 +84,12 @@ def _plan(settings: Settings, view: View, query: TopQuery) -> _Planned:
     points = [as_point(span) if span else ALL, *flat(compared_points(comparison))]
     view.check(counter, points, members=True)
     plans = [fewest([point], kept, holds) for point in points]
+    parts = [_Part(point, plan, _buckets(plan.reads)) for point, plan in zip(points, plans, strict=True)]
     reads = list(dict.fromkeys(flat(plan.reads for plan in plans)))
-    buckets = _buckets(reads)
+    buckets = list(dict.fromkeys(flat(part.buckets for part in parts)))
     cost = Cost(len(reads) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets))
-    check(cost, settings.serving, Asked(None, span))
-    return _Planned(points, plans, reads, buckets, comparison)
+    check(cost, settings.serving, Asked(None, span), holds)
+    return _Planned(parts, reads, buckets, comparison)
 
 
 def _read(view: View, query: TopQuery, planned: _Planned) -> _Rows:
@@ -107,24 +116,24 @@ def _judge(view: View, query: TopQuery, planned: _Planned, rows: _Rows) -> list[
     whole, and is not."""
     lacks = view.lacks(query.counter)
 
-    def is_whole(point: Bucket, plan: Plan) -> bool:
-        known = all(rows.by_member.get(bucket, {}) is not None for bucket in _buckets(plan.reads))
-        (count,) = found.counts(plan.parts)
-        lacking = any(touch(one, part) for one in rows.lacking for part in plan.reads)
-        return known and not lacks(point, count.count) and not lacking
+    def is_whole(part: _Part) -> bool:
+        known = all(rows.by_member.get(bucket, {}) is not None for bucket in part.buckets)
+        (count,) = found.counts(part.plan.parts)
+        lacking = any(touch(one, read) for one in rows.lacking for read in part.plan.reads)
+        return known and not lacks(part.point, count.count) and not lacking
 
     found = merge.Rows(rows.totals, rows.increments, rows.cutoff, view.layer)
-    whole = [is_whole(point, plan) for point, plan in zip(planned.points, planned.plans, strict=True)]
+    whole = [is_whole(part) for part in planned.parts]
     if not whole[0] and not query.partial:
         raise not_whole(view, [query.counter])
     return whole
 
 
-def _tally(plan: Plan, rows: _Rows, layer: merge.Layer) -> Tally[str]:
-    """Member → count, over the buckets of the plan."""
-    buckets, found = _buckets(plan.reads), Tally[str]()
-    gains = merge.by_bucket(buckets, rows.member_increments)
-    for bucket in buckets:
+def _tally(part: _Part, rows: _Rows, layer: merge.Layer) -> Tally[str]:
+    """Member → count, over the buckets of the part."""
+    found = Tally[str]()
+    gains = merge.by_bucket(part.buckets, rows.member_increments)
+    for bucket in part.buckets:
         found.update(merge.members(bucket, rows.by_member.get(bucket) or {}, gains[bucket], rows.cutoff, layer))
     return found
 
@@ -132,13 +141,16 @@ def _tally(plan: Plan, rows: _Rows, layer: merge.Layer) -> Tally[str]:
 def ranked(tally: Tally[str], total: int, partial: bool, query: TopQuery) -> Top:
     """A page of members by count, then by name: the first of those who were not told. `others` is what comes after."""
     counted = [(-count, member) for member, count in tally.items() if count]
-    told = query.after
-    rows = counted if told == Told() else [(count, name) for count, name in counted if not told.has(-count, name)]
-    page = [(member, -count) for count, member in heapq.nsmallest(query.limit, rows)]
-    left = sum(-count for count, _ in rows) - sum(count for _, count in page)
+    told, before, rows = query.after, list[Ranked](), counted
+    if told != Told():
+        before, rows = [], []
+        for row in counted:
+            (before if told.has(row) else rows).append(row)
+    page = heapq.nsmallest(query.limit, rows)
+    left = sum(-count for count, _ in rows) - sum(-count for count, _ in page)
     unnamed = total - sum(-count for count, _ in counted)  # of events without a member
-    more = after(told, page, query.key).cursor() if len(rows) > len(page) else None
-    return Top(page, unnamed + left, total, partial, more)
+    more = after(told, before, page, query.key).cursor() if len(rows) > len(page) else None
+    return Top([(member, -count) for count, member in page], unnamed + left, total, partial, more)
 
 
 def _buckets(reads: Sequence[Slice]) -> list[Bucket]:

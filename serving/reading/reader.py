@@ -165,7 +165,10 @@ class Reader:
 
     def _stored(self, counter: Counter) -> str:
         """Under which name its rows are found in the batch layer; raises Unavailable."""
-        return (self._last.stored | served(self._of_batch_alone(lambda layers: layers.cutoffs())))[counter.name]
+        said = self._of_batch_alone(lambda layers: layers.cutoffs())
+        if lost := self._last.lost(["realtime"], said, None):
+            raise Unavailable("; ".join(map(str, lost)))
+        return (self._last.stored | served(said))[counter.name]
 
     def _of_batch_alone(self, send: Callable[[Layers], Pending[T]]) -> T:
         layers = self._layers.within(self._deadline())

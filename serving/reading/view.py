@@ -3,15 +3,18 @@ counts.
 
 When a layer does not answer, the question is asked again without it, and the answer says so. Without the batch layer,
 totals that are remembered are exact with the increments since the cutoff under which they were read (stitch.merge);
-what is not remembered is not known. Without the real-time layer, totals are exact as of their cutoff.
+what is not remembered is not known. Without the real-time layer, totals are exact as of their cutoff. A layer that
+lost what it said before, since its keyspace was made anew, does not answer: its zeros would be taken for counts.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 from serving.layers.interface import LayerDown, LayerName, Layers, Pending, Unavailable
@@ -25,7 +28,12 @@ from stitch.merge import Layer
 from stitch.periods import Comparison
 
 T = TypeVar("T")
+LOG = logging.getLogger("stitch.layers")
 PointStatus = Literal["known", "unknown", "future"]
+LOST: dict[LayerName, str] = {
+    "batch": "the batch layer holds no cutoff any more: `batch_totals --reload` loads what was published",
+    "realtime": "the real-time layer holds no progress any more: `streaming_counts --from-cutoff` counts again",
+}
 _AWAY: dict[LayerName, str] = {
     "batch": "the batch layer does not answer, and not all of its totals are remembered",
     "realtime": "the real-time layer does not answer: counts end with the cutoff",
@@ -45,7 +53,7 @@ class Down(Exception):
 
 @dataclass(frozen=True)
 class LastPublished:
-    """What was published when the batch layer said it last.
+    """What was published when the batch layer said it last, and up to when the real-time layer then counted.
 
     stored:  a counter's name → under which its rows are found; by the settings, where nothing is published of it
     by_name: a counter's name → what is published of it; None: the batch layer never said
@@ -55,6 +63,15 @@ class LastPublished:
     stored: dict[str, str]
     by_name: dict[str, Publication] | None = None
     before: dict[str, Published] = field(default_factory=dict)
+    realtime_through: datetime | None = None
+
+    def lost(self, missing: Sequence[LayerName], said: object, through: datetime | None) -> list[LayerDown]:
+        """The layers that answer, but have nothing of what they said before."""
+        lost: dict[LayerName, bool] = {
+            "batch": bool(self.by_name) and not said,
+            "realtime": self.realtime_through is not None and through is None,
+        }
+        return [LayerDown(layer, LOST[layer]) for layer, is_lost in lost.items() if is_lost and layer not in missing]
 
     def followed_by(self, said: dict[str, Publication]) -> LastPublished:
         """The same when the batch layer has said what is published."""
@@ -65,7 +82,8 @@ class LastPublished:
                 before.pop(name, None)
             elif last and last.at != said[of].at:
                 before[name] = last.at
-        return LastPublished({**self.stored, **stored}, {name: said[of] for name, of in stored.items()}, before)
+        by_name = {name: said[of] for name, of in stored.items()}
+        return replace(self, stored={**self.stored, **stored}, by_name=by_name, before=before)
 
 
 @dataclass(frozen=True)
@@ -240,11 +258,24 @@ def look(
         None if "batch" in missing else deferred(layers.cutoffs),
         None if "realtime" in missing else deferred(layers.realtime_through),
     )
+    if last.by_name is None and not said and (before := layers.recalled_cutoffs()):
+        last = last.followed_by(before)
+    if lost := last.lost(missing, said, through):
+        for one in lost:
+            _warn(one.layer, now.replace(second=0, microsecond=0))
+        raise Down(lost)
     if said is not None:
         last = last.followed_by(said)
+    if through is not None:
+        last = replace(last, realtime_through=through)
     if layer == "merged" and "realtime" in missing:
         layer = "batch"
     return View(layers, asked, layer, last, through, now, retention, missing)
+
+
+@lru_cache(2)  # once a minute, for it is found out by every request
+def _warn(layer: LayerName, _: datetime) -> None:
+    LOG.warning("%s; if it is meant to begin anew, restart readers and memcached", LOST[layer])
 
 
 def answer(

@@ -31,10 +31,11 @@ function layers(status, now) {
 }
 
 function cutoffs(status, now) {
+  const none = status.layers.batch.up ? "Not counted by the batch yet" : "Not known until the batch layer answers";
   const rows = Object.entries(status.cutoffs).map(([name, cutoff]) => [
     { text: titles.get(name)?.title ?? name, name: true },
     { text: name, kind: "quiet", name: true },
-    { text: cutoff ? minute(cutoff, ZONE) : "Not counted by the batch yet" },
+    { text: cutoff ? minute(cutoff, ZONE) : none },
     { text: cutoff ? ago(now - Date.parse(cutoff)) : "", kind: "n" },
   ]);
   fill(body("cutoffs"), rows);

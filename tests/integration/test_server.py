@@ -168,7 +168,7 @@ def test_kept_answers_and_probes_pass_by_heavy_requests(start: Callable[..., Rea
 
 def test_requests_of_many_keys_take_no_threads_of_the_others(start: Callable[..., Reader]) -> None:
     reader = start(cache="0s", timeout="10s", threads=4)
-    many = {"counters": ["plays"], "keys": ["slow"]}
+    many = {"counters": ["plays"], "keys": ["slow", *(f"key{n}" for n in range(200))]}
     long = "&".join(f"key=slow{n}" for n in range(200))
     with ThreadPoolExecutor(12) as pool:
         slow = [

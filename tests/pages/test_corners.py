@@ -319,3 +319,16 @@ def test_the_status_page_tells_operators_the_layers_the_runs_and_the_corrections
         assert len(found.locator("#corrections li").all()) == 2
         failing.down = {"realtime"}
         eventually(found, "#layers", "Not answering")
+
+
+def test_the_status_page_does_not_take_a_cutoff_that_is_not_known_for_none(
+    serve: Serve, music: Music, chromium: Any
+) -> None:
+    away = copy(music)
+    away.down = {"batch"}
+    site = serve(away)
+    with page(chromium, site, expected_errors=99) as found:
+        found.goto(f"{site}/status")
+        eventually(found, "#cutoffs", "Not known until the batch layer answers")
+        away.down = set()
+        assert "Not known" not in eventually(found, "#cutoffs", r"\d\d:\d\d")

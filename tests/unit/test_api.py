@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
 
 from serving.app import create_app
 from serving.layers.interface import Corrected
+from serving.reading.told import Told, after, from_cursor
 from stitch.buckets import EPOCH, bucket_of
 from stitch.merge import Increment, Total
 from stitch.sections import EventSettings, ServingSettings
@@ -215,6 +218,17 @@ def test_what_all_time_of_many_keys_would_cost_is_known_before_it_is_read(
         refused = get(client, path + ",".join(f"t{n}" for n in range(many)), 400)["errors"]
         assert [one["parameter"] for one in refused] == ["keys"] and f"at most {few} keys" in refused[0]["detail"]
         assert hourly.reads == 0
+
+
+def test_the_months_that_all_time_is_looked_for_in_are_in_its_price(settings: Settings, hourly: FakeLayers) -> None:
+    """951 months from 1945 on, 31 days, 24 hours of a day, and 49 ahead of now; so many for each key."""
+    few = settings.model_copy(update={"serving": settings.serving.model_copy(update={"max_rows": 3 * 1055 + 1054})})
+    client = create_app(few, hourly, now=lambda: NOW).test_client()
+    path = "/v1/series?counters=plays&period=all&keys="
+    assert len(get(client, f"{path}t1,t2,t3")["data"]) == 3
+    hourly.reads = 0
+    (refused,) = get(client, f"{path}t1,t2,t3,t4", 400)["errors"]
+    assert refused["detail"].startswith("the answer would take up to 4,220 buckets") and hourly.reads == 0
 
 
 def test_a_series_of_several_keys_as_csv_names_the_key_in_each_row(client: FlaskClient) -> None:
@@ -516,6 +530,50 @@ def test_a_top_of_more_members_than_an_address_can_name_goes_on_by_their_counts(
     assert after is None and len(told) == len(set(told)) == 3000 and 5000 < longest <= 7000
 
 
+LONG_KEYS = {
+    # a key → how many members its pages name
+    "c1": 1049,
+    "k" * 800: 929,  # each of its bytes is one of the address
+    "ü" * 400: 689,  # and here three
+}
+
+
+@pytest.mark.parametrize(("key", "named"), LONG_KEYS.items(), ids=["short", "800 letters", "400 umlauts"])
+def test_a_long_key_takes_no_more_room_from_those_who_were_told_than_it_needs(key: str, named: int) -> None:
+    rows = [(n - 2000, f"t{n:04}") for n in range(2000)]
+    told, page = Told(), 50
+    for at in range(0, len(rows), page):
+        told = from_cursor(after(told, rows[:at], rows[at : at + page], key).cursor())
+        assert len(quote(key, safe="") + told.cursor()) <= 7000
+        assert [row for row in rows if told.has(row)] == rows[: at + page]
+        assert len(told.marks) >= min(at + page, named - 5)  # the last of them by their place, too
+        assert (told.edge is None) == (at + page <= named)
+
+
+def test_behind_a_thousand_members_nobody_is_skipped_or_told_twice_either_while_counts_move(settings: Settings) -> None:
+    """Ranks move by hundreds between the pages, in both directions."""
+    rng, fake = random.Random(1), FakeLayers()
+    fake.published, fake.through = {"creator_plays": CUTOFF}, NOW
+    fake.total_rows["creator_plays", "c1", "all", EPOCH] = Total(10**9, CUTOFF)
+    client = create_app(settings, fake, now=lambda: NOW).test_client()
+    told: list[str] = []
+    after = ""
+    for _ in range(10):
+        for n in range(3000):
+            count = 10 * n + rng.randint(1, 3000)
+            fake.member_total_rows["creator_plays", "c1", "all", EPOCH, f"t{n}"] = Total(count, CUTOFF)
+        page = get(client, f"/v1/top?counter=creator_plays&key=c1&limit=300{after and '&after=' + after}")
+        told += [row["member"] for row in page["members"]]
+        after = page["next"]
+    assert len(told) == len(set(told)) == 3000 and not after
+
+
+def test_a_cursor_of_a_member_that_fills_an_address_is_one(settings: Settings) -> None:
+    row = (-5, "\x01" * 1024)
+    told = after(Told(), [], [row, *((n, f"t{n}") for n in range(1100))], "c1")
+    assert from_cursor(told.cursor()) == told and told.edge
+
+
 def test_keys_are_found_by_prefix_page_by_page(settings: Settings) -> None:
     fake = FakeLayers()
     fake.total_rows = {("plays", key, "all", FIRST): Total(1, CUTOFF) for key in ("b", "ab", "aa", "ac", "ü")}
@@ -578,9 +636,12 @@ def test_the_parameter_decides_the_format_and_else_the_header_of_a_get_as_of_a_p
     assert [answer.content_type.split(";")[0] for answer in (got, posted)] == [content_type] * 2
 
 
-@pytest.mark.parametrize("path", ["/v1/totals?keys=t1", "/v1/series?key=t1"])
+CSV_OF = ["totals?counters=plays&keys=t1", "series?counters=plays&key=t1", "top?counter=creator_plays&key=c1"]
+
+
+@pytest.mark.parametrize("path", CSV_OF)
 def test_a_comparison_as_csv_is_refused_however_csv_is_asked_for(client: FlaskClient, path: str) -> None:
-    compared = f"{path}&counters=plays&period=7d&compare=previous_period"
+    compared = f"/v1/{path}&period=7d&compare=previous_period"
     for answer in (client.get(f"{compared}&format=csv"), client.get(compared, headers={"Accept": "text/csv"})):
         assert (answer.status_code, answer.content_type) == (400, "application/problem+json")
         assert [error["parameter"] for error in answer.get_json()["errors"]] == ["compare"]
@@ -615,6 +676,7 @@ MISTAKES = {
     f"{S}&granularity=hour&start=2020-01-01&end=2024-01-01": (
         "start", "about 35064 counts in one answer; at most 10000"
     ),
+    f"{S.replace('plays', 'plays,likes')}&granularity=hour&period=year": ("period", "about 17568 counts in one answer"),
     f"{T}&period=7d&start=2024-01-01&end=2024-01-02": ("period", "given beside `start` or `end`"),
     f"{T}&period=fortnight": ("period", "'fortnight' cannot be used; one of 24h, 48h"),
     f"{T}&compare=previous_period": ("compare", "needs a range"),
@@ -634,6 +696,16 @@ MISTAKES = {
     "/v1/top?counter=creator_plays&key=c1&after=AQE": ("after", "is not the `next` of another page"),
     f"/v1/top?counter=creator_plays&key=c1&after={'W1tb' * 9000}": ("after", "is not the `next` of another page"),
     "/v1/keys?counter=plays,likes": ("counter", "one counter at a time"),
+    "/v1/totals?counters=plays&key=%ff": ("keys", "is not valid Unicode text"),
+    "/v1/totals?counters=plays&keys=t1,%c3%28": ("keys", "is not valid Unicode text"),
+    f"{S}%ff&granularity=day": ("key", "is not valid Unicode text"),
+    "/v1/keys?counter=plays&prefix=%ff": ("prefix", "is not valid Unicode text"),
+    "/v1/keys?counter=plays&after=%ff": ("after", "is not valid Unicode text"),
+    "/v1/top?counter=creator_plays&key=c1&after=%ff": ("after", "is not the `next` of another page"),
+    f"{T}&%ff=1": ("\udcff", "unknown parameter"),
+    f"{T}&tz=%ff": ("tz", "is no IANA time zone"),
+    f"{T}&start=%ff&end=2024-01-02": ("start", "is not an ISO-8601 instant"),
+    "/v1/totals?counters=pl%ffays&key=t1": ("counters", "unknown counter"),
     "/v1/corrections?counter=plays&start=2024-03-01T05:00&end=2024-03-02": ("start", "is not on the edge of a bucket"),
 }  # fmt: skip
 
@@ -649,6 +721,10 @@ S15 = "/v1/series?counters=plays&key=t1&granularity=day&tz=Asia/Kolkata"
 BEYOND = {
     f"{S15}&start=2001-01-01&end=2024-01-01": (
         "start", "would take up to 806,400 buckets, and one may take 100,000 (serving.max_rows): ask for at most 1041 "
+        "days at a time, or by a coarser granularity",
+    ),
+    f"{S15}&start=2020-01-01&end=2040-01-01": (  # of which nothing is read behind 16 March 2024
+        "start", "would take up to 147,528 buckets, and one may take 100,000 (serving.max_rows): ask for at most 1041 "
         "days at a time, or by a coarser granularity",
     ),
 }  # fmt: skip
@@ -672,6 +748,9 @@ def test_what_would_cost_too_much_is_refused_before_a_row_is_read_with_what_to_a
     errors = get(client, path, 400)["errors"]
     assert [error["parameter"] for error in errors] == [mistake[0]] and mistake[1] in errors[0]["detail"]
     assert fake.reads == 0
+    start = date.fromisoformat(path.partition("&start=")[2][:10])
+    for days, status in ((1041, 200), (1043, 400)):  # the advice is right
+        get(client, f"{S15}&start={start}&end={start + timedelta(days=days)}", status)
 
 
 def test_a_post_of_too_many_reads_is_told_how_many_keys_are_not(by_quarter: tuple[FlaskClient, FakeLayers]) -> None:

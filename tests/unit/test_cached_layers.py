@@ -98,6 +98,19 @@ def test_requests_that_share_some_keys_read_each_once_and_do_not_wait_in_a_circl
     assert sorted(key for asked in slow.asked for key in asked) == keys
 
 
+def test_whoever_asks_for_few_does_not_join_a_read_of_many_and_who_asks_for_as_many_does(settings: Settings) -> None:
+    slow = Slow()
+    layers = CachedLayers(slow, settings, Memory(10**7))
+    many = [read_of(f"{n}") for n in range(60)]
+    waiting = [layers.totals(many), layers.totals(many[1:])]
+    few = layers.totals(many[:2])
+    assert [len(asked) for asked in slow.asked] == [60, 2]
+    slow.go.set()
+    found = few()
+    assert [pending()[1:2] for pending in waiting] == [found[1:], [{EPOCH: Total(1, CUTOFF)}]]
+    assert layers.totals(many)()[:2] == found and len(slow.asked) == 2
+
+
 def test_a_read_that_failed_fails_for_all_who_joined_it_and_is_tried_again(settings: Settings) -> None:
     slow = Slow()
     slow.failing = True
@@ -305,6 +318,20 @@ def test_reads_that_nobody_waited_for_are_forgotten() -> None:
     time.sleep(0.06)
     cache.many([100], lambda reads: lambda: [[0] for _ in reads], Deadline.after(5))
     assert list(cache._flying) == [100]
+
+
+def test_reads_that_nobody_waited_for_are_forgotten_though_one_of_them_was_sent_again() -> None:
+    cache: RowCache[int, list[int]] = RowCache("test", Memory(10**7), lambda _, __: 60.0, 0.1)
+
+    def send(*reads: int) -> None:
+        cache.many(reads, lambda reads: lambda: [[0] for _ in reads], Deadline.after(5))
+
+    send(*range(60))
+    time.sleep(0.06)
+    send(0)
+    time.sleep(0.06)
+    send(100)
+    assert list(cache._flying) == [0, 100]
 
 
 def test_increments_of_different_cutoffs_are_different_reads(settings: Settings) -> None:

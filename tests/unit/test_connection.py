@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -112,6 +115,44 @@ def test_a_wave_of_reads_ends_at_the_deadline_too() -> None:
         made(session).send("heavy", [(n,) for n in range(10_000)], Deadline.after(0.2))()
     assert time.monotonic() - began < 0.4
     assert session.most_open <= IN_FLIGHT
+
+
+class InTurn:
+    """A session as the driver's is: one thread takes the answers of all reads."""
+
+    def __init__(self) -> None:
+        self.answered, self._sent = 0, SimpleQueue[threading.Event]()
+        threading.Thread(target=self._answer, daemon=True).start()
+
+    def execute_async(self, *_: Any, **__: Any) -> Any:
+        answered = threading.Event()
+        self._sent.put(answered)
+
+        def result() -> Any:
+            assert answered.wait(10)
+            return SimpleNamespace(current_rows=[], paging_state=None)
+
+        return SimpleNamespace(result=result)
+
+    def _answer(self) -> None:
+        while True:
+            answered = self._sent.get()
+            time.sleep(0.0005)
+            self.answered += 1
+            answered.set()
+
+
+def test_a_single_read_waits_for_few_of_a_thousand_that_another_request_sends() -> None:
+    session = InTurn()
+    connection = made(session)  # type: ignore[arg-type]
+    with ThreadPoolExecutor(1) as pool:
+        many = pool.submit(lambda: connection.send("heavy", [(n,) for n in range(1000)], Deadline.after(9))())
+        while session.answered < 100:
+            time.sleep(0.001)
+        before = session.answered
+        assert connection.send("heavy", [("single",)], Deadline.after(9))() == [[]]
+        assert session.answered - before < 100 and not many.done()
+        assert len(many.result()) == 1000
 
 
 def test_more_rows_than_an_answer_may_need_are_not_read_to_their_end() -> None:

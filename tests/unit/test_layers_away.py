@@ -13,6 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from serving.app import create_app
+from serving.reading import view
 from serving.reading.view import LastPublished
 from stitch.buckets import EPOCH
 from stitch.counters import Counter
@@ -199,6 +200,38 @@ def test_a_reader_that_starts_without_the_batch_layer_knows_no_count(client: Fla
     assert plays(client, "&partial=allow") == 7
 
 
+class Shared(dict[str, bytes]):
+    """A memcached of all processes."""
+
+    def get_many(self, names: list[str]) -> dict[str, bytes]:
+        return {name: self[name] for name in names if name in self}
+
+    def set_many(self, rows: dict[str, bytes], expire: int) -> None:
+        self.update(rows)
+
+
+@pytest.mark.parametrize("gone", ["away", "made anew"])
+def test_a_reader_that_starts_without_the_batch_layer_knows_by_memcached_what_was_published(
+    settings: Settings, layers: FakeLayers, clock: Clock, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    shared = Shared()
+    monkeypatch.setattr("serving.layers.memcached.HashClient", lambda *_, **__: shared)
+    serving = ServingSettings(memcached=["127.0.0.1:11211"])
+    own = next(counter for counter in settings.counters if counter.name == "plays")
+    layers.definitions = {"plays": own}
+    for there in (True, False):
+        client = create_app(settings.model_copy(update={"serving": serving}), layers, now=clock).test_client()
+        answer = get(client, PLAYS)
+        assert answer["data"][0]["counts"] == {"plays": 1_000_007} and "partial" not in answer["meta"]
+        assert answer["meta"].get("missing", []) == ([] if there else ["batch"])
+        assert answer["meta"]["counters"]["plays"]["cutoff"] == "2024-03-01T10:00:00Z"
+        if gone == "away":
+            layers.down = {"batch"}
+        else:
+            layers.published, layers.total_rows = {}, {}
+    assert get(client, PLAYS.replace("t1", "t2"), 503)["status"] == 503
+
+
 def test_without_the_batch_layer_a_range_that_moves_on_is_put_together_from_what_was_read_before(
     client: FlaskClient, layers: FakeLayers, clock: Clock
 ) -> None:
@@ -245,7 +278,44 @@ def test_without_the_batch_layer_finer_buckets_than_those_published_are_refused_
         assert "by the hour, and no finer" in get(client, quarters + more, 503)["detail"]
 
 
+def test_a_batch_layer_that_was_made_anew_has_no_zeros_but_does_not_answer_until_it_is_loaded(
+    client: FlaskClient, layers: FakeLayers, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    view._warn.cache_clear()
+    assert plays(client) == 1_000_007
+    published, totals = layers.published, layers.total_rows
+    layers.published, layers.total_rows = {}, {}
+    for _ in range(3):
+        clock.pass_by()
+        answer = get(client, PLAYS)
+        assert (answer["data"][0]["counts"], answer["meta"]["missing"]) == ({"plays": 1_000_007}, ["batch"])
+    assert get(client, PLAYS.replace("t1", "t2"), 503)["status"] == 503  # which is not remembered
+    assert get(client, "/v1/keys?counter=plays", 503)["status"] == 503
+    assert get(client, "/v1/status")["layers"]["batch"]["up"] is False
+    assert get(client, "/readyz")["status"] == "degraded"
+    (said,) = {record.getMessage() for record in caplog.records if record.name == "stitch.layers"}
+    assert "`batch_totals --reload`" in said
+    layers.published, layers.total_rows = published, totals
+    clock.pass_by()
+    assert "missing" not in get(client, PLAYS)["meta"] and get(client, "/readyz")["status"] == "ready"
+
+
 # Without the real-time layer
+
+
+def test_a_real_time_layer_that_was_made_anew_does_not_answer_until_it_counts(
+    client: FlaskClient, layers: FakeLayers, clock: Clock
+) -> None:
+    assert plays(client) == 1_000_007
+    increments, through = layers.increment_rows, layers.through
+    layers.increment_rows, layers.through = [], None
+    clock.pass_by()
+    answer = get(client, PLAYS)
+    assert (answer["data"][0]["counts"], answer["meta"]["missing"]) == ({"plays": 1_000_000}, ["realtime"])
+    assert answer["meta"]["partial"] is True
+    layers.increment_rows, layers.through = increments, through
+    clock.pass_by()
+    assert plays(client) == 1_000_007 and "missing" not in get(client, PLAYS)["meta"]
 
 
 def test_without_the_real_time_layer_a_count_is_as_of_the_cutoff_and_says_so(

@@ -27,7 +27,8 @@ COUNTERS = [
 def some_events(rng: random.Random) -> list[Happened]:
     """Around now, a year ago, and on the days on which clocks are set, some of their years, and a year after."""
     some = [at for _, at in rng.sample(CHANGES, k=4)]
-    centres = [NOW, NOW - timedelta(days=30), NOW - timedelta(days=366), *some,
+    ago = (0, 1, 8, 30, 60, 365, 366, 373, 396)  # in days: what periods hold and face
+    centres = [*(NOW - timedelta(days=days) for days in ago), *some,
                *(min(NOW, at + timedelta(days=365)) for at in some)]  # fmt: skip
     events = []
     for _ in range(rng.randint(50, 400)):
@@ -79,4 +80,4 @@ def test_any_question_is_answered_as_by_the_list_of_events(seed: int) -> None:
     caching = ServingSettings() if seed % 2 else ServingSettings(cache=timedelta(0))
     settings = load_settings("conf/stitch.toml").model_copy(update={"counters": COUNTERS, "serving": caching})
     client = create_app(settings, layers_of(events, cutoff, rng), now=lambda: NOW).test_client()
-    Questions(events, asker(client), rng, "creator_plays").ask_some(2)
+    Questions(events, asker(client), rng, "creator_plays", lambda: NOW).ask_some(2)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -326,6 +328,8 @@ BODIES = {
     '{"counters": "plays", "keys": [1]}': "keys",
     '{"counters": ["plays"], "keys": ["\\ud800"]}': "keys",
     '{"counters": ["plays"], "keys": ["a"], "key": "b"}': "key",
+    '{"counters": ["plays"], "keys": ["a"], "keys": ["b"]}': "keys",
+    '{"counters": ["plays"], "keys": ["a"], "layer": "batch", "layer": "merged"}': "layer",
     '{"counters": ["plays"], "keys": ["a"], "layer": 1}': "layer",
     '{"counters": ["plays"], "keys": {"a": 1}}': "keys",
     "[" * 100_000: "body",
@@ -356,6 +360,24 @@ def test_of_many_mistakes_the_first_twenty_are_told_and_how_many_more_there_are(
     problem = client.post("/v1/totals", json={f"n{n}": "x" for n in range(2_000)}).get_json()
     assert [mistake["parameter"] for mistake in problem["errors"]] == [f"n{n}" for n in range(20)]
     assert problem["detail"].endswith("; and 1982 more")  # counters and keys are missing, too
+
+
+MANY: dict[str, Any] = {
+    "names": {f"n{n}": "x" for n in range(20_000)},
+    "names of no texts": {f"n{n}": 1 for n in range(20_000)},
+    "counters": {"counters": [f"n{n}" for n in range(20_000)], "keys": ["t1"]},
+}
+
+
+@pytest.mark.parametrize("body", MANY.values(), ids=MANY)
+def test_mistakes_that_are_not_told_are_not_put_into_words_either(client: FlaskClient, body: dict[str, Any]) -> None:
+    sent = json.dumps(body)
+    tracemalloc.start()
+    answer = client.post("/v1/totals", data=sent)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == 400 and len(answer.get_json()["errors"]) == 20
+    assert most < 25 * len(sent)  # as lists and dicts; in words it would be twice as much
 
 
 def test_a_body_larger_than_a_thousand_keys_need_is_not_read(client: FlaskClient) -> None:
