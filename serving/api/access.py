@@ -45,9 +45,9 @@ _SECURITY = {
 }
 _PLAIN = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")  # a path, without `..` or `%2F`
 _SHARED = r"/(v1/.*|openapi\.json|static/.*)"  # what pages of the allowed origins may read
-_EXPOSED = ["ETag", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID", "Content-Disposition",
-            "Stitch-Missing", "Stitch-Partial", "Stitch-Realtime-Through", "Stitch-Next", "Stitch-Others",
-            "Stitch-Total"]  # fmt: skip
+EXPOSED = ["ETag", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID", "Content-Disposition",
+           "Stitch-Missing", "Stitch-Partial", "Stitch-Realtime-Through", "Stitch-Next", "Stitch-Others",
+           "Stitch-Total"]  # fmt: skip
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
@@ -187,7 +187,7 @@ def guard(app: Flask, settings: Settings, reader: Reader) -> None:
             app,
             resources={_SHARED: {"origins": serving.cors_origins}},
             allow_headers=["Authorization", "Content-Type", "If-None-Match"],
-            expose_headers=_EXPOSED,
+            expose_headers=EXPOSED,
             max_age=3600,
         )
 

@@ -42,6 +42,7 @@ _CSV_HEADERS = {
     "Stitch-Others": "of CSV: what JSON has as `others`",
     "Stitch-Total": "of CSV: what JSON has as `total`",
     "Stitch-Missing": "of CSV: the layers that did not answer",
+    "Stitch-Partial": "of CSV: `true` where a count is null or ends with the cutoff",
     "Stitch-Realtime-Through": "of CSV: what JSON has as `meta.realtime_through`",
 }
 _LIMITED = {
@@ -121,7 +122,7 @@ def _limits(settings: Settings) -> str:
     return (
         f"\n\nLimits: {serving.max_keys:,} keys in a request, {serving.max_points:,} counts in an answer "
         f"(points × counters, keys × counters), {MAX_LIMIT:,} rows of a list, "
-        f"keys of {settings.events.max_text:,} bytes{rate}."
+        f"keys of {min(settings.events.max_text, serving.max_key):,} bytes{rate}."
     )
 
 

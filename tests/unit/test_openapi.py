@@ -15,6 +15,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from serving.api import parameters
+from serving.api.access import EXPOSED
 from serving.api.openapi import document, operations
 from serving.app import create_app
 from stitch.settings import load_settings
@@ -73,6 +74,17 @@ def test_the_limits_are_stated() -> None:
     limited = SETTINGS.model_copy(update={"serving": SETTINGS.serving.model_copy(update={"rate_limit": "600/minute"})})
     said = document(APP, limited)["info"]["description"]
     assert "1,000 keys in a request, 10,000 counts in an answer" in said and "600 requests a minute" in said
+
+
+def test_the_shorter_of_both_bounds_of_a_key_is_stated() -> None:
+    longer = SETTINGS.model_copy(update={"events": SETTINGS.events.model_copy(update={"max_text": 4096})})
+    assert "keys of 1,024 bytes" in document(APP, longer)["info"]["description"]
+
+
+def test_every_header_that_scripts_may_read_is_documented() -> None:
+    limited = SETTINGS.model_copy(update={"serving": SETTINGS.serving.model_copy(update={"rate_limit": "600/minute"})})
+    told = document(APP, limited)["paths"]["/v1/top"]["get"]["responses"]["200"]["headers"]
+    assert {*EXPOSED, "Cache-Control"} == {*told, "Retry-After"}  # which is of refusals
 
 
 # What schemathesis makes of the document: every check that it has, each in milliseconds over layers in memory.
