@@ -6,8 +6,8 @@
 --json    print the findings as JSON
 
 It reads and never writes, while everything runs. Exit status: 0 where all is right, 3 where something is not; any other
-where it could not be told (README.md). What is compared is compared in Spark: the driver gets sums, a line for each
-partition, and the first few rows that are wrong.
+where it could not be told (docs/commands.md). What is compared is compared in Spark: the driver gets sums, a line for
+each partition, and the first few rows that are wrong.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def loading(runs: list[Noted]) -> set[Published]:
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
-@click.option("--sample", type=click.FloatRange(0.0001, 1), default=1.0, help="recount this share of the keys")
+@click.option(
+    "--sample", type=click.FloatRange(0.0001, 1), default=1.0, show_default=True, help="recount this share of the keys"
+)
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON")
 def main(config: str | None, sample: float, as_json: bool) -> None:
     """Log, totals and increments against each other."""

@@ -88,7 +88,12 @@ def change_exclusions(work: Work, ask: Ask) -> None:
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
-@click.option("--cutoff", callback=parse_instant, default=None, help="count every event appended before this instant")
+@click.option(
+    "--cutoff",
+    callback=parse_instant,
+    show_default="the last edge that passed",
+    help="count every event appended before this instant",
+)
 @click.option("--full", is_flag=True, help="recount the whole log")
 @click.option("--counter", default=None, help="with --full: only this counter")
 @click.option("--exclude", default=None, help="a file of events not to count, kept from now on")

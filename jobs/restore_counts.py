@@ -10,7 +10,7 @@ over)
 --limit       how many differences to print (all are counted, and repaired)
 
 Exit status: 0 where nothing differs (any more), 3 where something does, any other where it
-could not be told (README.md).
+could not be told (docs/commands.md).
 A repaired row is written later than what is stored and than anything a streaming job writes for that window: it is
 final.
 """
@@ -138,8 +138,12 @@ def printed(report: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
-@click.option("--from", "since", callback=parse_instant, default=None, help="the first ingest window")
-@click.option("--to", "until", callback=parse_instant, default=None, help="the end of the last")
+@click.option(
+    "--from", "since", callback=parse_instant, show_default="the published cutoff", help="the first ingest window"
+)
+@click.option(
+    "--to", "until", callback=parse_instant, show_default="the last edge that passed", help="the end of the last"
+)
 @click.option("--apply", is_flag=True, help="write the right values")
 @click.option("--json", "as_json", is_flag=True, help="print the report as JSON")
 @click.option("--limit", default=50, show_default=True, help="how many differences to print")

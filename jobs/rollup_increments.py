@@ -145,7 +145,12 @@ def roll_up(settings: Settings, cutoff: datetime | None, now: datetime) -> None:
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
-@click.option("--cutoff", callback=parse_instant, default=None, help="fold every ingest window before this edge")
+@click.option(
+    "--cutoff",
+    callback=parse_instant,
+    show_default="the last that is over",
+    help="fold every ingest window before this edge",
+)
 def main(config: str | None, cutoff: datetime | None) -> None:
     """Increments → totals."""
     settings = load_settings(config)

@@ -1,6 +1,7 @@
 """Topics → increments: counts every event into Cassandra within seconds, exactly.
 
     stitch submit streaming_counts [--config conf/stitch.toml] [--available-now] [--from-cutoff]
+                                   [--accept-data-loss]
 
 --config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
 --available-now     stop at the end of the topics (else run until SIGTERM, which lets the running micro-batch end)

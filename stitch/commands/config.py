@@ -42,7 +42,7 @@ def check(context: click.Context) -> None:
 @config.command()
 @click.argument("of", required=False, metavar="[SECTION]")
 @click.option("--changed", is_flag=True, help="Leave out what is as it is by default.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="The same, for programs.")
 @click.pass_context
 def show(context: click.Context, of: str | None, changed: bool, as_json: bool) -> None:
     """Every setting in force, and where it comes from: a line of the file, a variable, or the default.

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="The findings, for programs.")
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
     """Look at topics, ACLs, retention, tables, replication, clocks, Java, jars and disks; change nothing.

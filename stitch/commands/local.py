@@ -80,7 +80,7 @@ def flights(context: click.Context) -> None:
 @local.command()
 @click.option("--rate", default=50, show_default=True, help="Events per second.")
 @click.option("--seconds", type=float, default=None, help="Stop after that long; else run until interrupted.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Of what is drawn: the same again with the same.")
 @click.pass_context
 def music(context: click.Context, rate: int, seconds: float | None, seed: int) -> None:
     """An endless synthetic music service: skewed popularity, late events, duplicates, unlikes."""

@@ -19,7 +19,7 @@ STREAMING_JOB, ARCHIVE = "streaming_counts", "archive_events"
 
 @click.command("status")
 @click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many runs.")
-@click.option("--json", "as_json", is_flag=True)
+@click.option("--json", "as_json", is_flag=True, help="The same, for programs.")
 @click.pass_context
 def status(context: click.Context, last: int, as_json: bool) -> None:
     """Layers, lag, cutoffs and the last runs, the newest first: how far each came, and what it did.
