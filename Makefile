@@ -126,6 +126,10 @@ format: setup ## let ruff format and fix
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+.PHONY: reference
+reference: setup ## write what the documents take from the code: options, parameters of HTTP
+	@$(BIN)/python -m release.reference
+
 .PHONY: bench
 bench: setup ## measure the jobs beside a plain consumer and DuckDB (bench/README.md); EVENTS=2000000
 	@$(BIN)/python -m bench.bench --events $(or $(EVENTS),2000000)

@@ -24,7 +24,7 @@ if [ "$(.venv/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$UV_VERSION" ];
   for store in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt ""; do [ -f "$store" ] && break; done
   certificates=${REQUESTS_CA_BUNDLE:-${CURL_CA_BUNDLE:-${SSL_CERT_FILE:-$store}}}
   REQUESTS_CA_BUNDLE=$certificates .venv/bin/pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" ||
-    fail "pip could not fetch uv. Behind a company's proxy or mirror: the README's Set-up says which variables to set."
+    fail "pip could not fetch uv. Behind a company's proxy or mirror: docs/install.md says which variables to set."
 fi
 echo "[setup] Python packages of requirements.lock (pyspark is 300 MB: the first time takes a minute or two)"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode --require-hashes -r requirements.lock

@@ -1,1 +1,1 @@
-"""What `make release` puts beside the wheel."""
+"""What is made of the code: the SBOM beside a wheel, and the reference in the documents."""

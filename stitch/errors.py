@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class ExitStatus(IntEnum):
-    """What a command ends with; the README's table says it to people. 75 is EX_TEMPFAIL of sysexits.h."""
+    """What a command ends with; docs/commands.md says it to people. 75 is EX_TEMPFAIL of sysexits.h."""
 
     DONE = 0
     LOOK = 1

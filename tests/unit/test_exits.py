@@ -92,6 +92,6 @@ def test_a_closed_pipe_ends_quietly(capfd: pytest.CaptureFixture[str], monkeypat
     assert capfd.readouterr() == ("", "")
 
 
-def test_every_status_stands_in_the_readme() -> None:
-    table = re.findall(r"^\| (\d+) \| ", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+def test_every_status_stands_in_the_page_of_commands() -> None:
+    table = re.findall(r"^\| (\d+) \| ", (ROOT / "docs/commands.md").read_text("utf-8"), re.MULTILINE)
     assert [int(status) for status in table] == sorted(ExitStatus)

@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 from werkzeug.http import HTTP_STATUS_CODES
 
 from serving.app import create_app
@@ -447,6 +448,16 @@ def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
     page = Path("docs/metrics.md").read_text("utf-8")
     assert dict(re.findall(r"^\| `(stitch_\w+)` \| (\w+) \|", page, re.MULTILINE)) == kinds
     assert len(kinds) >= 7 + len(FIGURES)
+
+
+def test_the_labels_of_metrics_are_as_they_are_documented() -> None:
+    counted = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
+    labels = {family.name: set(one._labelnames) for one in counted for family in one.collect()}
+    labels |= {family.name: set(family._labelnames) for family in metrics.Layers({}, {}, NOW).collect()}
+    labels |= {figure.name: set(figure.labels) for figure in FIGURES}
+    page = Path("docs/metrics.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(stitch_\w+?)(?:_total)?` \| \w+ \| (.*?) ?\|", page, re.MULTILINE)
+    assert {name: set(re.findall(r"`(\w+)`", said)) for name, said in rows} == labels
 
 
 def test_labels_of_metrics_have_few_values_whatever_is_asked(settings: Settings, layers: FakeLayers) -> None:

@@ -1,32 +1,41 @@
-"""The README and docs/settings.md name everything a user can set, ask or type: what they lack, nobody finds."""
+"""The README and docs/ name everything a user can set, ask or type, and show what there is: else nobody finds it."""
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import click
 import pytest
 from pydantic import BaseModel
 
 from serving.app import create_app
+from stitch.buckets import EPOCH
 from stitch.cli import main
 from stitch.clusters import TlsSettings
+from stitch.commands.config import OF_STITCH
 from stitch.counters import Counter
 from stitch.jars.repository import MIRROR
+from stitch.merge import Total
 from stitch.sections import NamesSettings, SourceSettings, TokenSettings, TopicSettings
 from stitch.settings import Settings, load_settings
 from stitch.submit import JOBS
+from stitch.submit_args import SUBMITTER
 from tests.fakes import FakeLayers
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 SETTINGS = (ROOT / "docs/settings.md").read_text("utf-8")
-PAGES = (ROOT / "README.md", ROOT / "bench/README.md", *sorted((ROOT / "docs").glob("*.md")))
+HTTP = (ROOT / "docs/http.md").read_text("utf-8")
+COMMANDS = (ROOT / "docs/commands.md").read_text("utf-8")
+INSTALL = (ROOT / "docs/install.md").read_text("utf-8")
+PAGES = (*sorted(ROOT.glob("*.md")), ROOT / "bench/README.md", *sorted((ROOT / "docs").glob("*.md")))
 WIDE = (".lock", ".png", ".sum")  # made by tools: any width
 SECTIONS = list(Settings.model_fields)
 # The tables of the settings as docs/settings.md names them.
@@ -42,6 +51,14 @@ REQUIRED = {
     "weights": {"play": 1},
     "sha256": "0" * 64,
 }
+TOUR = {
+    ("departures", "day", datetime(2013, 2, 8, tzinfo=UTC)): 198,
+    ("departures", "day", datetime(2013, 2, 9, tzinfo=UTC)): 96,
+    ("cancellations", "day", datetime(2013, 2, 8, tzinfo=UTC)): 105,
+    ("cancellations", "day", datetime(2013, 2, 9, tzinfo=UTC)): 187,
+    ("departures", "all", EPOCH): 109416,
+}
+SPLICED = README.replace("'\\\n    '", "")  # a shell's argument that goes on in the next line
 ONE_OF = {"[[sources]]": {"table": "lake.warehouse.plays"}}  # settings of which one must be there
 
 
@@ -59,8 +76,9 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_every_section_stands_in_the_readme(section: str) -> None:
-    assert f"`[{section}]`" in README or f"`[[{section}]]`" in README
+def test_every_section_stands_in_the_table_of_sections(section: str) -> None:
+    table = SETTINGS[: SETTINGS.index("## ")]
+    assert f"`[{section}]" in table or f"`[[{section}]]" in table
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -82,30 +100,70 @@ def test_a_documented_default_is_that_of_the_code(table: str) -> None:
     assert {name: getattr(read, name) for name in written} == {name: fields[name].default for name in written}
 
 
-def test_every_variable_of_set_up_stands_in_the_readme() -> None:
-    assert [name for name in (MIRROR, "SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY") if f"`{name}`" not in README] == []
+def test_every_variable_of_set_up_stands_in_the_page_of_installation() -> None:
+    assert [name for name in (MIRROR, "SSL_CERT_FILE", "HTTPS_PROXY", "NO_PROXY") if f"`{name}`" not in INSTALL] == []
 
 
-def test_every_endpoint_stands_in_the_readme() -> None:
+@pytest.mark.parametrize("variable", [name for name in OF_STITCH if name != SUBMITTER])
+def test_every_variable_that_sets_no_setting_says_somewhere_what_it_is(variable: str) -> None:
+    deploy = "".join(file.read_text("utf-8") for file in (ROOT / "deploy").rglob("stitch*") if file.is_file())
+    own = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert f"`{variable}`" in INSTALL + own or re.search(rf"{variable} |\${variable}\b", deploy)
+
+
+def test_every_endpoint_stands_in_the_page_of_http() -> None:
     app = create_app(load_settings(ROOT / "conf/stitch.toml"), FakeLayers())
     paths = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"}
-    assert {path for path in paths if path not in README} == set()
+    assert {path for path in paths if path not in HTTP[: HTTP.index("## Reference")]} == set()
 
 
-def test_every_job_and_make_target_stands_in_the_readme() -> None:
+def test_every_make_target_stands_in_the_readme() -> None:
     targets = re.findall(r"^([a-z0-9-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-    assert [job for job in JOBS if job not in README] == []
     assert [name for name in targets if f"make {name}" not in README and name not in ("help", "setup")] == []
 
 
-def test_every_command_of_the_tables_stands_in_the_readme() -> None:
-    schema = cast("click.Group", main.commands["schema"])
-    assert [name for name in schema.commands if f"stitch schema {name}" not in README] == []
+def test_every_job_stands_in_the_page_of_jobs() -> None:
+    page = (ROOT / "docs/jobs.md").read_text("utf-8")
+    assert [job for job in JOBS if f"| `{job}`" not in page] == []
+
+
+def test_every_page_is_in_the_readmes_index() -> None:
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages - set(re.findall(r"\]\(([^)#]+)", README)) == set()
 
 
 def test_every_command_stands_in_the_page_of_commands() -> None:
-    page = (ROOT / "docs/commands.md").read_text("utf-8")
-    assert [name for name in main.commands if f"`stitch {name}" not in page] == []
+    schema = cast("click.Group", main.commands["schema"])
+    assert [name for name in main.commands if f"`stitch {name}" not in COMMANDS] == []
+    assert [name for name in schema.commands if f"stitch schema {name}" not in COMMANDS] == []
+
+
+def test_the_answers_in_the_readme_are_those_of_the_reader() -> None:
+    layers = FakeLayers()
+    settings, cutoff = load_settings(ROOT / "conf/flights.toml"), datetime(2026, 11, 23, 18, 1, 20, tzinfo=UTC)
+    layers.published = {counter.name: cutoff for counter in settings.counters}
+    layers.through = datetime(2026, 11, 23, 18, 0, 39, 13000, tzinfo=UTC)
+    for (name, granularity, bucket), count in TOUR.items():
+        layers.total_rows[name, "JFK", granularity, bucket] = Total(count, cutoff)
+    for carrier, count in {"B6": 41761, "DL": 20601, "AA": 13783, "9E": 14651, "MQ": 18620}.items():
+        layers.member_total_rows["departures", "JFK", "all", EPOCH, carrier] = Total(count, cutoff)
+    client = create_app(settings, layers, lambda: cutoff + timedelta(seconds=10)).test_client()
+    asked = re.findall(r"^    \$ curl 'http://127.0.0.1:18080(/.*?)'\n((?:    .*\n)+)", SPLICED, re.MULTILINE)
+    assert len(asked) == 2
+    for path, shown in asked:
+        whole = client.get(path).get_json()
+        said = json.loads(re.sub(r",?\s*…,?\s*", "", shown.replace('"next": …', '"next": null')))
+        assert {name for name in said if name != "next" and not within(said[name], whole[name])} == set(), path
+        assert "next" not in said or whole["next"]
+
+
+def within(said: Any, whole: Any) -> bool:
+    """Whether an answer holds what was said of it; objects may have more."""
+    if isinstance(said, dict):
+        return said.keys() <= whole.keys() and all(within(value, whole[name]) for name, value in said.items())
+    if isinstance(said, list):
+        return len(said) == len(whole) and all(map(within, said, whole))
+    return bool(said == whole)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
