@@ -7,6 +7,7 @@ writes them between their markers; tests/unit/test_reference.py fails where a pa
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -55,21 +56,47 @@ def of_http() -> str:
     """What each request takes, and what each parameter means."""
     settings = load_settings(CONF / "stitch.toml")
     app = create_app(settings)
-    said = operations(app)
     found = ["### Requests", ""]
-    for (path, method), (operation, _, text) in sorted(said.items()):
+    for (path, method), (operation, _, text) in sorted(operations(app).items()):
         names = operation.parameters or operation.body
         takes = f" Takes {', '.join(f'`{name}`' for name in names)}." if names else ""
-        found += _item(f"**`{method.upper()} {path}`**: {text}{takes}")
+        kinds = [kind.__name__ for kind in (operation.answer, operation.or_answer) if kind and kind is not str]
+        answers = f" Answers {' or '.join(f'[{kind}](#{kind.lower()})' for kind in kinds)}." if kinds else ""
+        found += _item(f"**`{method.upper()} {path}`**: {text}{takes}{answers}")
     found += ["", "### Parameters", ""]
-    schemas = _schemas(document(app, settings))
+    openapi = document(app, settings)
+    schemas = _schemas(openapi)
     for name, parameter in PARAMETERS.items():
         needed = " (required)" if parameter.required else ""
         found += _item(f"**`{name}`**{needed}: {parameter.description}{_allowed(name, schemas[name])}")
     found += ["", "### Statuses", ""]
     for status, meaning in PROBLEMS.items():
         found += _item(f"**{status}**: {meaning}")
+    found += ["", "### Answers"]
+    for name, schema in openapi["components"]["schemas"].items():
+        found += ["", f"#### {name}", "", *textwrap.wrap(schema.get("description", ""), WIDTH)]
+        found += [""] if "description" in schema else []
+        for field, of in schema["properties"].items():
+            absent = "" if field in schema.get("required", ()) else ", where there is one"
+            said = f": {of['description']}" if "description" in of else ""
+            found += _item(f"`{field}` ({_type(of)}{absent}){said}")
     return "\n".join(found)
+
+
+def _type(schema: Schema) -> str:
+    """A type of JSON Schema in a few words."""
+    if several := schema.get("anyOf", schema.get("oneOf")):
+        return " or ".join(dict.fromkeys(map(_type, several)))
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "enum" in schema or "const" in schema:
+        return " or ".join(f"`{json.dumps(value)}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    of_any_name = schema.get("additionalProperties")
+    if isinstance(of_any_name, dict):
+        return f"name → {_type(of_any_name)}"
+    return str(schema.get("format", schema.get("type", "anything")))
 
 
 def _schemas(openapi: Schema) -> dict[str, Schema]:
