@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import subprocess
+import textwrap
 import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,6 +60,8 @@ TOUR = {
     ("departures", "all", EPOCH): 109416,
 }
 SPLICED = README.replace("'\\\n    '", "")  # a shell's argument that goes on in the next line
+COUNTER = {"name": "plays", "key": "track_id", "weights": {"play": 1}}
+SECRETS = {"username": "password", "client_id": "client_secret"}  # what goes with which setting
 ONE_OF = {"[[sources]]": {"table": "lake.warehouse.plays"}}  # settings of which one must be there
 
 
@@ -164,6 +167,18 @@ def within(said: Any, whole: Any) -> bool:
     if isinstance(said, list):
         return len(said) == len(whole) and all(map(within, said, whole))
     return bool(said == whole)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_settings_that_a_page_shows_can_be_used(page: Path) -> None:
+    text = page.read_text("utf-8")
+    fenced = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    indented = re.findall(r"^    \[+[a-z.]+\]+(?: .*)?\n(?:    (?!stitch ).*\n|\n(?=    ))*", text, re.MULTILINE)
+    for shown in (*fenced, *map(textwrap.dedent, indented)):
+        said = {"counters": [COUNTER], **tomllib.loads(shown)}
+        for section in (said.get("kafka", {}), said.get("realtime", {})):  # secrets come from the environment
+            section |= {SECRETS[name]: "secret" for name in SECRETS.keys() & section.keys()}
+        Settings.model_validate(said)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
