@@ -8,14 +8,16 @@ import json
 import logging
 import re
 import time
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, unquote
 
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client import REGISTRY
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics import MetricWrapperBase
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -453,7 +455,8 @@ def test_every_metric_is_documented_and_every_documented_one_is_there() -> None:
 def test_the_labels_of_metrics_are_as_they_are_documented() -> None:
     counted = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
     labels = {family.name: set(one._labelnames) for one in counted for family in one.collect()}
-    labels |= {family.name: set(family._labelnames) for family in metrics.Layers({}, {}, NOW).collect()}
+    families = cast("Iterator[GaugeMetricFamily]", metrics.Layers({}, {}, NOW).collect())
+    labels |= {family.name: set(family._labelnames) for family in families}
     labels |= {figure.name: set(figure.labels) for figure in FIGURES}
     page = Path("docs/metrics.md").read_text("utf-8")
     rows = re.findall(r"^\| `(stitch_\w+?)(?:_total)?` \| \w+ \| (.*?) ?\|", page, re.MULTILINE)
