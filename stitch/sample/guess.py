@@ -146,9 +146,11 @@ def _choose_counters(found: Guess, seen: Profile, names: dict[str, str]) -> None
                      key=lambda one: (rank(one.path, AMOUNTS), one.path))[:MOST_AMOUNTS]  # fmt: skip
     doubles = [one.path for one in seen.columns.values() if one.kind == "double" and is_named(one.path, AMOUNTS)]
     if not keys:
+        same = [one.path for one in seen.columns.values() if one.different == 1 and one.there == seen.records]
         raise NoGuess(
-            "no field of the sample repeats from record to record, as what is counted does (a track, a page, a user): "
-            "take a longer sample"
+            "no field of the sample has several values that come again and again, as what is counted does (a track, a "
+            "page, a user): take a longer sample, or one of more than one of them"
+            + (f"; {', '.join(same)} is the same in all records" if same else "")
         )
     for column in keys:
         _read(found, names[column.path], column, f"{column.different} different in {column.there} records")
