@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[list[bytes], str]] = {
     "no JSON": ([b"a,b\n", b"1,2\n"], "the sample has no events: 2 lines are no JSON objects"),
     "no instant": ([b'{"id": 1, "a": "x"}'] * 3, "no field of the sample is an instant"),
     "nothing that repeats": ([b'{"id": "%d", "at": "2026-11-01"}' % n for n in range(9)], "that come again and again"),
-    "one of all": ([b'{"id": "%d", "at": "2026-11-%02d", "by": "A"}' % (n, n + 1) for n in range(9)], "; by is the same"),
+    "one of all": ([b'{"id": "%d", "at": "2026-11-%02d", "by": "A"}' % (n, n+1) for n in range(9)], "by is the same"),
 }  # fmt: skip
 
 
