@@ -4,7 +4,7 @@ counts.
 When a layer does not answer, the question is asked again without it, and the answer says so. Without the batch layer,
 totals that are remembered are exact with the increments since the cutoff under which they were read (stitch.merge);
 what is not remembered is not known. Without the real-time layer, totals are exact as of their cutoff. A layer that
-lost what it said before, since its keyspace was made anew, does not answer: its zeros would be taken for counts.
+lost what it said before, since its keyspace was recreated, does not answer: its zeros would be taken for counts.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ def look(
 
 @lru_cache(2)  # once a minute, for it is found out by every request
 def _warn(layer: LayerName, _: datetime) -> None:
-    LOG.warning("%s; if it is meant to begin anew, restart readers and memcached", LOST[layer])
+    LOG.warning("%s; if it was recreated on purpose, restart readers and memcached", LOST[layer])
 
 
 def answer(

@@ -210,7 +210,7 @@ class Shared(dict[str, bytes]):
         self.update(rows)
 
 
-@pytest.mark.parametrize("gone", ["away", "made anew"])
+@pytest.mark.parametrize("gone", ["away", "recreated"])
 def test_a_reader_that_starts_without_the_batch_layer_knows_by_memcached_what_was_published(
     settings: Settings, layers: FakeLayers, clock: Clock, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
@@ -278,7 +278,7 @@ def test_without_the_batch_layer_finer_buckets_than_those_published_are_refused_
         assert "by the hour, and no finer" in get(client, quarters + more, 503)["detail"]
 
 
-def test_a_batch_layer_that_was_made_anew_has_no_zeros_but_does_not_answer_until_it_is_loaded(
+def test_a_batch_layer_that_was_recreated_has_no_zeros_but_does_not_answer_until_it_is_loaded(
     client: FlaskClient, layers: FakeLayers, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     view._warn.cache_clear()
@@ -303,7 +303,7 @@ def test_a_batch_layer_that_was_made_anew_has_no_zeros_but_does_not_answer_until
 # Without the real-time layer
 
 
-def test_a_real_time_layer_that_was_made_anew_does_not_answer_until_it_counts(
+def test_a_real_time_layer_that_was_recreated_does_not_answer_until_it_counts(
     client: FlaskClient, layers: FakeLayers, clock: Clock
 ) -> None:
     assert plays(client) == 1_000_007
