@@ -49,7 +49,6 @@ class _Told(logging.Filter):
         "[control connection] Error connecting",
         "Control connection failed to connect",
         "Failed to authenticate to",
-        "Downgrading core protocol version",  # negotiated, as it should be
     )
 
     def filter(self, record: logging.LogRecord) -> bool:
