@@ -92,6 +92,16 @@ def run_job(job: str, *args: str) -> Measured:
     return found
 
 
+def next_edge(settings: Settings) -> datetime:
+    """The end of the ingest window that is open now."""
+    return window_start(datetime.now(UTC), settings.streaming.ingest_window) + settings.streaming.ingest_window
+
+
+def wait_until_complete(settings: Settings, cutoff: datetime) -> None:
+    """Until a batch run to that cutoff may begin."""
+    time.sleep(max(0.0, (cutoff + settings.log.grace + timedelta(seconds=1) - datetime.now(UTC)).total_seconds()))
+
+
 def counter_updates(settings: Settings, events: int) -> float:
     """Events/s of a consumer that adds each event to its counters, one update per counter, 128 in flight."""
     keyspace = settings.realtime.keyspace
@@ -162,8 +172,8 @@ def main(events: int, updates: int) -> None:
         plain = counter_updates(settings, updates)
         streaming = run_job("streaming_counts", "--available-now")
         archive = run_job("archive_events", "--available-now")
-        cutoff = window_start(datetime.now(UTC), settings.streaming.ingest_window) + settings.streaming.ingest_window
-        time.sleep(max(0.0, (cutoff + settings.log.grace + timedelta(seconds=1) - datetime.now(UTC)).total_seconds()))
+        cutoff = next_edge(settings)
+        wait_until_complete(settings, cutoff)
         batch = run_job("batch_totals", "--full", "--cutoff", cutoff.isoformat())
         duck, duck_rows = duckdb_seconds(settings)
     finally:

@@ -18,8 +18,7 @@ from typing import Any
 
 import click
 
-from bench.bench import CONFIG, run_job
-from stitch.cutoff import window_start
+from bench.bench import CONFIG, next_edge, run_job, wait_until_complete
 from stitch.settings import Settings, load_settings
 from stitch_local import stack
 from stitch_local.music import MusicService
@@ -27,17 +26,17 @@ from stitch_local.producer import produce
 from stitch_local.schema import connected
 
 WINDOW = timedelta(minutes=1)  # one must hold the whole backlog
-SHAPES = {  # name → the service's tracks and skew
-    "narrow": {"tracks": 2_000, "skew": 1.16},
+SHAPES: dict[str, dict[str, Any]] = {  # name → what is other than in `make demo`
+    "narrow": {},
     "wide": {"tracks": 1_000_000, "skew": 0.0},
 }
 
 
 @dataclass(frozen=True)
-class Held:
+class Part:
     """What a part holds. rows: None where nobody counts them."""
 
-    part: str
+    name: str
     rows: int | None
     size: int  # bytes
 
@@ -66,35 +65,34 @@ def size_of(folder: Path, pattern: str = "**/*") -> int:
     return sum(file.stat().st_size for file in folder.glob(pattern) if file.is_file())
 
 
-def held(settings: Settings, rows: dict[str, int]) -> list[Held]:
+def held(settings: Settings, rows: dict[str, int]) -> list[Part]:
     """What every part has on its disk. rows: rows_of, from before the services were stopped."""
     local, lake = Path(settings.local.folder), Path(settings.lake.warehouse) / settings.lake.namespace
     topic, data = settings.kafka.topic, local / "cassandra/data"
-    parts = [Held(f"topic `{topic}`", None, size_of(local, f"kafka/data/{topic}-*/*.log"))]
-    parts += [Held(f"lake: {table.name}", None, size_of(table)) for table in sorted(lake.iterdir())]
+    parts = [Part(f"topic `{topic}`", None, size_of(local, f"kafka/data/{topic}-*/*.log"))]
+    parts += [Part(f"lake: {table.name}", None, size_of(table)) for table in sorted(lake.iterdir())]
     for table, count in rows.items():
         keyspace, name = table.split(".")
         if count:
-            parts.append(Held(f"Cassandra: {name}", count, size_of(data / keyspace, f"{name}-*/*.db")))
-    return [*parts, Held("checkpoint of streaming_counts", None, size_of(Path(settings.streaming.checkpoint)))]
+            parts.append(Part(f"Cassandra: {name}", count, size_of(data / keyspace, f"{name}-*/*.db")))
+    return [*parts, Part("checkpoint of streaming_counts", None, size_of(Path(settings.streaming.checkpoint)))]
 
 
-def measured(events: int, shape: dict[str, Any]) -> tuple[int, list[Held]]:
+def measured(events: int, shape: dict[str, Any]) -> tuple[int, list[Part]]:
     """Count a backlog of that shape with all jobs on a new stack; the events that were sent, and what they left."""
     settings = load_settings(CONFIG)
     stack.reset(settings, lambda _: None)
     stack.up(settings)
     try:
-        begins = window_start(datetime.now(UTC), WINDOW) + WINDOW
+        begins = next_edge(settings)
         time.sleep((begins - datetime.now(UTC)).total_seconds())
         sent = produce(settings.kafka, day_of(events, **shape))
-        cutoff = window_start(datetime.now(UTC), WINDOW) + WINDOW
+        cutoff = next_edge(settings)
         if cutoff - begins > WINDOW:
             print(f"the backlog took {(cutoff - begins) // WINDOW} ingest windows: there are more increments than said")
         run_job("streaming_counts", "--available-now")
         run_job("archive_events", "--available-now")
-        end = cutoff + settings.log.grace + timedelta(seconds=1)
-        time.sleep(max(0.0, (end - datetime.now(UTC)).total_seconds()))
+        wait_until_complete(settings, cutoff)
         run_job("batch_totals", "--cutoff", cutoff.isoformat())
         rows = rows_of(settings)
     finally:
@@ -112,7 +110,7 @@ def main(events: int) -> None:
         print(f"\n{name}: {sent} events\n\n| part | rows | MB | bytes a row | bytes an event |\n" + "| --- " * 5 + "|")
         for one in parts:
             rows, each = (f"{one.rows:,}", f"{one.size / one.rows:.0f}") if one.rows else ("", "")
-            print(f"| {one.part} | {rows} | {one.size / 1e6:.1f} | {each} | {one.size / sent:.1f} |")
+            print(f"| {one.name} | {rows} | {one.size / 1e6:.1f} | {each} | {one.size / sent:.1f} |")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def test_what_events_leave_in_each_part_is_counted(fresh: Stack, run_job: Callab
     run_job("archive_events")
     rows = rows_of(fresh.settings)
     assert rows[f"{fresh.settings.realtime.keyspace}.increments"] > 3_000
-    found = {one.part: one for one in held(fresh.settings, rows)}
+    found = {one.name: one for one in held(fresh.settings, rows)}
     assert sent * 100 < found[f"topic `{fresh.settings.kafka.topic}`"].size < sent * 1_000
     assert found["lake: events"].size > sent * 10 and found["checkpoint of streaming_counts"].size > 0
     assert found["Cassandra: increments"].rows == rows[f"{fresh.settings.realtime.keyspace}.increments"]
