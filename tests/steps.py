@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import psutil
 from flask.testing import FlaskClient
 
 from stitch.cutoff import window_start
@@ -25,6 +28,23 @@ def count(client: FlaskClient, counter: str, key: str, layer: str = "merged") ->
     response = client.post("/v1/totals", json={"counters": [counter], "keys": [key], "layer": layer})
     assert response.status_code == 200, response.text
     return int(response.json["data"][0]["counts"][counter])
+
+
+def pause(process: psutil.Process) -> None:
+    """SIGSTOP, and wait until it has stopped: on a busy machine its threads answer for a while after the signal."""
+    process.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while any(state(thread) not in "Tt" for thread in Path(f"/proc/{process.pid}/task").iterdir()):
+        assert time.monotonic() < deadline, f"{process} does not stop"
+        time.sleep(0.005)
+
+
+def state(thread: Path) -> str:
+    """A thread's state, as proc(5) has it behind the name; "T": stopped, or gone."""
+    try:
+        return (thread / "stat").read_text("utf-8").rpartition(") ")[2][:1]
+    except (FileNotFoundError, ProcessLookupError):
+        return "T"
 
 
 def wait_for_the_window_to_end(stack: Stack) -> datetime:

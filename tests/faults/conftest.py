@@ -22,6 +22,7 @@ from tests.conftest import Stack, submit_command, write_config
 from tests.faults import failpoints
 from tests.faults.oracle import Eyes, Feed, served
 from tests.faults.proxy import Proxy
+from tests.steps import pause
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -125,8 +126,10 @@ def away(settings: Settings, name: str, how: int) -> Iterator[None]:
     service = next(one for one in services(settings) if one.name == name)
     process = running(service.pid_file)
     assert process, f"{name} is not running"
-    process.send_signal(how)
-    if how != signal.SIGSTOP:
+    if how == signal.SIGSTOP:
+        pause(process)
+    else:
+        process.send_signal(how)
         process.wait(60)
     try:
         yield
