@@ -46,6 +46,8 @@ def days(spark: SparkSession, settings: Settings, count: int, commits: int, part
     """Live through the days, one after the other."""
     offset = 0
     for number in range(count):
+        # Snapshots bear the hour of this machine's clock, in which a day lasts seconds: it ends when the next begins.
+        opened = datetime.now(UTC)
         with session("bench", settings):
             log = Log(spark, settings)
             log.begin(field_types(settings.rules))
@@ -58,7 +60,7 @@ def days(spark: SparkSession, settings: Settings, count: int, commits: int, part
                 append(log, records, TOPIC, dict.fromkeys(range(partitions), offset))
             each = (time.monotonic() - began) / commits
         began = time.monotonic()
-        figures = maintain(settings, FIRST + timedelta(days=number + 1))
+        figures = maintain(settings, opened + settings.lake.history)
         night = time.monotonic() - began
         metadata = sum(file.stat().st_size for file in Path(settings.lake.warehouse).rglob("metadata/*"))
         yield Day(number + 1, figures["files_before"], figures["files"], metadata, each, night)

@@ -38,13 +38,15 @@ from jobs.streaming.continuity import begin_at_cutoff, catching_up, check_contin
 from jobs.streaming.figures import note_progress
 from jobs.streaming.queries import Stop, counted_through, end_offsets, keep_running, print_progress
 from jobs.totals.definitions import counted_live
+from stitch.combining import combining
 from stitch.settings import Settings, load_settings
 
 
 def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
     """Records → increments: one row per ingest window and bucket."""
-    decoded = observed(decode(records, settings, ["timestamp"]), settings)
-    events = accepted(decoded)  # timestamp, event_id, type, occurred_at, fields
+    alike = None if settings.streaming.deduplicate else combining(settings)
+    decoded = observed(decode(records, settings, ["timestamp"], alike), settings)
+    events = accepted(decoded)  # timestamp, event_id, type, occurred_at, fields, and times of those that count alike
     timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
     placed = streamed(timed, settings)  # ingest_window, event_id, type, occurred_at, fields
     return increments(placed, settings.counters)  # counter, key, member, ingest_window, bucket, count, write_time

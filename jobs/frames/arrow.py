@@ -14,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.frames.combining import combined_batches
+from stitch.combining import Combining
 from stitch.decoding import CREATE_TIME, NO_TIME, TOPIC, Decoder, Rules, Unusual
 from stitch.instants import FIRST, LAST, instant_of_integer, instant_of_text
 
@@ -25,12 +27,20 @@ _ROWS, _BYTES = 2000, 16 * 2**20
 
 
 def decoded_batches(
-    batches: Iterator[pa.RecordBatch], rules: Mapping[str, Rules], keep: Sequence[str]
+    batches: Iterator[pa.RecordBatch], rules: Mapping[str, Rules], keep: Sequence[str], how: Combining | None = None
 ) -> Iterator[pa.RecordBatch]:
     """(value, timestamp, timestamp_type, keep…) → the columns to keep, and those of frames.events.decode.
 
     rules: topic → its rules; of several, the column TOPIC says by which a record is decoded
+    how:   events that count alike are added up (frames.combining); None: they are not
     """
+    each = _decoded(batches, rules, keep)
+    yield from each if how is None else combined_batches(each, how)
+
+
+def _decoded(
+    batches: Iterator[pa.RecordBatch], rules: Mapping[str, Rules], keep: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
     decoders = {topic: Decoder(of_it) for topic, of_it in rules.items()}
     gc.disable()  # no row refers to itself: looking for such takes a quarter of the time and finds none
     try:

@@ -17,6 +17,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.frames.arrow import decoded_batches
+from stitch.combining import TIMES, Combining
 from stitch.decoding import OWN, TOPIC, Rules
 from stitch.lake import field_types
 from stitch.rejections import KINDS, OTHER
@@ -27,13 +28,16 @@ BY_KIND, ABSENT = "rejected_by_kind", "absent_"  # among what is observed; the l
 NEEDED = ("value", "timestamp", "timestamp_type")
 
 
-def decode(records: DataFrame, settings: Settings, keep: Sequence[str]) -> DataFrame:
+def decode(records: DataFrame, settings: Settings, keep: Sequence[str], how: Combining | None = None) -> DataFrame:
     """(value: binary, timestamp, timestamp_type, keep…) → (keep…, event_id, type, occurred_at, fields, notes,
     reject_reason).
 
     reject_reason is null for an event, and all others of these are null where it is not; `notes` tell of fields that
     are absent because something was wrong with them. timestamp_type is null where nobody said who stamped the record:
     it is trusted. Where the settings have several topics, the column TOPIC is needed, too, and kept.
+
+    how: events that count alike become one row, with the column `times`, the newest `timestamp` of theirs, and of what
+         they do not count by, nulls
     """
     rules = {name: view.rules for name, view in settings.by_topic.items()}
     of_topic = [TOPIC] if settings.topics else []
@@ -41,9 +45,9 @@ def decode(records: DataFrame, settings: Settings, keep: Sequence[str]) -> DataF
     kept = [f"`{name}` {records.schema[name].dataType.simpleString()}" for name in keep]
     schema = ", ".join([*kept, "event_id string, type string, occurred_at timestamp",
                         f"fields {fields_type(settings.rules)}", "notes array<string>",
-                        "reject_reason string"])  # fmt: skip
+                        "reject_reason string", *([f"{TIMES} bigint"] if how else [])])  # fmt: skip
     needed = records.select(*dict.fromkeys([*NEEDED, *of_topic, *keep]))
-    return needed.mapInArrow(partial(decoded_batches, rules=rules, keep=tuple(keep)), schema)
+    return needed.mapInArrow(partial(decoded_batches, rules=rules, keep=tuple(keep), how=how), schema)
 
 
 def fields_type(rules: Rules) -> str:
@@ -99,11 +103,11 @@ def noted(among: Column | None = None) -> Column:
 
 
 def accepted(decoded: DataFrame) -> DataFrame:
-    """Decoded records → events: (timestamp, event_id, type, occurred_at, fields, and TOPIC where there are several),
-    rejected ones left out."""
+    """Decoded records → events: (timestamp, event_id, type, occurred_at, fields, and TOPIC and `times` where they have
+    them), rejected ones left out."""
     events = decoded.where(F.col("reject_reason").isNull())
-    of_topic = [name for name in decoded.columns if name == TOPIC]
-    return events.select("timestamp", "event_id", "type", "occurred_at", "fields", *of_topic)
+    also = [name for name in decoded.columns if name in (TOPIC, TIMES)]
+    return events.select("timestamp", "event_id", "type", "occurred_at", "fields", *also)
 
 
 def field(name: str) -> Column:

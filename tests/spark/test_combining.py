@@ -1,0 +1,55 @@
+"""The real-time layer's rows are the same whether workers add events up or each one is weighed by itself."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from jobs.frames.events import accepted, decode
+from jobs.frames.increments import increments, streamed
+from jobs.streaming_counts import rows_of
+from stitch.settings import Settings
+
+FIRST = datetime(2026, 11, 27, 22, 0, tzinfo=UTC)
+SETTINGS = Settings.model_validate({
+    "events": {"types": {"duration_s": "int", "premium": "boolean", "volume": "double"}, "max_text": 20},
+    "counters": [
+        {"name": "plays", "key": "track_id", "member": "country", "weights": {"play": 1}},
+        {"name": "likes", "key": "track_id", "weights": {"like": 3, "unlike": -3}, "resolution": "1m"},
+        {"name": "seconds", "key": "country", "member": "track_id", "weights": {"play": "duration_s"}},
+        {"name": "loud", "key": "premium", "weights": {"play": 1, "like": 2}, "resolution": "15m",
+         "where": "volume >= 0.5 or country in ('DE', '31') and not premium"},
+        {"name": "types", "key": "type", "weights": {"play": 1, "unlike": 1}},
+    ],
+})  # fmt: skip
+
+
+def records(count: int) -> Iterator[tuple[bytearray, datetime, int]]:
+    """Events of few tracks over some hours, some of them broken or without a field, appended over three hours."""
+    dice = random.Random(27)
+    for n in range(count):
+        event: dict[str, Any] = {
+            "event_id": f"e{n}",
+            "type": dice.choice(["play", "play", "like", "unlike", "skip"]),
+            "occurred_at": (FIRST - timedelta(seconds=dice.randrange(-3600, 7200))).isoformat(),
+            "track_id": dice.choice(["t1", "t2", "", None, 31, "x" * 21]),
+            "country": dice.choice(["DE", "FR", 31, None]),
+            "duration_s": dice.choice([-30, 0, 7, 10**12, 10**13, "long", None]),
+            "premium": dice.choice([True, False, None]),
+            "volume": dice.choice([0, 0.25, 0.5, -1e9]),
+        }
+        kept = {name: value for name, value in event.items() if dice.random() < 0.99}
+        yield bytearray(json.dumps(kept).encode()), FIRST + timedelta(seconds=dice.randrange(3 * 3600)), 1
+
+
+def test_rows_are_those_of_events_that_are_weighed_one_by_one(spark: SparkSession) -> None:
+    frame = spark.createDataFrame(list(records(3000)), "value binary, timestamp timestamp, timestamp_type int")
+    each = accepted(decode(frame, SETTINGS, ["timestamp"]))
+    expected = sorted(map(str, increments(streamed(each, SETTINGS), SETTINGS.counters).collect()))
+    assert sorted(map(str, rows_of(frame, SETTINGS).collect())) == expected
+    assert {counter.name for counter in SETTINGS.counters} == {row.split("'")[1] for row in expected}
