@@ -44,7 +44,7 @@ from stitch.settings import Settings, load_settings
 
 def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
     """Records → increments: one row per ingest window and bucket."""
-    alike = None if settings.streaming.deduplicate else combining(settings)
+    alike = None if settings.streaming.deduplicate else combining(settings, settings.counters)
     decoded = observed(decode(records, settings, ["timestamp"], alike), settings)
     events = accepted(decoded)  # timestamp, event_id, type, occurred_at, fields, and times of those that count alike
     timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")

@@ -1,4 +1,4 @@
-"""Which events count alike, so that a worker may add them up before they are weighed: one row in place of many.
+"""Which events count alike, so that they may be added up before they are weighed: one row in place of many.
 
 Counters read some fields of an event, and of its instant the finest bucket that any of them keeps. Events that are
 equal in these add the same to every count, so `times` the one is as good as all of them. A field that is a weight and
@@ -8,7 +8,7 @@ sum of what each event moves (stitch.write_time).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from stitch.amounts import MOST_SUM
@@ -18,18 +18,16 @@ from stitch.decoding import OWN
 from stitch.settings import Settings
 
 TIMES = "times"  # the column that says how many events a row is of
-# As many as make a row of one hundred of few keys, and are some 20 MB of many.
-_MOST_EVENTS = 65_536
 
 
 class Combining(NamedTuple):
-    """How events are added up, as plain data for workers. Lengths in µs.
+    """How events are added up, as plain data. Lengths in µs.
 
     equal:  the fields in which they are equal
     summed: the fields that are summed
     own:    of what makes an event itself, what they must be equal in, too
     bucket: the length of the bucket that they occurred in; ingest_window: the one they were appended in
-    most:   how many are added up at once: as many as can add up to no sum that wraps
+    most:   how many may be one row: as many as can add up to no sum that wraps
     """
 
     equal: tuple[str, ...]
@@ -46,9 +44,9 @@ def summed_fields(counters: Iterable[Counter]) -> set[str]:
     return {name for one in counters for name in one.weight_fields} - _read(counters)
 
 
-def combining(settings: Settings) -> Combining:
-    """How the events of the settings' counters may be added up."""
-    counters, microsecond = settings.counters, 10**6
+def combining(settings: Settings, counters: Sequence[Counter]) -> Combining:
+    """How the events of these counters of the settings may be added up."""
+    microsecond = 10**6
     read, summed = _read(counters), summed_fields(counters)
     return Combining(
         tuple(name for name in settings.fields if name in read),
@@ -56,7 +54,7 @@ def combining(settings: Settings) -> Combining:
         tuple(name for name in OWN if name in read | {"type"}),
         min(int(one.finest.total_seconds()) for one in counters) * microsecond,
         int(settings.streaming.ingest_window.total_seconds()) * microsecond,
-        max(1, min(_MOST_EVENTS, MOST_SUM // settings.events.max_amount)),
+        MOST_SUM // settings.events.max_amount,
     )
 
 

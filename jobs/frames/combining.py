@@ -15,7 +15,8 @@ from stitch.combining import TIMES, Combining
 from stitch.decoding import TOPIC
 
 _INSTANT = pa.timestamp("us", tz="UTC")
-_MOST_BYTES = 32 * 2**20
+# What is added up at once: of few keys some thirty events become a row then, and of many it is 20 MB.
+_MOST_EVENTS, _MOST_BYTES = 65_536, 32 * 2**20
 
 
 def combined_batches(batches: Iterator[pa.RecordBatch], how: Combining) -> Iterator[pa.RecordBatch]:
@@ -23,16 +24,17 @@ def combined_batches(batches: Iterator[pa.RecordBatch], how: Combining) -> Itera
     one row, with the newest timestamp of theirs. Records that are no event, or whose notes tell of an absent field,
     stay as they are."""
     held: list[pa.RecordBatch] = []
+    rows = size = 0
+    most = min(how.most, _MOST_EVENTS)
     for batch in batches:
-        for start in range(0, batch.num_rows, how.most):
-            piece = batch.slice(start, how.most)
-            if held and (
-                sum(one.num_rows for one in held) + piece.num_rows > how.most
-                or sum(one.nbytes for one in held) > _MOST_BYTES
-            ):
+        for start in range(0, batch.num_rows, most):
+            piece = batch.slice(start, most)
+            if held and (rows + piece.num_rows > most or size > _MOST_BYTES):
                 yield from combined(pa.concat_batches(held), how)
                 held.clear()
+                rows = size = 0
             held.append(piece)
+            rows, size = rows + piece.num_rows, size + piece.nbytes
     if held:
         yield from combined(pa.concat_batches(held), how)
 

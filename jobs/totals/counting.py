@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.frames.alike import added_up
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared
 from jobs.frames.events import DECODED, accepted, decode, noted
@@ -20,6 +21,7 @@ from jobs.lake.log import at_or_behind
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.event_log import as_decoded, read_log, undecoded
 from jobs.sources.stored import read_increments
+from stitch.combining import combining
 from stitch.counters import Counter
 from stitch.decoding import TOPIC
 from stitch.runs import Held, Position, Run
@@ -141,7 +143,8 @@ def count_windows(
         return {"records": records, "rejected": rejected, "excluded": excluded, "duplicates": wanted - events,
                 "events": events, "noted": read.get["noted"]}  # fmt: skip
 
-    return Windows(totals(contributions(first, counters), counters), facts)
+    rows = added_up(first, combining(settings, counters))
+    return Windows(totals(contributions(rows, counters), counters), facts)
 
 
 def read_events(

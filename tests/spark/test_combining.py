@@ -1,4 +1,4 @@
-"""The real-time layer's rows are the same whether workers add events up or each one is weighed by itself."""
+"""Rows of both layers are the same whether events are added up or each one is weighed by itself."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from jobs.frames.alike import added_up
+from jobs.frames.contributions import contributions
 from jobs.frames.events import accepted, decode
 from jobs.frames.increments import increments, streamed
+from jobs.frames.totals import totals
 from jobs.streaming_counts import rows_of
+from stitch.combining import combining
 from stitch.settings import Settings
 
 FIRST = datetime(2026, 11, 27, 22, 0, tzinfo=UTC)
@@ -27,6 +31,8 @@ SETTINGS = Settings.model_validate({
         {"name": "types", "key": "type", "weights": {"play": 1, "unlike": 1}},
     ],
 })  # fmt: skip
+
+RECORD = "value binary, timestamp timestamp, timestamp_type int"
 
 
 def records(count: int) -> Iterator[tuple[bytearray, datetime, int]]:
@@ -47,9 +53,33 @@ def records(count: int) -> Iterator[tuple[bytearray, datetime, int]]:
         yield bytearray(json.dumps(kept).encode()), FIRST + timedelta(seconds=dice.randrange(3 * 3600)), 1
 
 
-def test_rows_are_those_of_events_that_are_weighed_one_by_one(spark: SparkSession) -> None:
-    frame = spark.createDataFrame(list(records(3000)), "value binary, timestamp timestamp, timestamp_type int")
+def test_increments_are_those_of_events_that_are_weighed_one_by_one(spark: SparkSession) -> None:
+    frame = spark.createDataFrame(list(records(3000)), RECORD)
     each = accepted(decode(frame, SETTINGS, ["timestamp"]))
     expected = sorted(map(str, increments(streamed(each, SETTINGS), SETTINGS.counters).collect()))
     assert sorted(map(str, rows_of(frame, SETTINGS).collect())) == expected
     assert {counter.name for counter in SETTINGS.counters} == {row.split("'")[1] for row in expected}
+
+
+def test_totals_are_those_of_events_that_are_weighed_one_by_one(spark: SparkSession) -> None:
+    each = accepted(decode(spark.createDataFrame(list(records(3000)), RECORD), SETTINGS, ["timestamp"])).persist()
+    how = combining(SETTINGS, SETTINGS.counters)
+    few = added_up(each, how)
+    assert few.count() < each.count() and few.agg({"times": "sum"}).first()[0] == each.count()
+    pairs = added_up(each, how._replace(most=2))  # as where two amounts could make a sum that wraps
+    assert pairs.where("times > 2").isEmpty() and not pairs.where("times = 2").isEmpty()
+    expected, *found = (
+        sorted(map(str, totals(contributions(events, SETTINGS.counters), SETTINGS.counters).collect()))
+        for events in (each, few, pairs)
+    )
+    assert found == [expected, expected]
+
+
+def test_events_are_not_added_up_where_their_ids_or_instants_count(spark: SparkSession) -> None:
+    asked = [SETTINGS.counters[0].model_copy(update={"where": "occurred_at < '2026-11-27T22:30:00Z'"})]
+    each = accepted(decode(spark.createDataFrame(list(records(500)), RECORD), SETTINGS, ["timestamp"]))
+    found = added_up(each, combining(SETTINGS, asked))
+    expected, got = (totals(contributions(events, asked), asked).collect() for events in (each, found))
+    assert sorted(map(str, got)) == sorted(map(str, expected))
+    by_id = [SETTINGS.counters[0].model_copy(update={"member": "event_id"})]
+    assert added_up(each, combining(SETTINGS, by_id)) is each

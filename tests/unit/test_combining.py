@@ -35,32 +35,36 @@ OF_ALL = settings(
 )
 
 
+def plan(settings: Settings) -> Combining:
+    return combining(settings, settings.counters)
+
+
 def test_fields_that_decide_who_counts_must_be_equal_and_those_that_are_only_weights_are_summed() -> None:
-    assert combining(OF_ALL) == Combining(
+    assert plan(OF_ALL) == Combining(
         equal=("country", "paid", "track_id", "volume"),
         summed=("duration_s",),
         own=("type",),
         bucket=HOUR // 4,
         ingest_window=HOUR,
-        most=65_536,
+        most=2**62 // 10**12,
     )
     assert summed_fields(OF_ALL.counters) == {"duration_s"}
 
 
 def test_what_a_condition_asks_of_the_event_itself_must_be_equal_too() -> None:
     asked = settings({"where": "occurred_at < '2026-01-01'"}, {"member": "event_id"})
-    assert combining(asked).own == ("event_id", "type", "occurred_at")
+    assert plan(asked).own == ("event_id", "type", "occurred_at")
 
 
 def test_no_more_events_are_added_up_than_their_sum_can_hold() -> None:
-    assert combining(settings({}, events={"max_amount": 10**15})).most == 4611
+    assert plan(settings({}, events={"max_amount": 10**15})).most == 4611
     assert 4611 * 10**15 <= 2**62 < 4612 * 10**15
 
 
 def test_of_an_hour_of_one_track_a_row_is_left_with_their_number_and_the_newest_timestamp() -> None:
     appended = [3 * HOUR + 5, 3 * HOUR + 9, 3 * HOUR + 7]
     rows = [("play", at, 2 * HOUR + n, {"track_id": "t1"}, None, None) for n, at in enumerate(appended)]
-    (found,) = combined(rows, combining(settings({})))
+    (found,) = combined(rows, plan(settings({})))
     assert (found["type"], found[TIMES], found["fields"]["track_id"]) == ("play", 3, "t1")
     assert (micros(found["timestamp"]), micros(found["occurred_at"])) == (3 * HOUR + 9, 2 * HOUR)
 
@@ -68,7 +72,7 @@ def test_of_an_hour_of_one_track_a_row_is_left_with_their_number_and_the_newest_
 def test_records_that_are_no_event_or_lack_a_field_are_told_of_one_by_one() -> None:
     rejected = (None, 5, None, {}, None, "not JSON")
     noted = ("play", 5, 6, {"track_id": "t1"}, ["duration_s is not an integer"], None)
-    found = combined([rejected, rejected, noted, noted], combining(settings({})))
+    found = combined([rejected, rejected, noted, noted], plan(settings({})))
     assert [(row["reject_reason"], row["notes"], row[TIMES]) for row in found] == [
         ("not JSON", None, 1), ("not JSON", None, 1), (None, noted[4], 1), (None, noted[4], 1)
     ]  # fmt: skip
@@ -94,7 +98,7 @@ CANCELLED = [("play", 0, 0, {"country": "a", "track_id": "a", "duration_s": sign
 def test_what_each_counter_counts_and_the_movement_behind_it_are_those_of_the_events(
     rows: list[Any], most: int, size: int
 ) -> None:
-    how = combining(OF_ALL)._replace(most=most)
+    how = plan(OF_ALL)._replace(most=most)
     assert weighed(combined(rows, how, size), times=True) == weighed(table(rows).to_pylist(), times=False)
 
 
