@@ -14,8 +14,8 @@ from stitch.combining import TIMES, Combining
 
 
 def added_up(events: DataFrame, how: Combining) -> DataFrame:
-    """(event_id, type, occurred_at, fields) → (type, occurred_at, fields, times): one row of those that count alike, and
-    how many they are; `fields` has what counters read. The movement behind a count is lost: no total has it."""
+    """(event_id, type, occurred_at, fields) → (type, occurred_at, fields, times): one row of those that count alike,
+    with their number; `fields` has what counters read. The movement behind a count is lost: no total has it."""
     if "event_id" in how.own:  # no two are alike
         return events
     occurred = F.col("occurred_at") if "occurred_at" in how.own else floor_to(F.col("occurred_at"), how.bucket // 10**6)
