@@ -24,7 +24,7 @@ from jobs.lake.log import Log
 from jobs.process.errors import run
 from jobs.process.spark import session
 from jobs.sources.event_log import read_log
-from stitch.reasons import printable
+from stitch.rejections import printable
 from stitch.settings import Settings, load_settings
 from stitch.values import as_duration, parse_duration
 

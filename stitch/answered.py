@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stitch.reasons import printable
+from stitch.rejections import printable
 
 Answer = Mapping[str, Any]
 Table = tuple[list[str], list[list[str]]]

@@ -1,15 +1,16 @@
-"""The kinds of reasons why records are no events: a closed set, for figures. A reason itself is a sentence that quotes
-the record, so there may be as many as there are records.
+"""Reasons why records are no events and fields are absent, as people and figures are told of them.
 
-The reason is what the log keeps, and an earlier version may have written it; so the kind is read from its words. The
-first pattern that is found in it decides: what a record says may come behind any of them. The patterns mean the same to
-Python and to Java.
+A reason is a sentence that quotes the record, so there may be as many as there are records. For people they are counted
+without what they quote; for figures there are a few kinds, a closed set. The reason is what the log keeps, and an
+earlier version may have written it; so its kind is read from its words. The first pattern that is found in it decides:
+what a record says may come behind any of them. All patterns mean the same to Python and to Java.
 """
 
 from __future__ import annotations
 
 import re
 
+SHOWN_VALUE = r"(?s)(?<!^not JSON): .*$| \(byte \d+\)$"
 OTHER = "other"
 KINDS = {
     "not_json": r"^(not JSON: |not a JSON object$|not UTF-8$|nested deeper than )",
@@ -27,3 +28,13 @@ KINDS = {
 def kind_of(reason: str) -> str:
     """The kind of the reason; OTHER for one that no record gets now."""
     return next((kind for kind, pattern in KINDS.items() if re.search(pattern, reason)), OTHER)
+
+
+def without_value(reason: str) -> str:
+    """`occurred_at is not an instant: yesterday` → `occurred_at is not an instant`."""
+    return re.sub(SHOWN_VALUE, "", reason)
+
+
+def printable(text: str) -> str:
+    """The text for a terminal: what would move its cursor or change its colours is written as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from stitch.decoding import TOPIC, Decoded, Decoder
-from stitch.reasons import without_value
+from stitch.rejections import without_value
 from stitch.settings import Settings
 from stitch.weighing import Added, Holds, instant_of, named, weigh
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from stitch.reasons import SHOWN_VALUE
+from stitch.rejections import SHOWN_VALUE
 
 SHOWN_BYTES = 300  # of an example's payload
 

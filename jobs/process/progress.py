@@ -55,7 +55,7 @@ def tell(
         now = line(look())
         if now and now != said:
             said = now
-            print(f"{job} works since {time.monotonic() - began:.0f} s: {now}", flush=True)
+            print(f"{job} has worked for {time.monotonic() - began:.0f} s: {now}", flush=True)
 
 
 def line(running: Sequence[Stage]) -> str:

@@ -35,6 +35,8 @@ SERIES_BODY = tuple(name for name in SERIES if name not in ("key", "download"))
 TOP = ("counter", "key", *TIME, *COMPARING, "limit", "after", "layer", "partial", "format", "download")
 KEYS = ("counter", "prefix", "limit", "after", "format", "download")
 CORRECTIONS = ("counter", "start", "end", "format", "download")
+# The values of parameters that take one of few, whatever is counted.
+CHOICES = {"compare": tuple(COMPARES), "fill": tuple(FILLS), "layer": tuple(LAYERS), "partial": tuple(PARTIAL)}
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ PARAMETERS: dict[str, Parameter] = {
     "compare": Parameter(
         "what to compare the range with: as many days or hours of the zone, and of a range that is not over yet as "
         "much; 400 where its clocks skipped all of that",
-        _one_of(*COMPARES),
+        _one_of(*CHOICES["compare"]),
     ),
     "match_weekday": Parameter("shift the comparison by whole weeks, so that weekdays face each other", _flag()),
     "granularity": Parameter(
@@ -122,7 +124,7 @@ PARAMETERS: dict[str, Parameter] = {
     "fill": Parameter(
         "points without a count: `zero` shows 0; `null` shows null for those of the future; `none` leaves both out. A "
         "count that is not known is null, whatever is asked here",
-        _one_of(*FILLS, default="zero"),
+        _one_of(*CHOICES["fill"], default="zero"),
     ),
     "limit": Parameter(
         "at most so many rows", lambda _: {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 10}
@@ -131,12 +133,12 @@ PARAMETERS: dict[str, Parameter] = {
     "prefix": Parameter("only keys that begin with this", _text()),
     "layer": Parameter(
         "`merged` is the whole count; `batch` and `realtime` are what one layer holds",
-        _one_of(*LAYERS, default="merged"),
+        _one_of(*CHOICES["layer"], default="merged"),
     ),
     "partial": Parameter(
         "what to do where a part of a count cannot be had, because a layer is away or its rows expired: `refuse` gives "
         "null in its place, and 503 where no count can be given; `allow` gives what is left",
-        _one_of(*PARTIAL, default="refuse"),
+        _one_of(*CHOICES["partial"], default="refuse"),
     ),
     "format": Parameter(
         "`csv` is also had by `Accept: text/csv`; it has no comparison", _one_of(*FORMATS, default="json")

@@ -92,7 +92,8 @@ def option(name: str) -> click.Option:
     described = declared.description.replace("`", "")
     if name in ("match_weekday", "cumulative"):
         return click.Option(names, is_flag=True, help=described)
-    return click.Option(names, multiple=name == "key", required=declared.required, help=described)
+    one_of = click.Choice(parameters.CHOICES[name]) if name in parameters.CHOICES else None
+    return click.Option(names, type=one_of, multiple=name == "key", required=declared.required, help=described)
 
 
 def answer(context: click.Context, url: str | None, name: str, asked: Mapping[str, Any], wanted: str) -> str:

@@ -19,7 +19,7 @@ from stitch.commands.group import settings_of
 from stitch.commands.progress import progress
 from stitch.errors import ExitStatus, StitchError
 from stitch.predicates import Beyond, predicate
-from stitch.reasons import printable
+from stitch.rejections import printable
 from stitch.settings import Settings
 from stitch.trying import Outcome, Record, Summary, fields_of, outcomes
 from stitch.weighing import Added, Holds, instant_of

@@ -64,7 +64,7 @@ def test_what_the_commands_tell_is_what_the_jobs_did(fresh: Stack, run_job: Run)
     env = {**os.environ, "STITCH_RUN_ID": "r1"}
     job = submit_command(fresh, "rejected_records", "--since", "1h", "--log-format", "json")
     done = subprocess.run(job, capture_output=True, text=True, env=env, timeout=120)
-    (said,) = [json.loads(line) for line in done.stdout.splitlines() if "works since" not in line]
+    (said,) = [json.loads(line) for line in done.stdout.splitlines() if "has worked for" not in line]
     assert (done.returncode, said["job"], said["run_id"], said["level"]) == (0, "rejected_records", "r1", "INFO")
     assert said["message"].startswith("of 12 records of the last 1h, 1 are no events\nrejected:\n         1  events_")
     assert [json.loads(line)["run_id"] for line in done.stderr.splitlines() if line.startswith("{")] == []

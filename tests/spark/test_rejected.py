@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from jobs.process.spark import session
 from jobs.rejected_records import printed, rejections
-from stitch.reasons import without_value
+from stitch.rejections import without_value
 from tests.logs import append_records, log_settings
 
 NOW = datetime(2026, 11, 26, 10, tzinfo=UTC)

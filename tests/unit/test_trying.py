@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from connections.records import starts
 from stitch.cli import main
 from stitch.commands.try_events import decided
-from stitch.reasons import without_value
+from stitch.rejections import without_value
 from stitch.trying import Record, outcomes
 from tests.conftest import write_config
 from tests.counted import SETTINGS, Row, rows_of
