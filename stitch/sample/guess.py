@@ -92,7 +92,9 @@ def guess(seen: Profile, name: str, now: int) -> Guess:
     types = column.values.most_common() if column else [(constant, seen.records)]
     own = {occurred_at.path, *([event_id.path] if event_id else []), *([kind.path] if kind else [])}
     found = Guess(seen.records, seen.broken, occurred_at, event_id, ["event_id"], kind, constant, types)
-    names = names_of(path for path in seen.columns if path not in own)
+    # Without an id among the fields, event_id is where it is unless said: nothing may lie within it.
+    within = "event_id." if event_id is None else None
+    names = names_of(path for path in seen.columns if path not in own and not (within and path.startswith(within)))
     _choose_counters(found, seen, names)
     if event_id is None:
         _identity(found, seen, names)

@@ -42,7 +42,7 @@ def test_a_creator_sees_the_count_and_it_moves_while_he_looks(served: Served, si
         assert re.match(r"(Live, \d+|Delayed: ).* · final up to ", eventually(found, "#freshness", "Live|Delayed"))
         found.wait_for_selector("#top tbody tr")
         members = {cells[0]: number(cells[1]) for cells in rows(found, "#top tbody tr")}
-        assert sum(members.values()) == number(found.text_content("#range-total"))
+        assert sum(members.values()) == number(eventually(found, "#range-total", r"\d"))
         found.screenshot(path=shot("desktop"), full_page=True)
         before = truth(served, "creator_plays", "c1")
         served.stream(served.feed.some(60))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stitch.cli import main
@@ -133,6 +133,7 @@ values = st.recursive(leaves, lambda inner: st.dictionaries(names, inner, max_si
     st.lists(st.dictionaries(names, values, max_size=6), min_size=1, max_size=5),
     st.text(max_size=12),
 )
+@example([{"event_id": {"ID": ""}}], "")
 def test_whatever_the_events_are_the_file_is_right_and_counts_or_it_is_refused(kinds: list[Any], name: str) -> None:
     events = [{**kinds[n % len(kinds)], "ts": hour(n), "user": f"u{n % 2}"} for n in range(8)]
     lines = [json.dumps(event).encode() for event in events]
