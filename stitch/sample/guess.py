@@ -31,6 +31,7 @@ from stitch.sample.profile import Column, Profile
 UNDONE = ("un", "remove_", "delete_", "cancel_", "undo_")
 MOST_KEYS, MOST_TYPES, MOST_AMOUNTS = 4, 6, 3
 LONGEST_KEY = 200  # characters: what is longer is a text, and nobody's key
+NO_ID = "no_event_id"  # a path where no event has anything
 
 
 class NoGuess(StitchError):
@@ -92,9 +93,7 @@ def guess(seen: Profile, name: str, now: int) -> Guess:
     types = column.values.most_common() if column else [(constant, seen.records)]
     own = {occurred_at.path, *([event_id.path] if event_id else []), *([kind.path] if kind else [])}
     found = Guess(seen.records, seen.broken, occurred_at, event_id, ["event_id"], kind, constant, types)
-    # Without an id among the fields, event_id is where it is unless said: nothing may lie within it.
-    within = "event_id." if event_id is None else None
-    names = names_of(path for path in seen.columns if path not in own and not (within and path.startswith(within)))
+    names = names_of(path for path in seen.columns if path not in own)
     _choose_counters(found, seen, names)
     if event_id is None:
         _identity(found, seen, names)
@@ -280,11 +279,17 @@ def _shown(column: Column) -> str:
     return ", ".join(value for value, _ in column.values.most_common(3))
 
 
+def _paths(found: Guess) -> list[str]:
+    return [found.occurred_at.path, *([found.type.path] if found.type else []), *found.paths.values()]
+
+
 def as_plain(found: Guess) -> dict[str, Any]:
     """The guess as the settings' tables have it."""
     events: dict[str, Any] = {"occurred_at": found.occurred_at.path}
     if found.event_id:
         events["event_id"] = found.event_id.path
+    elif any(path.startswith("event_id.") for path in _paths(found)):
+        events["event_id"] = NO_ID  # it would be at event_id, and nothing may lie within a value
     events |= {"type": found.type.path} if found.type else {"constant_type": found.constant_type}
     if found.identity != ["event_id"]:
         events["identity"] = found.identity
