@@ -70,6 +70,8 @@ def fetch(sets: Sequence[JarSet], where: Repository, first_pause: float = 0.5) -
 
 def fetch_missing(sets: Sequence[JarSet]) -> list[JarSet]:
     """Make those of the sets whole that are not; returns which they were. Another set-up is waited for."""
+    if all(jars.complete for jars in sets):
+        return []  # without the lock, for whoever runs a job may not be allowed to write there
     with _alone():
         missing = [jars for jars in sets if not jars.complete]
         if missing:

@@ -94,6 +94,12 @@ def test_a_jar_that_two_sets_share_is_fetched_once_and_a_second_set_up_asks_for_
     assert len(mirror.asked) == 3
 
 
+def test_whole_sets_need_no_folder_that_can_be_written(mirror: Mirror) -> None:
+    assert fetching.main() == 0
+    (jars.CACHE / "jars/lock").unlink()
+    assert fetching.fetch_missing(BOTH) == [] and not (jars.CACHE / "jars/lock").exists()
+
+
 def test_an_image_fetches_the_sets_that_it_names(mirror: Mirror, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetching.main(["two"]) == 0
     assert TWO.complete and not ONE.complete
