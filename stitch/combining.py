@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from stitch.amounts import MOST_SUM
-from stitch.conditions import condition_fields
 from stitch.counters import Counter
 from stitch.decoding import OWN
 from stitch.settings import Settings
@@ -21,7 +20,7 @@ TIMES = "times"  # the column that says how many events a row is of
 
 
 class Combining(NamedTuple):
-    """How events are added up, as plain data. Lengths in µs.
+    """How events are added up, as plain data. Lengths in seconds.
 
     equal:  the fields in which they are equal
     summed: the fields that are summed
@@ -38,29 +37,23 @@ class Combining(NamedTuple):
     most: int
 
 
-def summed_fields(counters: Iterable[Counter]) -> set[str]:
+def summed_fields(counters: Sequence[Counter]) -> set[str]:
     """The fields that are weights and nothing else."""
-    counters = list(counters)
-    return {name for one in counters for name in one.weight_fields} - _read(counters)
+    return {name for one in counters for name in one.weight_fields} - _deciding(counters)
 
 
 def combining(settings: Settings, counters: Sequence[Counter]) -> Combining:
     """How the events of these counters of the settings may be added up."""
-    microsecond = 10**6
-    read, summed = _read(counters), summed_fields(counters)
+    read, summed = _deciding(counters), summed_fields(counters)
     return Combining(
         tuple(name for name in settings.fields if name in read),
         tuple(name for name in settings.fields if name in summed),
         tuple(name for name in OWN if name in read | {"type"}),
-        min(int(one.finest.total_seconds()) for one in counters) * microsecond,
-        int(settings.streaming.ingest_window.total_seconds()) * microsecond,
+        min(int(one.finest.total_seconds()) for one in counters),
+        int(settings.streaming.ingest_window.total_seconds()),
         MOST_SUM // settings.events.max_amount,
     )
 
 
-def _read(counters: Iterable[Counter]) -> set[str]:
-    """What decides whether, and for whom, an event counts."""
-    names: set[str] = set()
-    for one in counters:
-        names |= {one.key, *([one.member] if one.member else []), *(condition_fields(one.where) if one.where else ())}
-    return names
+def _deciding(counters: Iterable[Counter]) -> set[str]:
+    return {name for one in counters for name in one.deciding}

@@ -76,11 +76,15 @@ class Counter(BaseModel):
         return sorted({weight for weight in self.weights.values() if isinstance(weight, str)})
 
     @property
+    def deciding(self) -> set[str]:
+        """What decides whether, and for whom, an event counts: its fields, and perhaps its own three."""
+        return {
+            self.key,
+            *([self.member] if self.member else []),
+            *(condition_fields(self.where) if self.where else []),
+        }
+
+    @property
     def fields(self) -> list[str]:
         """Every event field that this counter reads, `where` included; the event's own three apart."""
-        names = {self.key, *self.weight_fields}
-        if self.member:
-            names.add(self.member)
-        if self.where:
-            names |= condition_fields(self.where)
-        return sorted(names - {"event_id", "type", "occurred_at"})
+        return sorted({*self.deciding, *self.weight_fields} - {"event_id", "type", "occurred_at"})

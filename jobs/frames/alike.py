@@ -18,7 +18,7 @@ def added_up(events: DataFrame, how: Combining) -> DataFrame:
     with their number; `fields` has what counters read. The movement behind a count is lost: no total has it."""
     if "event_id" in how.own:  # no two are alike
         return events
-    occurred = F.col("occurred_at") if "occurred_at" in how.own else floor_to(F.col("occurred_at"), how.bucket // 10**6)
+    occurred = F.col("occurred_at") if "occurred_at" in how.own else floor_to(F.col("occurred_at"), how.bucket)
     # So that no row is of more events than may be: those of a task are numbered, and a row is of one stretch of them.
     stretch = F.shiftright(F.monotonically_increasing_id(), how.most.bit_length() - 1)
     equal = {"type": F.col("type"), "occurred_at": occurred, "stretch": stretch}

@@ -24,6 +24,8 @@ _INSTANT = pa.timestamp("us", tz="UTC")
 _DAY = 86_400 * 10**6
 # What is decoded at once: what a batch costs beside its records is then small, and large records are few at a time.
 _ROWS, _BYTES = 2000, 16 * 2**20
+# What is added up at once: of few keys some thirty events become a row then, and of many it is 20 MB.
+_ADDED_ROWS, _ADDED_BYTES = 65_536, 32 * 2**20
 
 
 def decoded_batches(
@@ -35,7 +37,7 @@ def decoded_batches(
     how:   events that count alike are added up (frames.combining); None: they are not
     """
     each = _decoded(batches, rules, keep)
-    yield from each if how is None else combined_batches(each, how)
+    yield from each if how is None else combined_batches(gathered(each, _ADDED_ROWS, _ADDED_BYTES), how)
 
 
 def _decoded(
@@ -66,14 +68,19 @@ def by_topic(batch: pa.RecordBatch, topics: Sequence[str]) -> Iterator[tuple[str
         yield topic, batch if len(found) == 1 else batch.filter(pc.equal(column, topic))
 
 
-def gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def gathered(
+    batches: Iterator[pa.RecordBatch], most_rows: int = _ROWS, most_bytes: int = _BYTES
+) -> Iterator[pa.RecordBatch]:
     """The batches, as many in one as make so many rows or bytes."""
     held: list[pa.RecordBatch] = []
+    rows = size = 0
     for batch in batches:
         held.append(batch)
-        if sum(one.num_rows for one in held) >= _ROWS or sum(one.nbytes for one in held) >= _BYTES:
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= most_rows or size >= most_bytes:
             yield pa.concat_batches(held)
             held.clear()
+            rows = size = 0
     if held:
         yield pa.concat_batches(held)
 

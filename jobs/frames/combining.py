@@ -14,85 +14,58 @@ import pyarrow.compute as pc
 from stitch.combining import TIMES, Combining
 from stitch.decoding import TOPIC
 
-_INSTANT = pa.timestamp("us", tz="UTC")
-# What is added up at once: of few keys some thirty events become a row then, and of many it is 20 MB.
-_MOST_EVENTS, _MOST_BYTES = 65_536, 32 * 2**20
-
 
 def combined_batches(batches: Iterator[pa.RecordBatch], how: Combining) -> Iterator[pa.RecordBatch]:
-    """(timestamp, perhaps TOPIC, event_id, …: as decoded) → the same columns and `times`: events that count alike are
-    one row, with the newest timestamp of theirs. Records that are no event, or whose notes tell of an absent field,
-    stay as they are."""
-    held: list[pa.RecordBatch] = []
-    rows = size = 0
-    most = min(how.most, _MOST_EVENTS)
+    """(timestamp, perhaps TOPIC, event_id, …: as decoded) → the same columns and `times`: of a batch, events that
+    count alike are one row, with their newest timestamp. Records that are no event, or whose notes tell of an absent
+    field, stay as they are."""
     for batch in batches:
-        for start in range(0, batch.num_rows, most):
-            piece = batch.slice(start, most)
-            if held and (rows + piece.num_rows > most or size > _MOST_BYTES):
-                yield from combined(pa.concat_batches(held), how)
-                held.clear()
-                rows = size = 0
-            held.append(piece)
-            rows, size = rows + piece.num_rows, size + piece.nbytes
-    if held:
-        yield from combined(pa.concat_batches(held), how)
+        for start in range(0, batch.num_rows, how.most):
+            yield from _combined(batch.slice(start, how.most), how)
 
 
-def combined(batch: pa.RecordBatch, how: Combining) -> Iterator[pa.RecordBatch]:
-    """One batch of combined_batches."""
+def _combined(batch: pa.RecordBatch, how: Combining) -> Iterator[pa.RecordBatch]:
     usual = pc.and_(batch.column("reject_reason").is_null(), batch.column("notes").is_null())
     others = batch.filter(pc.invert(usual))
     if others.num_rows:
-        yield pa.RecordBatch.from_arrays(
-            [*others.columns, pa.repeat(pa.scalar(1, pa.int64()), others.num_rows)], [*batch.schema.names, TIMES]
-        )
+        yield others.append_column(TIMES, pa.repeat(pa.scalar(1, pa.int64()), others.num_rows))
     if others.num_rows < batch.num_rows:
         yield _added_up(batch.filter(usual) if others.num_rows else batch, how)
 
 
 def _added_up(events: pa.RecordBatch, how: Combining) -> pa.RecordBatch:
     own = {name: events.column(name) for name in (*how.own, TOPIC) if name in events.schema.names}
-    appended, occurred = (events.column(name).cast(pa.int64()) for name in ("timestamp", "occurred_at"))
-    fields = dict(
-        zip([one.name for one in events.column("fields").type], events.column("fields").flatten(), strict=True)
-    )
+    struct = events.column("fields")
+    fields = dict(zip(struct.type.names, struct.flatten(), strict=True))
     key = {
         **own,
-        "ingest_window": _floored(appended, how.ingest_window),
-        "bucket": _floored(occurred, how.bucket),
-        **{f"field {name}": fields[name] for name in how.equal if name in fields},
+        "ingest_window": _floored(events.column("timestamp"), how.ingest_window),
+        "bucket": _floored(events.column("occurred_at"), how.bucket),
+        **{f"field {name}": fields[name] for name in how.equal},
         **{f"sign of {name}": pc.sign(fields[name]) for name in how.summed},
     }
-    table = pa.table({**key, "appended": appended, **{f"sum of {name}": fields[name] for name in how.summed}})
-    sums = [(f"sum of {name}", "sum") for name in how.summed]
-    found = table.group_by(list(key), use_threads=False).aggregate([("appended", "max"), ([], "count_all"), *sums])
-    found = found.combine_chunks().to_batches()[0]
-    rows = found.num_rows
+    values = {f"value of {name}": fields[name] for name in how.summed}
+    table = pa.table({**key, "timestamp": events.column("timestamp"), **values})
+    wanted = [("timestamp", "max"), ([], "count_all"), *[(name, "sum") for name in values]]
+    found = table.group_by(list(key), use_threads=False).aggregate(wanted).combine_chunks().to_batches()[0]
+    read = {name: found.column(f"field {name}") for name in how.equal}
+    read |= {name: found.column(f"value of {name}_sum") for name in how.summed}
     columns = {
-        "timestamp": found.column("appended_max").cast(_INSTANT),
-        "occurred_at": found.column("bucket").cast(_INSTANT),
+        "timestamp": found.column("timestamp_max"),
+        "occurred_at": found.column("bucket"),
         **{name: found.column(name) for name in own},
         "fields": pa.StructArray.from_arrays(
-            [
-                found.column(f"field {one.name}") if one.name in how.equal
-                else found.column(f"sum of {one.name}_sum") if one.name in how.summed
-                else pa.nulls(rows, one.type)
-                for one in events.column("fields").type
-            ],
-            fields=list(events.column("fields").type),
+            [read.get(one.name, pa.nulls(found.num_rows, one.type)) for one in struct.type], fields=list(struct.type)
         ),
         TIMES: found.column("count_all"),
-    }  # fmt: skip
-    schema = [*events.schema, pa.field(TIMES, pa.int64())]
+    }
+    schema = events.schema.append(pa.field(TIMES, pa.int64()))
     return pa.RecordBatch.from_arrays(
-        [columns[one.name] if one.name in columns else pa.nulls(rows, one.type) for one in schema],
-        [one.name for one in schema],
+        [columns.get(one.name, pa.nulls(found.num_rows, one.type)) for one in schema], schema=schema
     )
 
 
-def _floored(instants: pa.Array, length: int) -> pa.Array:
-    """The start of the interval of that length (µs) that holds the instant (µs), before 1970 too."""
-    quotient = pc.divide(instants, length)  # towards zero
-    start = pc.multiply(quotient, length)
-    return pc.if_else(pc.greater(start, instants), pc.subtract(start, length), start)
+def _floored(instants: pa.Array, seconds: int) -> pa.Array:
+    """The start of the interval of that length (a divisor of a day) that holds the instant, UTC."""
+    without_zone = instants.view(pa.timestamp("us"))  # for which Arrow needs no database of zones
+    return pc.floor_temporal(without_zone, multiple=seconds, unit="second").view(instants.type)

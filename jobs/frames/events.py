@@ -103,8 +103,8 @@ def noted(among: Column | None = None) -> Column:
 
 
 def accepted(decoded: DataFrame) -> DataFrame:
-    """Decoded records → events: (timestamp, event_id, type, occurred_at, fields, and TOPIC and `times` where they have
-    them), rejected ones left out."""
+    """Decoded records → events: (timestamp, event_id, type, occurred_at, fields, and TOPIC and `times` where they
+    have them), rejected ones left out."""
     events = decoded.where(F.col("reject_reason").isNull())
     also = [name for name in decoded.columns if name in (TOPIC, TIMES)]
     return events.select("timestamp", "event_id", "type", "occurred_at", "fields", *also)
