@@ -30,11 +30,13 @@ def count(client: FlaskClient, counter: str, key: str, layer: str = "merged") ->
     return int(response.json["data"][0]["counts"][counter])
 
 
-def pause(process: psutil.Process) -> None:
-    """SIGSTOP, and wait until it has stopped: on a busy machine its threads answer for a while after the signal."""
-    process.send_signal(signal.SIGSTOP)
+def send(process: psutil.Process, how: int) -> None:
+    """Send the signal. One that is to pause has stopped then: on a busy machine its threads answer for a while yet."""
+    process.send_signal(how)
     deadline = time.monotonic() + 10
-    while any(state(thread) not in "Tt" for thread in Path(f"/proc/{process.pid}/task").iterdir()):
+    while how == signal.SIGSTOP and any(
+        state(thread) not in "Tt" for thread in Path(f"/proc/{process.pid}/task").iterdir()
+    ):
         assert time.monotonic() < deadline, f"{process} does not stop"
         time.sleep(0.005)
 

@@ -22,7 +22,7 @@ from tests.conftest import Stack, submit_command, write_config
 from tests.faults import failpoints
 from tests.faults.oracle import Eyes, Feed, served
 from tests.faults.proxy import Proxy
-from tests.steps import pause
+from tests.steps import send
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -126,10 +126,8 @@ def away(settings: Settings, name: str, how: int) -> Iterator[None]:
     service = next(one for one in services(settings) if one.name == name)
     process = running(service.pid_file)
     assert process, f"{name} is not running"
-    if how == signal.SIGSTOP:
-        pause(process)
-    else:
-        process.send_signal(how)
+    send(process, how)
+    if how != signal.SIGSTOP:
         process.wait(60)
     try:
         yield

@@ -28,7 +28,7 @@ from stitch_local.stack import wait_until_all_answer
 from tests.conftest import Reader, Stack, run_in, stack_config, write_config
 from tests.faults.conftest import watching
 from tests.faults.oracle import KEYS, Feed
-from tests.steps import pause, wait_for_the_window_to_end
+from tests.steps import send, wait_for_the_window_to_end
 
 pytestmark = pytest.mark.slow
 
@@ -50,10 +50,7 @@ class Ring:
     def signal(self, node: int, how: signal.Signals) -> None:
         process = running(self.services[node - 1].pid_file)
         assert process
-        if how == signal.SIGSTOP:
-            pause(process)
-        else:
-            process.send_signal(how)
+        send(process, how)
         if how == signal.SIGKILL:
             process.wait(30)
 

@@ -28,7 +28,7 @@ from stitch.settings import Settings, load_settings
 from tests.conftest import Stack, free_ports, needs, write_config
 from tests.fakes import FakeLayers
 from tests.faults.conftest import away
-from tests.steps import pause
+from tests.steps import send
 
 PATH = "/v1/totals?counters=plays&key=t1"
 CUTOFF = floor(datetime.now(UTC), "hour")
@@ -95,7 +95,7 @@ def test_totals_come_from_memcached_for_a_second_process_and_a_new_run_is_seen_a
         rows(total=5, live=1, revision=1)
         time.sleep(1.1)
         assert plays(client) == 6
-        pause(psutil.Process(process.pid))  # it hangs: no answer depends on it, nor waits long
+        send(psutil.Process(process.pid), signal.SIGSTOP)  # it hangs: no answer depends on it, nor waits long
         client, began = create_app(settings, third).test_client(), time.monotonic()
         assert plays(client) == 6 and time.monotonic() - began < 3
         process.send_signal(signal.SIGKILL)
