@@ -3,8 +3,9 @@
     python -m tests.recorded          # ten minutes; writes tests/integration/releases/VERSION, of the code as it is
 
 A real Kafka and Cassandra, and the jobs by `stitch submit`, count a small history, and stop in the middle of it. Kept
-are the settings, the tables of Cassandra as CQL and JSON lines, and, byte by byte, the folders of Kafka, of the lake
-and of the checkpoint: only a broker that goes on from its own folder has a topic with the id that all the others name.
+are the settings, the tables of Cassandra as CQL, and in folders.tar.xz their rows as JSON lines and, byte by byte, the
+folders of Kafka, of the lake and of the checkpoint: only a broker that goes on from its own folder has a topic with the
+id that all the others name.
 
 Iceberg's files name each other by whole paths. So they are written below viewfs://…, which Hadoop maps to the folder
 that its configuration names: they can be unpacked anywhere and stay as they were written.
@@ -40,7 +41,7 @@ from tests.conftest import BASE_CONFIG, Stack, free_ports, submit_command, write
 from tests.steps import event, wait_for_the_window_to_end
 
 RELEASES = Path(__file__).parent / "integration/releases"
-KEPT = ("kafka/formatted.txt", "kafka/data", "lake", "checkpoint")
+KEPT = ("kafka/formatted.txt", "kafka/data", "lake", "checkpoint", "rows.jsonl")
 COUNTERS = ("plays", "likes", "creator_plays", "listened_seconds")  # of conf/stitch.toml
 PLAY = {"creator_id": "c1", "country": "DE", "duration_s": 30}
 
@@ -168,8 +169,8 @@ def keep_all_records(stack: Stack) -> None:
 
 
 def rows(settings: Settings) -> Iterator[dict[str, Any]]:
-    """Every row of both keyspaces, as often as it has write timestamps: its table, that (µs), and the columns that were
-    written then."""
+    """Every row of both keyspaces, as often as it has write timestamps: its table, that (µs), and the columns that
+    were written then."""
     for layer, tables in TABLES.items():
         of = getattr(settings, layer)
         with connected(of) as session:
@@ -212,7 +213,7 @@ def pack(folder: Path, archive: Path) -> None:
 
 
 def put_back(recorded: Path, stack: Stack, folder: Path, cassandra: Any) -> None:
-    """Unpack the folders, and write both keyspaces anew; of Kafka that must be done before it starts."""
+    """Unpack the folders, and recreate both keyspaces; of Kafka that must be done before it starts."""
     with tarfile.open(recorded / "folders.tar.xz") as kept:
         kept.extractall(folder)  # whose paths are all below it
     for layer in TABLES:
@@ -220,7 +221,7 @@ def put_back(recorded: Path, stack: Stack, folder: Path, cassandra: Any) -> None
     script = re.sub(r"--[^\n]*", "", (recorded / "schema.cql").read_text("utf-8"))
     for statement in filter(str.strip, script.split(";")):
         cassandra.execute(statement)
-    for line in (recorded / "rows.jsonl").read_text("utf-8").splitlines():
+    for line in (folder / "rows.jsonl").read_text("utf-8").splitlines():
         one = json.loads(line)
         insert = f"INSERT INTO {one['table']} JSON %s DEFAULT UNSET USING TIMESTAMP {one['written']}"
         cassandra.execute(insert, [json.dumps(one["row"])])
@@ -239,7 +240,7 @@ def main() -> None:
             keep_all_records(stack)
             count_a_history(stack, folder)
             lines = [json.dumps(row, ensure_ascii=False) for row in rows(stack.settings)]
-            (recorded / "rows.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+            (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
             shown = CliRunner().invoke(stitch, ["--config", str(stack.config_path), "schema", "show"])
             (recorded / "schema.cql").write_text(shown.output, "utf-8")
         finally:

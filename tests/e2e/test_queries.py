@@ -45,8 +45,8 @@ def test_corrections_say_on_which_days_the_batch_removed_duplicates(served: Serv
 
 @pytest.mark.slow
 def test_while_events_flow_points_add_up_to_the_totals_asked_before_and_after(served: Served) -> None:
-    """Plays without unplays only grow: Σ points lies between the totals around it, in every zone and granularity. (Of a
-    reader without a cache: one that has it may answer two questions as of instants that are a second apart.)"""
+    """Plays without unplays only grow: Σ points lies between the totals around it, in every zone and granularity.
+    (Of a reader without a cache: one that has it may answer two questions as of instants that are a second apart.)"""
     settings = served.stack.settings
     serving = settings.serving.model_copy(update={"cache": timedelta(0)})
     layers = CassandraLayers(settings)

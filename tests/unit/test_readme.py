@@ -37,7 +37,7 @@ HTTP = (ROOT / "docs/http.md").read_text("utf-8")
 COMMANDS = (ROOT / "docs/commands.md").read_text("utf-8")
 INSTALL = (ROOT / "docs/install.md").read_text("utf-8")
 PAGES = (*sorted(ROOT.glob("*.md")), ROOT / "bench/README.md", *sorted((ROOT / "docs").glob("*.md")))
-WIDE = (".jsonl", ".lock", ".png", ".sum", ".xz")  # made by tools: any width
+WIDE = (".lock", ".png", ".sum", ".xz")  # made by tools: any width
 SECTIONS = list(Settings.model_fields)
 # The tables of the settings as docs/settings.md names them.
 TABLES: dict[str, type[BaseModel]] = {
