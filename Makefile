@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STITCH := $(BIN)/stitch
 UV_VERSION := 0.13.9
+# Debian has nginx and chroot, which tests run, where an ordinary user's PATH does not look.
+export PATH := $(PATH):/usr/sbin:/sbin
 export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 # uv has certificates of its own, but a company's are in the machine's store (with none at all, uv would stop).
