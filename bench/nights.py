@@ -124,15 +124,15 @@ def cpu_seconds() -> float:
 
 
 def settings_of(stack_settings: Settings, folder: Path) -> Settings:
-    """The stack's Cassandra, with a log and totals of one's own in the folder."""
+    """The stack's Cassandra, with a log and a table of totals of one's own in the folder."""
     name = folder.name.lower().replace("-", "_")
     said: dict[str, Any] = {
         "counters": COUNTERS,
         "lake": {"catalog": f"bench_{name}", "warehouse": str(folder / "lake")},
         "log": {"kafka": False},
         "events": {"types": {"duration_s": "int"}, "max_past": "36500d"},
-        "batch": stack_settings.batch.model_dump(exclude_unset=True) | {"keyspace": f"nights_{name}"},
-        "realtime": stack_settings.realtime.model_dump(exclude_unset=True) | {"keyspace": f"nights_live_{name}"},
+        "batch": stack_settings.batch.model_dump(exclude_unset=True),
+        "realtime": stack_settings.realtime.model_dump(exclude_unset=True),
     }
     return Settings.model_validate(said)
 

@@ -58,6 +58,25 @@ def wait_for_the_window_to_end(stack: Stack) -> datetime:
     return end
 
 
+def wait_for_the_connector(spark: Any, settings: Settings) -> None:
+    """Wait until a driver of Spark's that was connected already has heard of the settings' keyspaces: it asks for new
+    ones a second after the last change, and a job that follows within that second would not find them."""
+    from pyspark.errors import AnalysisException
+
+    from jobs.process.spark import session
+    from jobs.sources.stored import read_totals
+
+    for attempt in range(100):
+        try:
+            with session("test", settings):
+                read_totals(spark, settings)
+            return
+        except AnalysisException as missing:
+            if attempt == 99 or "Couldn't find" not in str(missing):
+                raise
+            time.sleep(0.1)
+
+
 def damage_increments(cassandra: Any, settings: Settings) -> dict[str, tuple[int | None, int | None]]:
     """Damage one row each of four keys' plays in the oldest ingest window: too high, too low, missing, extra.
 

@@ -14,8 +14,8 @@ from bench.nights import Traffic, nights, settings_of
 from bench.serving import fill, measure
 from bench.size import day_of, held, rows_of
 from stitch_local.producer import produce
-from stitch_local.schema import apply_schema
 from tests.conftest import Stack, needs
+from tests.steps import wait_for_the_connector
 
 
 def test_the_plain_ways_beside_the_jobs_count_the_same_backlog(fresh: Stack, run_job: Callable[..., None]) -> None:
@@ -40,10 +40,10 @@ def test_what_events_leave_in_each_part_is_counted(fresh: Stack, run_job: Callab
 
 @pytest.mark.thorough
 def test_nights_of_equal_days_write_what_a_day_touches_or_the_days_since_the_last_night(
-    stack: Stack, spark: Any, tmp_path: Path
+    fresh: Stack, spark: Any, tmp_path: Path
 ) -> None:
-    settings = settings_of(stack.settings, tmp_path)
-    apply_schema(settings)
+    settings = settings_of(fresh.settings, tmp_path)
+    wait_for_the_connector(spark, settings)
     traffic = Traffic(events=200, tracks=50, released=5)
     found = list(nights(spark, settings, 5, traffic, {1, 2, 5}))
     assert [night.number for night in found] == [1, 2, 5]
