@@ -16,6 +16,7 @@ from typing import NamedTuple
 from stitch.counters import Counter
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 ALL_END = datetime.max.replace(tzinfo=UTC)
 FIXED = {
     "minute": timedelta(minutes=1),
@@ -78,6 +79,8 @@ class Slice(NamedTuple):
 
 def utc(instant: datetime) -> datetime:
     """The same instant in UTC. Raises ValueError where it has no zone."""
+    if instant.tzinfo is UTC:
+        return instant
     if instant.tzinfo is None or instant.utcoffset() is None:
         raise ValueError(f"{instant.isoformat()} has no zone: instants must say theirs")
     return instant.astimezone(UTC)
@@ -85,7 +88,7 @@ def utc(instant: datetime) -> datetime:
 
 def micros(instant: datetime) -> int:
     """Microseconds since 1970, as Cassandra's write timestamps are; exact, which a float of seconds would not be."""
-    return (utc(instant) - EPOCH) // timedelta(microseconds=1)
+    return (utc(instant) - EPOCH) // MICROSECOND
 
 
 def floor(instant: datetime, granularity: str) -> datetime:

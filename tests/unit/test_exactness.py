@@ -12,8 +12,9 @@ must be the one that the list of events gives, by the definition that readers ge
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -65,6 +66,9 @@ from tests.events_counted import (
 
 Order = tuple[datetime, int, int]
 Removed = dict[str, frozenset[Order]]  # counter → events
+Pick = Callable[[Sequence[Any]], Any]
+# One of what there is when a step is taken: known before it, so that tests/histories.py can draw it without hypothesis.
+ANY_OF: st.SearchStrategy[Pick] = st.integers(0, 59).map(lambda at: lambda of: of[at % len(of)])
 
 
 class Stitch(RuleBasedStateMachine):
@@ -152,13 +156,13 @@ class Stitch(RuleBasedStateMachine):
 
     # Writers
 
-    @rule(data=st.data(), events=st.tuples(*[st.integers(0, 6)] * len(BEHIND)), at_once=st.booleans())
+    @rule(any_of=ANY_OF, events=st.tuples(*[st.integers(0, 6)] * len(BEHIND)), at_once=st.booleans())
     def a_writer_starts_with_nothing_at_an_edge_before_the_published_cutoff(
-        self, data: st.DataObject, events: tuple[int, ...], at_once: bool
+        self, any_of: Pick, events: tuple[int, ...], at_once: bool
     ) -> None:
         cutoff = self.base.cutoff if self.base else EPOCH
         edges = sorted({event.window for event in self.appended if event.window < cutoff})
-        edge = data.draw(st.sampled_from([cutoff, *edges]))
+        edge = any_of([cutoff, *edges])
         starts = [
             next((at for at, event in enumerate(partition) if event.window >= edge), len(partition))
             for partition in self.topic
@@ -168,21 +172,21 @@ class Stitch(RuleBasedStateMachine):
         self.read_and_write(writer, events, at_once)
 
     @precondition(lambda self: self.others)
-    @rule(data=st.data(), events=st.tuples(*[st.integers(0, 6)] * len(BEHIND)), at_once=st.booleans())
-    def another_writer_reads_on(self, data: st.DataObject, events: tuple[int, ...], at_once: bool) -> None:
-        self.read_and_write(data.draw(st.sampled_from(self.others)), events, at_once)
+    @rule(any_of=ANY_OF, events=st.tuples(*[st.integers(0, 6)] * len(BEHIND)), at_once=st.booleans())
+    def another_writer_reads_on(self, any_of: Pick, events: tuple[int, ...], at_once: bool) -> None:
+        self.read_and_write(any_of(self.others), events, at_once)
 
     @precondition(lambda self: self.in_flight)
-    @rule(data=st.data(), twice=st.booleans())
-    def a_delayed_write_arrives(self, data: st.DataObject, twice: bool) -> None:
-        at = data.draw(st.integers(0, len(self.in_flight) - 1))
+    @rule(any_of=ANY_OF, twice=st.booleans())
+    def a_delayed_write_arrives(self, any_of: Pick, twice: bool) -> None:
+        at = any_of(range(len(self.in_flight)))
         row, cell = self.in_flight[at] if twice else self.in_flight.pop(at)
         self.write(row, *cell)
 
     @precondition(lambda self: self.others)
-    @rule(data=st.data())
-    def a_writer_evicts_the_windows_that_are_over(self, data: st.DataObject) -> None:
-        writer = data.draw(st.sampled_from([self.live, *self.others]))
+    @rule(any_of=ANY_OF)
+    def a_writer_evicts_the_windows_that_are_over(self, any_of: Pick) -> None:
+        writer = any_of([self.live, *self.others])
         over = passed_edge(SETTINGS, self.now)
         writer.seen = [event for event in writer.seen if event.window >= over]
 
@@ -436,9 +440,9 @@ class Stitch(RuleBasedStateMachine):
             self.snapshots, self.kept = {}, []
 
     @precondition(lambda self: self.loading is None and self.kept)
-    @rule(data=st.data(), rows=st.integers(0, 9))
-    def totals_are_restored_from_a_snapshot(self, data: st.DataObject, rows: int) -> None:
-        kept = data.draw(st.sampled_from(self.kept))
+    @rule(any_of=ANY_OF, rows=st.integers(0, 9))
+    def totals_are_restored_from_a_snapshot(self, any_of: Pick, rows: int) -> None:
+        kept = any_of(self.kept)
         if kept.cutoff < self.now - RETENTION:  # refused
             return
         names = [counter for counter in self.counters if counter in self.counters_in[kept]]
@@ -487,17 +491,15 @@ class Stitch(RuleBasedStateMachine):
         self.a_batch_counts(0, True, row[0] if only else None)
         self.load_all()
 
-    @rule(
-        data=st.data(), damage=st.integers(-5, 50), stamp=st.sampled_from([None, 7, 10**15]), clock=st.integers(-3, 3)
-    )
+    @rule(any_of=ANY_OF, damage=st.integers(-5, 50), stamp=st.sampled_from([None, 7, 10**15]), clock=st.integers(-3, 3))
     def a_row_of_a_finished_window_is_lost_or_damaged_and_repaired(
-        self, data: st.DataObject, damage: int, stamp: int | None, clock: int
+        self, any_of: Pick, damage: int, stamp: int | None, clock: int
     ) -> None:
         over = passed_edge(SETTINGS, self.now)
         finished = sorted(row for row in self.increments if row[1] < over and row[0] in self.live_counters)
         if not finished:
             return
-        row = data.draw(st.sampled_from(finished))
+        row = any_of(finished)
         lost = self.increments.pop(row)
         stored = lost.stamp + stamp if stamp else None
         if stored:
@@ -511,9 +513,9 @@ class Stitch(RuleBasedStateMachine):
     def every_count_is_the_truth(self) -> None:
         if not hasattr(self, "topic"):
             return
-        known = self.known
-        for counter in [self.redefined.get(counter, counter) for counter in self.counters]:
-            if self.base and counter not in known:  # new: nobody has counted what was before it
+        known, base, redefined = self.known, self.base, self.redefined
+        for counter in [redefined.get(counter, counter) for counter in self.counters]:
+            if base and counter not in known:  # new: nobody has counted what was before it
                 continue
             published = known[counter].cutoff if known else None
             truths: dict[datetime, list[list[Event]]] = {}
@@ -578,7 +580,8 @@ class Stitch(RuleBasedStateMachine):
     @property
     def known_so_far(self) -> dict[str, Published]:
         """As jobs.totals.planning: what is published of each counter of the settings, be it by another definition."""
-        return self.known | {counter: self.known[other] for counter, other in self.redefined.items()}
+        known = self.known
+        return known | {counter: known[other] for counter, other in self.redefined.items()}
 
     @property
     def base(self) -> Published | None:
