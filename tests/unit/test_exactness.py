@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from jobs.process.options import passed_edge
 from stitch import write_time
 from stitch.amounts import saturated
-from stitch.buckets import ALL, EPOCH, Bucket, micros
+from stitch.buckets import ALL, EPOCH, MICROSECOND, Bucket, micros
 from stitch.cutoff import Published, window_start
 from stitch.definitions import name_of, served
 from stitch.merge import Increment, Total, count
@@ -106,9 +106,10 @@ class Stitch(RuleBasedStateMachine):
 
     @rule(hours=st.integers(0, 3))
     def time_passes_and_what_is_old_expires(self, hours: int) -> None:
-        """As long as batches run within the retention, which is the operator's part of the promise."""
+        """As long as batches run within the retention, which is the operator's part of the promise: at its end the
+        first increments behind the cutoff are gone."""
         needed = min((at.cutoff for at in self.known.values()), default=START)
-        self.now = min(self.now + timedelta(minutes=30) + hours * HOUR, needed + RETENTION)
+        self.now = min(self.now + timedelta(minutes=30) + hours * HOUR, needed + RETENTION - MICROSECOND)
         for row in [row for row, at in self.expires.items() if at <= self.now]:
             del self.increments[row], self.expires[row]
 
@@ -443,7 +444,7 @@ class Stitch(RuleBasedStateMachine):
     @rule(any_of=ANY_OF, rows=st.integers(0, 9))
     def totals_are_restored_from_a_snapshot(self, any_of: Pick, rows: int) -> None:
         kept = any_of(self.kept)
-        if kept.cutoff < self.now - RETENTION:  # refused
+        if kept.cutoff <= self.now - RETENTION:  # refused
             return
         names = [counter for counter in self.counters if counter in self.counters_in[kept]]
         known = {counter: at for counter, at in self.known.items() if counter in names}
