@@ -1,9 +1,6 @@
 """Are the counts right, and how do you know? Everything that can be proven of log, totals and increments, on one page.
 
-    stitch audit [--sample 0.1] [--json]           (stitch submit audit_counts, the same)
-
---sample  recount this share of the keys (default: 1, all of them)
---json    print the findings as JSON
+    stitch audit --help           (stitch submit audit_counts, the same)
 
 It reads and never writes, while everything runs. Exit status: 0 where all is right, 3 where something is not; any other
 where it could not be told (docs/commands.md). What is compared is compared in Spark: the driver gets sums, a line for

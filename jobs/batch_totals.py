@@ -1,20 +1,6 @@
 """Event log → totals, then publish the cutoff: exact, and exact for readers at every moment of the load.
 
-    stitch submit batch_totals [--config conf/stitch.toml] [--cutoff 2026-11-23T00:00:00Z] [--full [--counter plays]]
-
---config   the settings (else STITCH_CONFIG, else conf/stitch.toml)
---cutoff   count every event appended before this instant, an ingest window's edge (default: the last edge that passed)
---full     recount the whole log in place of adding the new ingest windows to the previous totals; it overwrites
-           whatever is stored, rows that were damaged, added or deleted by hand too
---counter  with --full: this counter (default cutoff: the published one); the others stay as they are, save those whose
-           definition changed
---exclude  a file of events not to count (JSON lines, see stitch.exclusions), kept from now on; with --full also in
-           history
---include  a file of such rules that are to hold no longer; with --full also in history
---accept   publish even where readers will see counts change by more than batch.max_difference, or nothing can be
-           compared
---restore  load the totals of another run that is kept, by its name (cutoff=…)
---reload   load the published totals again, into a Cassandra that has lost them, or rows of them
+stitch submit batch_totals --help
 """
 
 from __future__ import annotations
@@ -92,15 +78,37 @@ def change_exclusions(work: Work, ask: Ask) -> None:
     "--cutoff",
     callback=parse_instant,
     show_default="the last edge that passed",
-    help="count every event appended before this instant",
+    help="count every event appended before this instant, an ingest window's edge",
 )
-@click.option("--full", is_flag=True, help="recount the whole log")
-@click.option("--counter", default=None, help="with --full: only this counter")
-@click.option("--exclude", default=None, help="a file of events not to count, kept from now on")
-@click.option("--include", default=None, help="a file of such rules that are to hold no longer")
-@click.option("--accept", is_flag=True, help="publish even a large difference")
-@click.option("--restore", default=None, help="load the totals of another run that is kept")
-@click.option("--reload", is_flag=True, help="load the published totals again")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="recount the whole log, in place of adding the new ingest windows to the previous totals; it overwrites "
+    "whatever is stored, rows that were damaged, added or deleted by hand too",
+)
+@click.option(
+    "--counter",
+    default=None,
+    help="with --full: this counter, up to the published cutoff where no other is given; the others stay as they are, "
+    "save those whose definition changed",
+)
+@click.option(
+    "--exclude",
+    default=None,
+    help="a file of events not to count (JSON lines), kept from now on; with --full also in history",
+)
+@click.option(
+    "--include", default=None, help="a file of such rules that are to hold no longer; with --full also in history"
+)
+@click.option(
+    "--accept",
+    is_flag=True,
+    help="publish even where counts change by more than batch.max_difference, or nothing can be compared",
+)
+@click.option("--restore", default=None, help="load the totals of another run that is kept, by its name (cutoff=…)")
+@click.option(
+    "--reload", is_flag=True, help="load the published totals again, into a Cassandra that has lost them, or rows"
+)
 def main(config: str | None, **asked: str | bool | datetime | None) -> None:
     """Event log → totals."""
     settings = load_settings(config)

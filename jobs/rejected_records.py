@@ -1,9 +1,6 @@
 """Which records are no events, and why: reason × count × example, from the event log.
 
-    stitch rejected [--since 24h] [--json]           (stitch submit rejected_records, the same)
-
---since   how far to look back, by when records were appended (default: 24h)
---json    print the report as JSON
+    stitch rejected --help           (stitch submit rejected_records, the same)
 
 It reads and never writes. Fields that are absent because something was wrong with them are told too: their events
 count, but not for the counters that read the field. Reasons are as archive_events noted them.

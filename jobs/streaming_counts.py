@@ -1,12 +1,6 @@
 """Topics → increments: counts every event into Cassandra within seconds, exactly.
 
-    stitch submit streaming_counts [--config conf/stitch.toml] [--available-now] [--from-cutoff]
-                                   [--accept-data-loss]
-
---config            the settings (else STITCH_CONFIG, else conf/stitch.toml)
---available-now     stop at the end of the topics (else run until SIGTERM, which lets the running micro-batch end)
---from-cutoff       move the checkpoint away and read again from the published cutoff: what is read twice counts once
---accept-data-loss  go on after records that the broker removed before they were read
+    stitch submit streaming_counts --help
 
 foreachBatch is at-least-once; the rows it writes are absolute per ingest window and carry a write timestamp that grows
 with what is behind them, so a batch that is replayed changes nothing.
@@ -14,7 +8,6 @@ with what is behind them, so a batch that is replayed changes nothing.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -25,16 +18,14 @@ from jobs.frames.events import accepted, decode, observed
 from jobs.frames.increments import increments, streamed
 from jobs.process import figures
 from jobs.process.errors import run
-from jobs.process.schemes import tell_of_one_disk
 from jobs.process.spark import session
 from jobs.proof.completeness import STREAMING_JOB as JOB
-from jobs.proof.completeness import check_ingest_window
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
-from jobs.sinks.progress import claim, publish_progress
+from jobs.sinks.progress import publish_progress
 from jobs.sources.checkpoint import Checkpoint
 from jobs.sources.topic import check_topics, read_topics
-from jobs.streaming.continuity import begin_at_cutoff, catching_up, check_continuity, is_outdated, without_effect
+from jobs.streaming.continuity import begin, check_continuity
 from jobs.streaming.figures import note_progress
 from jobs.streaming.queries import Stop, counted_through, end_offsets, keep_running, print_progress
 from jobs.totals.definitions import counted_live
@@ -71,20 +62,9 @@ def count_topic(
         session(JOB, settings) as spark,
         LagReport(settings.kafka, JOB) as lag,
     ):
-        before = check_ingest_window(settings)
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint)
-        tell_of_one_disk(spark, "streaming.checkpoint", checkpoint.path)
         counting = counted_live(settings, checkpoint.counters())
-        again = from_cutoff or is_outdated(checkpoint, counting, accept_data_loss)
-        starting = begin_at_cutoff(cassandra, checkpoint, counting) if again else None  # topic → partition → offset
-        names = {counter.name for counter in counting.counters}
-        new = before is None or not names <= before.counters
-        claim(cassandra, settings, JOB, names, {} if new and not again else None)
-        for notice in [
-            *without_effect(checkpoint.path, checkpoint.kept_settings()),
-            *catching_up(settings, checkpoint.next_offsets() or starting or {}, datetime.now(UTC)),
-        ]:
-            print(f"stitch: {notice}", flush=True)
+        starting = begin(cassandra, checkpoint, counting, from_cutoff, accept_data_loss)
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
         trigger: dict[str, Any] = {"availableNow": True} if available_now else pace
 
@@ -116,8 +96,8 @@ def count_topic(
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
-@click.option("--available-now", is_flag=True, help="stop at the end of the topic")
-@click.option("--from-cutoff", is_flag=True, help="move the checkpoint away and start at the published cutoff")
+@click.option("--available-now", is_flag=True, help="stop at the end of the topics, and not by SIGTERM alone")
+@click.option("--from-cutoff", is_flag=True, help="move the checkpoint away and read again from the published cutoff")
 @click.option("--accept-data-loss", is_flag=True, help="go on after records that the broker removed")
 def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data_loss: bool) -> None:
     """Topics → increments."""

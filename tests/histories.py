@@ -28,10 +28,11 @@ AT_ONCE = 1_000  # histories, between two lines of what was done
 
 @cache
 def values_of(strategy: st.SearchStrategy[Any]) -> list[Any]:
-    """Values as hypothesis draws them."""
+    """Values as hypothesis draws them, the same in every process: so the number of a history tells all of it."""
     found: list[Any] = []
 
-    @settings(max_examples=DRAWN, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(max_examples=DRAWN, derandomize=True, database=None, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(strategy)
     def keep(value: Any) -> None:
         found.append(value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import click
 
@@ -11,6 +13,7 @@ from jobs.process.errors import BadOption
 from stitch.cutoff import window_start
 from stitch.settings import Settings
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 Records = tuple[str | None, int, int, int]  # topic, partition, first and last offset
 _RANGE = re.compile(r"^(?:(.+)/)?(\d+):(\d+)-(\d+)$")  # an id of Kafka's is base64, which has slashes
 
@@ -45,6 +48,11 @@ def checked_edge(settings: Settings, edge: datetime, now: datetime, option: str 
 def parse_records(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[Records]:
     """`[TOPIC/]PARTITION:FIRST-LAST` → (topic, or None, partition, first, last)."""
     return [_records(value) for value in values]
+
+
+def records(name: str, help: str) -> Callable[[Command], Command]:
+    """An option for ranges of a partition's records, as often as there are any."""
+    return click.option(name, multiple=True, callback=parse_records, metavar="[TOPIC/]PARTITION:FIRST-LAST", help=help)
 
 
 def _records(value: str) -> Records:

@@ -29,7 +29,7 @@ class Checkpoint:
 
     def __init__(self, spark: SparkSession, path: str) -> None:
         check_scheme(spark, "streaming.checkpoint", path)
-        self._spark, self._jvm = spark, spark._jvm
+        self.spark, self._jvm = spark, spark._jvm
         self._gateway: Any = spark.sparkContext._gateway
         self.path = path
         self._fs = self._at().getFileSystem(spark._jsc.hadoopConfiguration())
@@ -64,7 +64,7 @@ class Checkpoint:
         name = f"offsets/{planned[-1]}"  # a version, what Spark keeps, then a line for each source
         second = self._read(name).partition("\n")[2].partition("\n")[0]
         kept = parse_note(second, ("conf",), f"{self.path}/{name}", _SPARKS_OWN)["conf"]
-        both = {of: (value, str(self._spark.conf.get(of))) for of, value in kept.items()}
+        both = {of: (value, str(self.spark.conf.get(of))) for of, value in kept.items()}
         return {of: values for of, values in both.items() if values[0] != values[1]}
 
     def note(self) -> dict[str, Any] | None:

@@ -14,8 +14,9 @@ from typing import Any
 from cassandra.cluster import Session
 
 from jobs.process.errors import JobError
-from jobs.proof.completeness import STREAMING_JOB, check_aligned, needed_since, other_window
-from jobs.sinks.progress import go_back
+from jobs.process.schemes import tell_of_one_disk
+from jobs.proof.completeness import STREAMING_JOB, check_aligned, check_ingest_window, needed_since, other_window
+from jobs.sinks.progress import claim, go_back
 from jobs.sources.checkpoint import Checkpoint, Offsets
 from jobs.sources.readable import first_stamped
 from jobs.sources.topic import edges, offsets_at, topic_ids
@@ -164,6 +165,27 @@ def catching_up(settings: Settings, following: Offsets, now: datetime) -> list[s
         f"({settings.streaming.watermark}): where topics have theirs at different times, some come too late for real "
         "time (dropped=) and count with the next batch. A longer streaming.watermark at this start counts them now"
     ]
+
+
+def begin(
+    cassandra: Session, checkpoint: Checkpoint, settings: Settings, from_cutoff: bool, accept_data_loss: bool
+) -> Offsets | None:
+    """Say where the job begins, and what it counts (settings: counted_live), to the readers of `progress` too; returns
+    topic → partition → offset where that is the published cutoff, None where the checkpoint says it or there is nothing
+    yet. Raises JobError where it cannot be exact."""
+    before = check_ingest_window(settings)
+    tell_of_one_disk(checkpoint.spark, "streaming.checkpoint", checkpoint.path)
+    again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)
+    starting = begin_at_cutoff(cassandra, checkpoint, settings) if again else None
+    names = {counter.name for counter in settings.counters}
+    new = before is None or not names <= before.counters
+    claim(cassandra, settings, STREAMING_JOB, names, {} if new and not again else None)
+    for notice in [
+        *without_effect(checkpoint.path, checkpoint.kept_settings()),
+        *catching_up(settings, checkpoint.next_offsets() or starting or {}, datetime.now(UTC)),
+    ]:
+        print(f"stitch: {notice}", flush=True)
+    return starting
 
 
 def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> Offsets | None:
