@@ -96,7 +96,7 @@ def count_topic(
 
 @click.command()
 @click.option("--config", type=click.Path(), default=None, help="the settings file")
-@click.option("--available-now", is_flag=True, help="stop at the end of the topics, and not by SIGTERM alone")
+@click.option("--available-now", is_flag=True, help="stop at the end of the topics (else run until SIGTERM)")
 @click.option("--from-cutoff", is_flag=True, help="move the checkpoint away and read again from the published cutoff")
 @click.option("--accept-data-loss", is_flag=True, help="go on after records that the broker removed")
 def main(config: str | None, available_now: bool, from_cutoff: bool, accept_data_loss: bool) -> None:
