@@ -101,6 +101,8 @@ class Stitch(RuleBasedStateMachine):
         self.left_in: dict[Published, dict[str, Published]] = {}  # which counters the guard left where they were
         self.unfinished: list[Removed] = []  # what rows lack of runs that have not published
         self.loading: tuple[Run, list[tuple[Totals, int]]] | None = None
+        self.repaired: set[Increments] = set()
+        self.not_promised: set[tuple[str, Order]] = set()  # counter, event: real time may lack it until the next batch
 
     # The topic
 
@@ -149,6 +151,8 @@ class Stitch(RuleBasedStateMachine):
         for counter in AMOUNTS:  # the stream's watermark is further back
             row = (counter, event.window, event.bucket)
             self.write(row, *rows_of(self.appended)[row])
+            if counter not in self.live_counters or row in self.repaired:  # a repair is final
+                self.not_promised.add((counter, order))
         for unread in self.unread_in.values():
             unread.add(order)
         self.removed = with_order(self.removed, order)
@@ -507,6 +511,7 @@ class Stitch(RuleBasedStateMachine):
             self.write(row, damage, stored)
         truth, whole = rows_of(self.appended)[row]
         self.write(row, truth, write_time.of_repair(stored, whole, self.now + clock * HOUR))
+        self.repaired.add(row)
 
     # The reader
 
@@ -530,8 +535,9 @@ class Stitch(RuleBasedStateMachine):
                     lacking = {removed[counter] for removed in (self.removed, *self.unfinished)}
                     truths[bound] = [self.events_that_count(bound, removed) for removed in lacking]
                 true = {
-                    saturated(sum(e.amounts[counter] for e in events if bucket.holds(e.bucket)))
+                    saturated(total)
                     for events in truths[bound]
+                    for total in self.sums(counter, bound, [e for e in events if bucket.holds(e.bucket)])
                 }
                 found = count(bucket, total, held, published).count
                 assert saturated(found) in true, (counter, bucket, found, true)
@@ -547,6 +553,14 @@ class Stitch(RuleBasedStateMachine):
         after it."""
         before = first_of_each([e for e in self.appended if e.window < bound and e.order not in removed])
         return before + [event for event in self.appended if event.window >= bound]
+
+    def sums(self, counter: str, bound: datetime, events: list[Event]) -> set[int]:
+        """What the events may count: with or without each that real time may lack."""
+        sums = {sum(event.amounts[counter] for event in events)}
+        for event in events if self.not_promised else ():
+            if event.window >= bound and (counter, event.order) in self.not_promised:
+                sums |= {total - event.amounts[counter] for total in sums}
+        return sums
 
     # What the rules share
 
