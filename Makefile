@@ -68,7 +68,7 @@ test-services:
 	$(BIN)/pytest tests/integration tests/e2e tests/faults -m "not slow and not thorough"
 
 test-alone:
-	$(BIN)/pytest tests/unit tests/deploy tests/spark tests/pages -m "not slow and not thorough"
+	$(BIN)/pytest tests/unit tests/serving tests/deploy tests/spark tests/pages -m "not slow and not thorough"
 
 .PHONY: thorough
 thorough: setup ## what CI runs beside `make test`: the longer walks through all jobs on real parts
@@ -78,6 +78,10 @@ thorough: setup ## what CI runs beside `make test`: the longer walks through all
 .PHONY: unit
 unit: setup ## pure logic, in seconds
 	STITCH_EXAMPLES=$${STITCH_EXAMPLES:-30} $(BIN)/pytest tests/unit -q --numprocesses auto
+
+.PHONY: serving
+serving: setup ## the reader's answers, over layers in memory
+	STITCH_EXAMPLES=$${STITCH_EXAMPLES:-30} $(BIN)/pytest tests/serving -q --numprocesses auto
 
 .PHONY: spark
 spark: setup ## the frames, in a local Spark session

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 from click.testing import CliRunner, Result
 
@@ -181,7 +181,7 @@ def test_no_variable_that_pages_or_deployments_name_is_taken_for_a_mistake() -> 
 
 @pytest.mark.parametrize("file", ["conf/stitch.toml", "conf/flights.toml"])
 def test_the_files_that_ship_fit_the_schema(file: str) -> None:
-    jsonschema.validate(tomllib.loads((ROOT / file).read_text("utf-8")), settings_schema())
+    jsonschema_rs.validate(settings_schema(), tomllib.loads((ROOT / file).read_text("utf-8")))
 
 
 MISTAKES = {
@@ -196,13 +196,13 @@ MISTAKES = {
 
 @pytest.mark.parametrize("text", MISTAKES.values(), ids=MISTAKES.keys())
 def test_what_the_settings_refuse_the_schema_refuses(text: str) -> None:
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(tomllib.loads(text), settings_schema())
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate(settings_schema(), tomllib.loads(text))
 
 
 def test_the_schema_says_what_the_code_says_of_a_setting_and_knows_no_secret() -> None:
     schema = settings_schema()
-    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema_rs.meta.validate(schema)
     assert schema["$defs"]["LakeSettings"]["properties"]["keep_runs"]["description"].startswith(
         "the totals of how many"
     )

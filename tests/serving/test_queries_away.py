@@ -18,7 +18,7 @@ from stitch.sections import ServingSettings
 from stitch.settings import load_settings
 from tests.fakes import FakeLayers
 from tests.queries import Happened, counted
-from tests.unit.test_queries import COUNTERS, NOW, layers_of, some_events
+from tests.serving.test_queries import COUNTERS, NOW, layers_of, some_events
 
 QUARTER = FIXED["quarter_hour"]
 Truth = Callable[[str, str, datetime | None, datetime | None], int]  # counter, key, start, end → count
