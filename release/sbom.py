@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from stitch import __version__
@@ -30,6 +28,9 @@ LICENSES = {"uplot": "MIT", "swagger-ui": "Apache-2.0"}  # of what is bundled; N
 
 def document(python: str) -> Component:
     """The whole SBOM. Raises ValueError where it is no valid CycloneDX."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator  # takes seconds: with it comes a grammar of URIs
+
     made = subprocess.run(
         [Path(sys.executable).with_name("cyclonedx-py"), "environment", "--output-reproducible", python],
         check=True, capture_output=True, text=True,

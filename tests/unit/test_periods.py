@@ -216,7 +216,7 @@ def test_of_an_hour_that_comes_twice_the_first_faces_the_first_and_the_second_th
 
 
 @given(
-    st.sampled_from(kinds()),
+    st.deferred(lambda: st.sampled_from(kinds())),  # found when it is needed: it takes a second
     st.sampled_from(["day", "hour", "quarter_hour"]),
     st.sampled_from([Y, P]),
     st.booleans(),
