@@ -89,8 +89,10 @@ def by_definition(settings: Settings, as_before: Mapping[str, str] | None = None
 def served(published: Mapping[str, Published] | Mapping[str, Publication]) -> dict[str, str]:
     """A counter's name → the stored name under which readers find it: the definition that was published last."""
     found: dict[str, str] = {}
-    for stored in sorted(published, key=lambda name: published[name].write_time):
-        found[name_of(stored)] = stored
+    for stored, at in published.items():
+        other = found.setdefault(name_of(stored), stored)
+        if other != stored and at.write_time >= published[other].write_time:
+            found[name_of(stored)] = stored
     return found
 
 
