@@ -54,11 +54,14 @@ class Measured:
 def measured() -> Iterator[Measured]:
     found, over = Measured(), threading.Event()
     cpu: dict[int, float] = {}  # of each process, the last that was seen: the Python workers come and go
+    before = {child.pid for child in psutil.Process().children(recursive=True)}  # Kafka and Cassandra
 
     def watch() -> None:
         while not over.wait(0.5):
             sizes = []
             for child in psutil.Process().children(recursive=True):
+                if child.pid in before:
+                    continue
                 try:
                     sizes.append(child.memory_info().rss)
                     cpu[child.pid] = sum(child.cpu_times()[:2])
