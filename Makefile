@@ -152,6 +152,10 @@ bench-nights: setup ## measure what a night of batch_totals costs after a year o
 bench-size: setup ## measure the rows and bytes that events leave in each part (bench/README.md); EVENTS=1000000
 	@$(BIN)/python -m bench.size --events $(or $(EVENTS),1000000)
 
+.PHONY: bench-freshness
+bench-freshness: setup ## measure how long an event takes to the reader's answer (bench/README.md); SECONDS=120
+	@$(BIN)/python -m bench.freshness --seconds $(or $(SECONDS),120)
+
 .PHONY: bench-serving
 bench-serving: setup ## measure the reader beside the raw driver doing the same reads (bench/README.md)
 	@tests/debian.sh

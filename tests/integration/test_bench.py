@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.bench import backlog, counter_updates, duckdb_seconds
+from bench.freshness import measure as measure_freshness
 from bench.load import Size
 from bench.nights import Traffic, nights, settings_of
 from bench.serving import fill, measure
@@ -51,6 +52,15 @@ def test_nights_of_equal_days_write_what_a_day_touches_or_the_days_since_the_las
     # Of each of the 50 tracks at most 24 hours, a day, a month, and all time, in two counters and a breakdown.
     assert all(0 < night.rows < 3 * 55 * 27 + 997 * 27 for night in found[:2]) and found[2].rows > found[1].rows
     assert traffic.of_day(1) == traffic.of_day(1) != traffic.of_day(2)
+
+
+@pytest.mark.thorough
+def test_events_are_asked_for_from_their_acknowledgement_to_the_answer(fresh: Stack) -> None:
+    said: list[str] = []
+    probes = measure_freshness(fresh.config_path, rate=200, seconds=4, trigger="0s", say=said.append)
+    assert len(probes.found) == 20 and not probes.waiting and not probes.lost
+    assert all(0 < seconds < 60 for _, seconds in probes.found)
+    assert said[2].startswith("| all | 20 | ")
 
 
 @pytest.mark.thorough

@@ -290,7 +290,8 @@ class Stitch(RuleBasedStateMachine):
                 old = [e for e in self.appended if not self.is_new(at, e) and e.order not in self.removed[counter]]
                 ids = {event.event_id for event in old}
                 late = {event.order for event in new if event.order in self.unread_in[at]}
-                before = self.removed[counter] - late
+                # The windows behind that run are all counted now; something of them may have been late for another.
+                before = self.removed[counter] - late - {event.order for event in new if event.window >= at.cutoff}
                 before |= {event.order for event in new if event.order in late and event.event_id in ids}
             found[counter] = before | {event.order for event in new if event.event_id in self.excluded}
         return found
