@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 LayerName = Literal["realtime", "batch"]
 
 KEY_SHARDS = 16  # of the table `keys`; another number would hide the keys that are there already
+RANKED_MEMBERS = 1000  # a row of `ranked_members` names so many; buckets with no more members have no list
 
 
 class Column(NamedTuple):
@@ -147,6 +148,22 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             ),
             partition_key=("counter", "key", "granularity", "bucket"),
             clustering=("member",),
+        ),
+        Table(
+            "ranked_members",
+            "Which members of a bucket counted most?",
+            f"the first {RANKED_MEMBERS:,} members of a bucket that has more; an empty list is as good as no row",
+            _OF_TOTALS,
+            (
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
+                Column("key", "text", "what is counted"),
+                Column("granularity", "text", "as in totals"),
+                Column("bucket", "timestamp", "its start (UTC)"),
+                Column("members", "frozen<list<text>>", "by count, the largest first; of equal counts, by name"),
+                Column("counts", "frozen<list<bigint>>", "of each of them: no other member has more than the last"),
+                Column("cutoff", "timestamp", "up to which all of the bucket was counted"),
+            ),
+            partition_key=("counter", "key", "granularity", "bucket"),
         ),
         Table(
             "cutoffs",
