@@ -26,10 +26,12 @@ AT = "@"  # no name of a counter has it
 
 class Publication(NamedTuple):
     """What is published under a stored name. counter: its definition; None where an earlier version published it, under
-    the counter's name alone."""
+    the counter's name alone. ranked: whether the lists of ranked_members are right with it; not where an earlier
+    version published it, which left them as they were."""
 
     at: Published
     counter: Counter | None = None
+    ranked: bool = False
 
     @property
     def write_time(self) -> int:

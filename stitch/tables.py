@@ -175,6 +175,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
                 Column("cutoff", "timestamp", "totals hold what was appended before"),
                 Column("revision", "bigint", "of runs with one cutoff, the later has the larger"),
                 Column("definition", "text", "what it was counted by (JSON), for readers with other settings"),
+                Column("ranked", "bigint", "the write timestamp of the row, where ranked_members is right with it"),
             ),
             partition_key=("counter",),
         ),
@@ -275,6 +276,12 @@ CHANGES: tuple[Change, ...] = tuple(
         tuple(f"ALTER TABLE {{keyspace}}.{table.name} WITH comment = {quoted(table.question)}" for table in tables),
     )
     for layer, tables in TABLES.items()
+) + (
+    Change(
+        "2026-11-27 cutoffs say whether lists of members are right with them",
+        "batch",
+        ("ALTER TABLE {keyspace}.cutoffs ADD ranked bigint",),
+    ),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from cassandra.cluster import Session
 from cassandra.query import BatchStatement
@@ -20,16 +20,20 @@ def publish(
     counters: Iterable[Counter],
     noted: Statement | None = None,
     retired: Iterable[str] = (),
+    unranked: Collection[str] = (),
 ) -> None:
     """Publish the cutoff of the counters (by definition), all or none: from now on readers need no increment of an
     earlier window, and none of another definition.
 
     noted: the statement of the ledger that goes with it
     retired: stored names that were replaced before, and of which nothing is left now
+    unranked: stored names of which the lists in ranked_members may be older than their totals
     """
     batch = BatchStatement()
     for counter in counters:
-        row = {"counter": counter.name, "cutoff": at.cutoff, "revision": at.revision, "definition": as_text(counter)}
+        ranked = None if counter.name in unranked else at.write_time
+        row = {"counter": counter.name, "cutoff": at.cutoff, "revision": at.revision, "definition": as_text(counter),
+               "ranked": ranked}  # fmt: skip
         batch.add(*upserting("cutoffs", row, at.write_time))
     for stored in retired:
         batch.add("DELETE FROM cutoffs USING TIMESTAMP %s WHERE counter = %s", (at.write_time, stored))

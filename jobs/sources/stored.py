@@ -28,11 +28,12 @@ class Progress(NamedTuple):
 
 def publications(cassandra: Session) -> dict[str, Publication]:
     """stored name → what is published under it; also what another definition of the counter has replaced since."""
-    rows = cassandra.execute("SELECT counter, cutoff, revision, definition FROM cutoffs")
-    return {
-        row.counter: Publication(Published(row.cutoff.replace(tzinfo=UTC), row.revision), from_text(row.definition))
-        for row in rows
-    }
+    rows = cassandra.execute("SELECT counter, cutoff, revision, definition, ranked FROM cutoffs")
+    found = {}
+    for row in rows:
+        at = Published(row.cutoff.replace(tzinfo=UTC), row.revision)
+        found[row.counter] = Publication(at, from_text(row.definition), row.ranked == at.write_time)
+    return found
 
 
 def published(cassandra: Session) -> dict[str, Published]:
