@@ -269,14 +269,15 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-CHANGES: tuple[Change, ...] = tuple(
-    Change(
-        "2026-11-25 tables carry their question as comment",
-        layer,
-        tuple(f"ALTER TABLE {{keyspace}}.{table.name} WITH comment = {quoted(table.question)}" for table in tables),
-    )
-    for layer, tables in TABLES.items()
-) + (
+CHANGES: tuple[Change, ...] = (
+    *(
+        Change(
+            "2026-11-25 tables carry their question as comment",
+            layer,
+            tuple(f"ALTER TABLE {{keyspace}}.{table.name} WITH comment = {quoted(table.question)}" for table in tables),
+        )
+        for layer, tables in TABLES.items()
+    ),
     Change(
         "2026-11-27 cutoffs say whether lists of members are right with them",
         "batch",

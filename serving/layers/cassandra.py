@@ -36,7 +36,7 @@ from stitch.tables import KEY_SHARDS
 STREAMING_JOB = "streaming_counts"
 
 _BATCH = {
-    "cutoffs": "SELECT counter, cutoff, revision, definition FROM cutoffs",
+    "cutoffs": "SELECT counter, cutoff, revision, definition, ranked FROM cutoffs",
     "totals": "SELECT bucket, count, cutoff FROM totals"
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket >= ? AND bucket < ?",
     "member_totals": "SELECT member, count, cutoff FROM member_totals"
@@ -79,9 +79,9 @@ class CassandraLayers(Layers):
     def cutoffs(self) -> Pending[dict[str, Publication]]:
         sent = self._send(self._batch, "cutoffs", [()])
         return lambda: {
-            stored: Publication(Published(_utc(cutoff), revision or 0), from_text(definition))
-            for stored, cutoff, revision, definition in sent()[0]
-            if cutoff
+            stored: Publication(at, from_text(definition), ranked == at.write_time)
+            for stored, cutoff, revision, definition, ranked in sent()[0]
+            if cutoff and (at := Published(_utc(cutoff), revision or 0))
         }
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:

@@ -143,9 +143,9 @@ class MemcachedLayers(Through):
 
 
 def _published_as_text(said: Mapping[str, Publication]) -> bytes:
-    rows = {
-        stored: (micros(at.cutoff), at.revision, counter and as_text(counter)) for stored, (at, counter) in said.items()
-    }
+    """In the form of every version that may share the memcached: without `ranked`, so that no list is relied on."""
+    rows = {stored: (micros(one.at.cutoff), one.at.revision, one.counter and as_text(one.counter))
+            for stored, one in said.items()}  # fmt: skip
     return json.dumps(rows).encode()
 
 
