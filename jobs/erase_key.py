@@ -21,6 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.frames.events import field as of_event
+from jobs.frames.rankings import BUCKET
 from jobs.lake.exclusions import Exclusions
 from jobs.lake.log import Log
 from jobs.ledger.lease import leased
@@ -28,10 +29,10 @@ from jobs.process import figures
 from jobs.process.errors import BadOption, run
 from jobs.process.spark import session
 from jobs.sinks.cassandra import connected
-from jobs.sinks.erasing import delete, forget_key
+from jobs.sinks.erasing import delete, delete_lists, forget_key
 from jobs.sinks.maintenance import Maintenance
 from jobs.sinks.totals_table import TotalsTable
-from jobs.sources.stored import publications, read_increments, read_totals
+from jobs.sources.stored import publications, read_increments, read_lists, read_totals
 from jobs.totals.counting import read_events
 from stitch.buckets import ALL_END, micros
 from stitch.counters import Counter
@@ -66,6 +67,8 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         erased["log"] = erase_from_log(spark, settings, field, value, now)
         totals = of_it(read_totals(spark, settings)).collect()
         erased["totals"] = delete(batch, "totals", totals, now)
+        lists = read_lists(spark, settings).withColumn("member", F.explode_outer("members"))
+        delete_lists(batch, of_it(lists).select(*BUCKET, "write_time").distinct().collect())
         at = max([micros(now + timedelta(days=1)), *(one.at.write_time + 1 for one in published.values())])
         forget_key(batch, {*as_key, *(row.counter for row in totals)}, value, at)
         live = of_it(read_increments(spark, settings, None, ALL_END, of_all=True))

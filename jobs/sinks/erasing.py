@@ -28,6 +28,16 @@ def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int
     return len(rows)
 
 
+def delete_lists(cassandra: Session, rows: Iterable[Any]) -> None:
+    """Delete lists of members. Not later than they were written: the next run may bring them back without the value, by
+    an earlier clock than today's, and of two equal write timestamps the deletion wins."""
+    columns = table("ranked_members").key
+    statement = cassandra.prepare(f"DELETE FROM ranked_members USING TIMESTAMP ? WHERE {_each(columns)}")
+    for row in rows:
+        values = [row.write_time, *(_utc(row[column]) for column in columns)]
+        cassandra.execute(statement, values, execution_profile=WRITE)
+
+
 def forget_key(cassandra: Session, counters: Iterable[str], key: str, stamp: int) -> None:
     """Take the key out of the keys that readers list, whichever shard it is in; the write timestamp is later than any
     run's so far, and none writes the key again: it is excluded."""

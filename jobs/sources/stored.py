@@ -109,6 +109,15 @@ def read_totals(spark: SparkSession, settings: Settings) -> DataFrame:
     return keys.unionByName(members)
 
 
+def read_lists(spark: SparkSession, settings: Settings) -> DataFrame:
+    """The lists of the members that counted most: (counter, key, granularity, bucket, members, counts, cutoff,
+    write_time); a row written by hand may lack any but the first four."""
+    stamps = [F.coalesce(F.expr(f"writetime({name})"), F.lit(0)) for name in ("members", "counts", "cutoff")]
+    lists = _table(spark, "batch", settings.batch.keyspace, "ranked_members")
+    columns = ("counter", "key", "granularity", "bucket", "members", "counts", "cutoff")
+    return lists.select(*columns, F.greatest(*stamps).alias("write_time"))
+
+
 def _table(spark: SparkSession, cluster: str, keyspace: str, table: str) -> DataFrame:
     reader = spark.read.format("org.apache.spark.sql.cassandra")
     return reader.options(cluster=cluster, keyspace=keyspace, table=table).load()

@@ -21,9 +21,10 @@ from jobs.process.causes import cause_of
 from jobs.sinks.cassandra import upsert, upsert_by_member
 from jobs.sinks.cutoffs import publish
 from jobs.sinks.totals_table import TotalsTable
-from jobs.sources.stored import read_totals
+from jobs.sources.stored import read_lists, read_totals
 from jobs.totals.comparing import Compared
 from jobs.totals.figures import note_published
+from jobs.totals.ranking import let_expire, load_lists
 from jobs.totals.work import Work
 from stitch.cutoff import Published
 from stitch.guard import Day, corrected
@@ -50,11 +51,15 @@ def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Da
         return stored, run
     stored = stored.persist()
     latest = stored.where(recounted).agg(F.max("write_time")).collect()[0][0]
-    return stored, overwriting(run, latest, "totals (or member_totals)")
+    run = overwriting(run, latest, "totals (or member_totals)")
+    listed = read_lists(spark, settings).where(recounted).agg(F.max("write_time")).collect()[0][0]
+    return stored, overwriting(run, listed, "ranked_members")
 
 
-def load(rows: DataFrame, settings: Settings, run: Run) -> int:
-    """Upsert the changed rows with the cutoff they hold and the run's write timestamp; returns how many."""
+def load(work: Work, run: Run) -> int:
+    """Upsert what the run changed in its branch, with the cutoff that it holds and the run's write timestamp: totals,
+    then the lists of their members. Returns how many totals."""
+    rows, settings = work.table.written(), work.settings
     ours = F.col("counter").isin([counter.name for counter in settings.counters])
     changed = rows.where(changed_by(run.target.write_time) & ours).select(
         "counter", "key", "member", "granularity", "bucket", "count",
@@ -65,9 +70,12 @@ def load(rows: DataFrame, settings: Settings, run: Run) -> int:
     try:
         upsert_by_member(changed, settings.batch, "totals")
         upsert(keys(rows, run), settings.batch, "keys")
-        return changed.count()
+        by_day = changed.groupBy(F.to_date("bucket").alias("day")).agg(F.count("*").alias("rows"), F.count("member"))
+        found = [(row.day, row.rows, row[2]) for row in by_day.collect()]
     finally:
         changed.unpersist()
+    load_lists(work, run, {day for day, _, of_members in found if of_members})
+    return sum(count for _, count, _ in found)
 
 
 def keys(rows: DataFrame, run: Run) -> DataFrame:
@@ -88,6 +96,7 @@ def retire(work: Work, run: Run, retired: Collection[str]) -> None:
         upsert_by_member(rows.select(*columns, cutoff, stamp), work.settings.batch, "totals", EXPIRE)
         whole = rows.where((F.col("granularity") == "all") & F.col("member").isNull())
         upsert(whole.select("counter", _shard(), "key", stamp), work.settings.batch, "keys", EXPIRE)
+        let_expire(work, run, rows, EXPIRE)
         work.table.forget(retired)
 
 
@@ -128,7 +137,7 @@ def load_and_publish(
     note(work.cassandra, run, State.LOADING, reason)
     work.lease.check()
     retire(work, run, retired)
-    written = load(table.written(), settings, run)
+    written = load(work, run)
     days = [day for day in corrected(compared.days) if day.counter not in how.behind]
     if compared.not_live is None:  # else what readers saw is not known
         keep_corrections(work.spark, days, settings, run)

@@ -19,6 +19,7 @@ from jobs.totals.counting import standing
 from jobs.totals.figures import note_published
 from jobs.totals.loading import keep, load, stored_totals
 from jobs.totals.planning import EXCLUSIONS, Ask, no_earlier_than
+from jobs.totals.ranking import unranked
 from jobs.totals.work import Work
 from stitch.cutoff import Published
 from stitch.definitions import name_of
@@ -107,9 +108,9 @@ def load_kept(work: Work, kept: Published, how: How, back: Run) -> tuple[Run, in
     work.lease.check()
     known = {name: at for name, at in published(cassandra).items() if name in back.recount}
     if first := going_back(known, back.target):
-        publish(cassandra, back.target, work.named(first))
+        publish(cassandra, back.target, work.named(first), unranked=unranked(work))
         no_longer = settings.serving.timeout + settings.serving.cache
         time.sleep(no_longer.total_seconds())  # than that goes a request on with the cutoff it read before
-    written = load(table.written(), settings, back)
+    written = load(work, back)
     work.lease.check()
     return back, written

@@ -1,0 +1,54 @@
+"""The members of a bucket that counted most: totals → the lists of the table `ranked_members`.
+
+A list is as good as its bucket only where it was made of all of the bucket's rows: those that ask give rows of whole
+buckets. A row that counts 0 is one that a run took back, and is in no list; readers do not tell such members either.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+BUCKET = ["counter", "key", "granularity", "bucket"]
+
+
+def large(rows: DataFrame, due: Column, most: int) -> DataFrame:
+    """Totals → (BUCKET…, counted: how many members count), of the buckets that have a row which is `due`, and as many
+    rows of members as a list has.
+
+    Not only of those that have more: a bucket may have had a list, and no member goes but by an erasure, which deletes
+    the lists that name it. So all that have a list are among them.
+    """
+    sizes = (
+        rows.where(F.col("member").isNotNull())
+        .groupBy(*BUCKET)
+        .agg(F.max(due).alias("due"), F.count(F.lit(1)).alias("rows"), F.count_if(_counts()).alias("counted"))
+    )
+    return sizes.where(F.col("due") & (F.col("rows") >= most)).select(*BUCKET, "counted")
+
+
+def ranked(rows: DataFrame, buckets: DataFrame, most: int) -> DataFrame:
+    """Totals, and `large` of them → (BUCKET…, members, counts): of each bucket that has more than `most` members that
+    count, the first so many by count, then by name (by code points, which is the order of UTF-8's bytes); of the
+    others an empty list."""
+    listed = buckets.where(F.col("counted") > most)
+    of_them = rows.where(F.col("member").isNotNull() & _counts()).join(listed, BUCKET, "left_semi")
+    order = Window.partitionBy(*BUCKET).orderBy(F.desc("count"), F.asc("member"))
+    # The condition on the rank alone, directly on it: then Spark drops the rest before its shuffle.
+    place = of_them.select(*BUCKET, "member", "count", F.row_number().over(order).alias("place"))
+    first = place.where(F.col("place") <= most)
+    in_order = F.array_sort(F.collect_list(F.struct("place", "member", "count")))
+    lists = first.groupBy(*BUCKET).agg(in_order.alias("first"))
+    named = lists.select(*BUCKET, F.col("first.member").alias("members"), F.col("first.count").alias("counts"))
+    return named.unionByName(emptied(buckets.where(F.col("counted") <= most)))
+
+
+def emptied(buckets: DataFrame) -> DataFrame:
+    """(BUCKET…) → (BUCKET…, members, counts), with empty lists."""
+    none = F.array()
+    return buckets.select(*BUCKET, none.cast("array<string>").alias("members"),
+                          none.cast("array<bigint>").alias("counts"))  # fmt: skip
+
+
+def _counts() -> Column:
+    return F.col("count") != 0
