@@ -15,13 +15,15 @@ from jobs.frames.audits import unequal_zooms
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared, differing
 from jobs.frames.increments import not_before
+from jobs.frames.rankings import BUCKET, unlike
 from jobs.frames.totals import ROW, totals
 from jobs.sinks.totals_table import TotalsTable
-from jobs.sources.stored import read_increments, read_totals
+from jobs.sources.stored import read_increments, read_lists, read_totals
 from jobs.totals.counting import INCREMENT, expected_increments, first_events
 from stitch.cutoff import Published, window_start
 from stitch.runs import Noted, State, of_tag, publication, tag
 from stitch.settings import Settings
+from stitch.tables import RANKED_MEMBERS
 
 MOST_RUNS = 1000  # of the ledger: years of nights
 Clock = Callable[[], datetime]
@@ -141,6 +143,26 @@ def zooms(spark: SparkSession, settings: Settings, known: Mapping[str, Published
     return Finding(
         "totals: zoom", not details, "months = Σ days = Σ hours = all-time, of every key and member", details
     )
+
+
+def lists(spark: SparkSession, settings: Settings, known: Mapping[str, Published]) -> Finding:
+    """Each list of the members that counted most is that of the totals. known: of the counters whose lists readers rely
+    on. That a bucket has no list is no fault: readers then take the totals themselves."""
+    stored = read_lists(spark, settings).where(F.col("counter").isin([*known]) & (F.size("members") > 0)).persist()
+    cutoffs = {name: at.cutoff for name, at in known.items()}
+    wrong = unlike(stored, read_totals(spark, settings), cutoffs, RANKED_MEMBERS).persist()
+    try:
+        looked = stored.count()
+        count = wrong.count() if looked else 0  # without a list, no totals are read
+        details = [
+            f"{row.counter} {row.key} {row.granularity} {row.bucket:%FT%TZ}: a list of {len(row.members)} members, "
+            "which are not the first by the stored totals"
+            for row in (_first(wrong, BUCKET) if count else ())
+        ]
+    finally:
+        wrong.unpersist()
+        stored.unpersist()
+    return Finding("totals: lists", count == 0, f"{count} of {looked} lists of members differ from the totals", details)
 
 
 def live_window(

@@ -48,6 +48,12 @@ def replaced(cassandra: Session) -> set[str]:
     return found.keys() - set(served(found).values())
 
 
+def unranked(cassandra: Session) -> set[str]:
+    """The stored names that a version published which makes no lists of members: those that are there may be older than
+    the totals, so readers do without them."""
+    return {name for name, one in publications(cassandra).items() if not one.ranked}
+
+
 def latest_write(cassandra: Session, runs: Sequence[Noted]) -> int | None:
     """The latest write timestamp (µs) in the table of cutoffs, whoever wrote it, and of the runs; None where there are
     none."""

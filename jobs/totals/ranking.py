@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from jobs.frames.rankings import BUCKET, emptied, large, ranked
 from jobs.frames.totals import changed_by
 from jobs.sinks.cassandra import upsert
-from jobs.sources.stored import publications, read_lists
+from jobs.sources.stored import read_lists, unranked
 from jobs.totals.work import Work
 from stitch.runs import Run
 from stitch.tables import RANKED_MEMBERS
@@ -23,17 +23,11 @@ from stitch.tables import RANKED_MEMBERS
 TABLE = "ranked_members"
 
 
-def unranked(work: Work) -> set[str]:
-    """Stored names that a version published which makes no lists: those that are there may be older than the totals, so
-    readers do without them."""
-    return {name for name, one in publications(work.cassandra).items() if not one.ranked}
-
-
 def load_lists(work: Work, run: Run, days: Collection[date]) -> None:
     """Write the lists of the buckets that the run changed, from what its branch holds; empty those that it does not
     bring up to its totals. days: those on which the buckets begin in which it changed members."""
     with_members = {counter.name for counter in work.settings.counters if counter.member}
-    recounted, stale = run.recount & with_members, unranked(work) & with_members
+    recounted, stale = run.recount & with_members, unranked(work.cassandra) & with_members
     if not recounted and not stale and not days:
         return
     again, wanted = F.col("counter").isin(sorted(recounted)), work.table.of_days(days)

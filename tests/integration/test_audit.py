@@ -115,6 +115,12 @@ FAULTS = {
          "totals: zoom": [r"^creator_plays@\w+ c1 nobody: "]},
         [f"DELETE FROM {{batch}}.member_totals WHERE {OF_C1} = 'nobody'"],
     ),
+    "a list names a member that is not the first": Fault(
+        [f"INSERT INTO {{batch}}.ranked_members (counter, key, granularity, bucket, members, counts, cutoff) "
+         f"VALUES ('{{creator_plays}}', 'c1', 'all', 0, ['{name}'], [5], '{{cutoff}}')" for name in ("t1",)],
+        {"totals: lists": [r"^creator_plays@\w+ c1 all 1970-01-01T00:00:00Z: a list of 1 members, which are not"]},
+        ["TRUNCATE {batch}.ranked_members"],
+    ),
     "an increment is changed": Fault(
         [f"UPDATE {{realtime}}.increments SET count = 1002 WHERE {LIVE_T0}"],
         {"increments: log": [r"^plays@\w+ t0 {live:%FT%TZ}: stored 1002, log 2$"]},

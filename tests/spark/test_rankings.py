@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.frames.rankings import large, ranked
+from jobs.frames.rankings import large, ranked, unlike
 from jobs.frames.totals import changed_by
 from jobs.sinks.totals_table import SCHEMA
 from stitch.buckets import EPOCH
 
 MOST, NOW, BEFORE = 3, 20, 10  # a list's length; the write timestamps of this run and of one before
+
+CUTOFF = datetime(2024, 3, 1, tzinfo=UTC)
 
 Row = tuple[str, str | None, int, int]  # key, member, count, write time
 Lists = dict[str, tuple[list[str], list[int]]]
@@ -93,6 +95,35 @@ def test_of_a_bucket_of_millions_no_task_sends_on_more_than_a_list_has(spark: Sp
     first = ranked(rows, large(rows, changed_by(NOW), 1000), 1000)
     plan = first._jdf.queryExecution().executedPlan().toString()
     assert plan.count("WindowGroupLimit") == 2, plan
+
+
+def test_the_audit_finds_lists_that_are_not_the_first_of_their_totals(spark: SparkSession) -> None:
+    """But where a run that has not published has written: then the one may be older than the other."""
+    day = timedelta(days=1)
+    of_bucket = {"a": 1, "b": 9, "c": 5, "d": 7, "e": 0}
+    cases: dict[str, tuple[list[str], list[int], datetime, datetime]] = {  # the cutoffs of the list and of a row
+        "right": (["b", "d", "c"], [9, 7, 5], CUTOFF, CUTOFF),
+        "shorter": (["b", "d"], [9, 7], CUTOFF - day, CUTOFF),
+        "another member": (["b", "d", "a"], [9, 7, 5], CUTOFF, CUTOFF),
+        "another count": (["b", "d", "c"], [9, 7, 4], CUTOFF, CUTOFF),
+        "another order": (["d", "b", "c"], [7, 9, 5], CUTOFF, CUTOFF),
+        "longer than a list is": (["b", "d", "c", "a"], [9, 7, 5, 1], CUTOFF, CUTOFF),
+        "with one that counts nothing": (["b", "d", "c", "a", "e"], [9, 7, 5, 1, 0], CUTOFF, CUTOFF),
+        "older than what a run loads": (["b"], [4], CUTOFF, CUTOFF + day),
+        "of the run that loads": (["b"], [4], CUTOFF + day, CUTOFF),
+        "of no bucket": (["b"], [4], CUTOFF, CUTOFF),
+    }
+    totals = [("plays", key, member, "all", EPOCH, count, cutoff)
+              for key, (_, _, _, cutoff) in cases.items() if key != "of no bucket"
+              for member, count in {**of_bucket, None: 22}.items()]  # fmt: skip
+    columns = "counter string, key string, member string, granularity string, bucket timestamp"
+    rows = spark.createDataFrame(totals, f"{columns}, count bigint, cutoff timestamp")
+    stored = spark.createDataFrame(
+        [("plays", key, "all", EPOCH, names, counts, cutoff) for key, (names, counts, cutoff, _) in cases.items()],
+        f"{columns.replace(' member string,', '')}, members array<string>, counts array<bigint>, cutoff timestamp",
+    )
+    found = {row.key for row in unlike(stored, rows, {"plays": CUTOFF, "likes": CUTOFF}, MOST).collect()}
+    assert found == cases.keys() - {"right", "shorter", "older than what a run loads", "of the run that loads"}
 
 
 NAMES = st.text("aAé😀ﬀ", max_size=2)
