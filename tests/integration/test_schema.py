@@ -175,12 +175,13 @@ class Preparing:
 
 
 def test_every_table_that_names_keys_is_erased_from_by_its_whole_key() -> None:
-    from jobs.erase_key import delete, forget_key
+    from jobs.erase_key import delete, delete_lists, forget_key
 
     session: Any = Preparing()
     now = datetime(2026, 1, 1, tzinfo=UTC)
     delete(session, "totals", [], now)
     delete(session, "increments", [], now)
+    delete_lists(session, [])
     forget_key(session, ["plays"], "t1", micros(now))
     of_keys = [each for tables in TABLES.values() for each in tables if "key" in {c.name for c in each.columns}]
     assert sorted(session.prepared) == sorted(
