@@ -148,6 +148,8 @@ def zooms(spark: SparkSession, settings: Settings, known: Mapping[str, Published
 def lists(spark: SparkSession, settings: Settings, known: Mapping[str, Published]) -> Finding:
     """Each list of the members that counted most is that of the totals. known: of the counters whose lists readers rely
     on. That a bucket has no list is no fault: readers then take the totals themselves."""
+    if not known:
+        return Finding("totals: lists", True, "not relied on: an earlier version published, which makes none")
     stored = read_lists(spark, settings).where(F.col("counter").isin([*known]) & (F.size("members") > 0)).persist()
     cutoffs = {name: at.cutoff for name, at in known.items()}
     wrong = unlike(stored, read_totals(spark, settings), cutoffs, RANKED_MEMBERS).persist()
