@@ -72,8 +72,9 @@ def play(key: str) -> bytes:
     return json.dumps(event).encode()
 
 
-def traffic(settings: Settings, rate: int) -> None:
+def traffic(config: Path, rate: int) -> None:
     """Send so many events a second, until the process is ended."""
+    settings = load_settings(config)
     producer = Producer({"acks": "all", "linger.ms": 5} | librdkafka(settings.kafka))
     service, slot = MusicService(seed=os.getpid()), time.monotonic()
     while True:
@@ -137,9 +138,9 @@ def streaming(config: Path, trigger: str) -> Iterator[psutil.Process]:
 
 
 @contextmanager
-def sending(settings: Settings, rate: int) -> Iterator[None]:
+def sending(config: Path, rate: int) -> Iterator[None]:
     """Traffic of so many events a second, from a process of its own."""
-    process = multiprocessing.get_context("spawn").Process(target=traffic, args=(settings, rate), daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=traffic, args=(config, rate), daemon=True)
     process.start()
     try:
         yield
@@ -151,7 +152,7 @@ def sending(settings: Settings, rate: int) -> Iterator[None]:
 def measure(config: Path, rate: int, seconds: float, trigger: str, say: Callable[[str], None]) -> Probes:
     """All of it over a stack that runs; the jobs warm up with the same traffic before."""
     settings, size = load_settings(config), Size(workers=1)
-    with streaming(config, trigger) as job, reader(config, size) as (site, _), sending(settings, rate):
+    with streaming(config, trigger) as job, reader(config, size) as (site, _), sending(config, rate):
         with ThreadPoolExecutor(1) as one:  # first batches take long: until their events come within the present
             one.submit(probe, settings, site, min(seconds, 30.0), lambda _: None).result()
         say(f"\n{rate:,} events/s, streaming.trigger {trigger}, serving.cache 1s\n")
