@@ -63,6 +63,16 @@ class Total:
     cutoff: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The members of a bucket that counted most, up to the cutoff: by count, then by name. Whoever is not among them
+    comes after the last of them. It has a member at least."""
+
+    members: Sequence[str]
+    counts: Sequence[int]
+    cutoff: datetime
+
+
 @dataclass(frozen=True)
 class Count:
     """A merged count, and which layers it came from. whole: False where rows that belong to it could not be read."""

@@ -21,7 +21,7 @@ from serving.layers.interface import (
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.definitions import Publication, name_of
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 
 
 class FakeLayers(Layers):
@@ -33,12 +33,15 @@ class FakeLayers(Layers):
         self.definitions: dict[str, Counter] = {}  # of what is published
         self.total_rows: dict[tuple[str, str, str, datetime], Total] = {}
         self.member_total_rows: dict[tuple[str, str, str, datetime, str], Total] = {}
+        self.ranked_rows: dict[tuple[str, str, str, datetime], Ranking] = {}
+        self.ranked_with_it = True  # with what is published
         self.increment_rows: list[tuple[str, str, Increment]] = []
         self.member_increment_rows: list[tuple[str, str, Increment]] = []
         self.correction_rows: list[tuple[str, Corrected]] = []
         self.run_rows: list[Ran] = []
         self.through: datetime | None = None
         self.reads = 0
+        self.member_rows = 0  # that were read of member totals
         self.down: set[LayerName] = set()
         self.totals_fail = False
         self.after_cutoffs: Callable[[], None] = lambda: None
@@ -46,7 +49,7 @@ class FakeLayers(Layers):
     def cutoffs(self) -> Pending[dict[str, Publication]]:
         self._check("batch")
         found = {
-            counter: Publication(Published(cutoff, 0), self.definitions.get(counter))
+            counter: Publication(Published(cutoff, 0), self.definitions.get(counter), self.ranked_with_it)
             for counter, cutoff in self.published.items()
         }
         self.after_cutoffs()
@@ -81,6 +84,17 @@ class FakeLayers(Layers):
         for (*bucket, member), total in self.member_total_rows.items():
             rows.setdefault(tuple(bucket), {})[member] = total  # type: ignore[arg-type]
         found = [rows.get((r.counter, r.key, r.bucket.granularity, r.bucket.start), {}) for r in reads]
+        for at, read in enumerate(reads):
+            if read.among is not None:
+                found[at] = {member: found[at][member] for member in read.among if member in found[at]}
+        self.member_rows += sum(map(len, found))
+        return lambda: found
+
+    def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
+        self._check("batch")
+        self.reads += len(reads)
+        places = [(self._of(r.counter), r.key, r.bucket.granularity, r.bucket.start) for r in reads]
+        found = [self.ranked_rows.get(place) for place in places]
         return lambda: found
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:

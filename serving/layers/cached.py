@@ -21,7 +21,7 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -39,9 +39,10 @@ from serving.layers.interface import (
 from serving.layers.memory import Memory
 from serving.layers.row_cache import RowCache
 from stitch.definitions import Publication
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 from stitch.settings import Settings
 
+K = TypeVar("K")
 V = TypeVar("V")
 
 
@@ -121,6 +122,7 @@ class CachedLayers(Through):
         self._through: RowCache[str, Any] = RowCache("progress", memory, briefly, join)
         self._totals: RowCache[TotalsRange, dict[datetime, Total]] = RowCache("totals", memory, of_run, join, recall)
         self._members: RowCache[MembersOf, dict[str, Total]] = RowCache("member_totals", memory, of_run, join, recall)
+        self._ranked: RowCache[MembersOf, Ranking | None] = RowCache("ranked_members", memory, of_run, join, recall)
         self._slices = Slices(self._totals, settings.events.max_future)
         self._live: RowCache[IncrementsSince, list[Increment]] = RowCache("increments", memory, briefly, join)
         self._live_members: RowCache[IncrementsSince, list[Increment]] = RowCache(
@@ -149,6 +151,9 @@ class CachedLayers(Through):
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         return self._members.many(reads, self._layers.member_totals, self._until())
 
+    def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
+        return self._ranked.many(reads, self._layers.ranked, self._until())
+
     def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
         found = [self._slices.recalled(read) for read in reads]
         lacking = {at: self._slices.widened(reads[at]) for at, one in enumerate(found) if one.lacking}
@@ -158,11 +163,10 @@ class CachedLayers(Through):
         return found
 
     def recalled_members(self, reads: Sequence[MembersOf]) -> list[dict[str, Total] | None]:
-        found = [self._members.recalled(read) for read in reads]
-        lacking = [at for at, rows in enumerate(found) if rows is None]
-        for at, rows in zip(lacking, self._layers.recalled_members([reads[at] for at in lacking]), strict=True):
-            found[at] = rows
-        return found
+        return _recalled(reads, self._members.recalled, self._layers.recalled_members)
+
+    def recalled_ranked(self, reads: Sequence[MembersOf]) -> list[Ranking | None]:
+        return _recalled(reads, self._ranked.recalled, self._layers.recalled_ranked)
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._live.many(reads, self._layers.increments, self._until())
@@ -172,6 +176,16 @@ class CachedLayers(Through):
 
     def _until(self) -> Deadline:
         return self._deadline or Deadline.after(self._timeout)
+
+
+def _recalled(
+    reads: Sequence[K], mine: Callable[[K], V | None], of_others: Callable[[Sequence[K]], list[V | None]]
+) -> list[V | None]:
+    found = [mine(read) for read in reads]
+    lacking = [at for at, rows in enumerate(found) if rows is None]
+    for at, rows in zip(lacking, of_others([reads[at] for at in lacking]), strict=True):
+        found[at] = rows
+    return found
 
 
 def _partition(read: TotalsRange) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from itertools import islice
 from typing import Any
 
 from serving.layers.connection import Connection, Limits, Rows
@@ -28,7 +29,7 @@ from serving.layers.interface import (
 from stitch.buckets import EPOCH
 from stitch.cutoff import Published
 from stitch.definitions import Publication, from_text
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 from stitch.runs import SUBJECT
 from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
@@ -40,6 +41,10 @@ _BATCH = {
     "totals": "SELECT bucket, count, cutoff FROM totals"
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket >= ? AND bucket < ?",
     "member_totals": "SELECT member, count, cutoff FROM member_totals"
+    " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
+    "members_among": "SELECT member, count, cutoff FROM member_totals"
+    " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ? AND member IN ?",
+    "ranked_members": "SELECT members, counts, cutoff FROM ranked_members"
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
     "keys_from": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key >= ? LIMIT ?",
     "keys_after": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key > ? LIMIT ?",
@@ -89,9 +94,24 @@ class CassandraLayers(Layers):
         return lambda: [{_utc(bucket): total for bucket, total in _whole(rows)} for rows in sent()]
 
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
-        values = [(r.counter, r.key, r.bucket.granularity, r.bucket.start) for r in reads]
-        sent = self._send(self._batch, "member_totals", values)
-        return lambda: [dict(_whole(rows)) for rows in sent()]
+        whole = [_partition(read) for read in reads if read.among is None]
+        some = [(*_partition(read), read.among) for read in reads if read.among is not None]
+        sent = [
+            self._send(self._batch, query, values)
+            for query, values in (("member_totals", whole), ("members_among", some))
+            if values
+        ]
+
+        def rows() -> list[dict[str, Total]]:
+            found = [dict(_whole(one)) for pending in sent for one in pending()]
+            of_whole, of_some = iter(found), islice(found, len(whole), None)
+            return [next(of_whole if read.among is None else of_some) for read in reads]
+
+        return rows
+
+    def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
+        sent = self._send(self._batch, "ranked_members", [_partition(read) for read in reads])
+        return lambda: [_ranking(rows) for rows in sent()]
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._send_increments("increments", reads)
@@ -135,6 +155,18 @@ class CassandraLayers(Layers):
     def _send_increments(self, table: str, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         sent = self._send(self._realtime, table, [(r.counter, r.key, r.ingest_date, r.since or EPOCH) for r in reads])
         return lambda: [[Increment(_utc(b), _utc(window), *rest) for b, window, *rest in rows] for rows in sent()]
+
+
+def _partition(read: MembersOf) -> tuple[Any, ...]:
+    return read.counter, read.key, read.bucket.granularity, read.bucket.start
+
+
+def _ranking(rows: list[tuple[Any, ...]]) -> Ranking | None:
+    """An empty one says that the members became few; one that somebody wrote by hand, without all it needs, nothing."""
+    members, counts, cutoff = rows[0] if rows else (None, None, None)
+    if not members or not counts or len(members) != len(counts) or not cutoff:
+        return None
+    return Ranking(members, counts, _utc(cutoff))
 
 
 def _whole(rows: list[tuple[Any, ...]]) -> list[tuple[Any, Total]]:

@@ -18,7 +18,7 @@ from typing import Literal, TypeVar
 from stitch.buckets import Bucket
 from stitch.cutoff import Published
 from stitch.definitions import Publication
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 
 LayerName = Literal["batch", "realtime"]
 T = TypeVar("T")
@@ -107,12 +107,13 @@ class Recalled:
 
 @dataclass(frozen=True)
 class MembersOf:
-    """The member totals of one key in one bucket: one partition."""
+    """The member totals of one key in one bucket: one partition. among: of these members alone."""
 
     counter: str
     key: str
     bucket: Bucket
     at: Published | None = None
+    among: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,10 @@ class Layers(ABC):
         """member → total, for each read."""
 
     @abstractmethod
+    def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
+        """The members that counted most, for each read; None where that is not held, since they are few, say."""
+
+    @abstractmethod
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         """The increments of each read."""
 
@@ -221,6 +226,10 @@ class Layers(ABC):
         """The same of member totals; None: they are not remembered."""
         return [None for _ in reads]
 
+    def recalled_ranked(self, reads: Sequence[MembersOf]) -> list[Ranking | None]:
+        """The same of rankings."""
+        return [None for _ in reads]
+
     def close(self) -> None:
         """Give up connections, where there are any."""
         return None
@@ -249,6 +258,9 @@ class Through(Layers):
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
         return self._layers.member_totals(reads)
 
+    def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
+        return self._layers.ranked(reads)
+
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._layers.increments(reads)
 
@@ -275,6 +287,9 @@ class Through(Layers):
 
     def recalled_members(self, reads: Sequence[MembersOf]) -> list[dict[str, Total] | None]:
         return self._layers.recalled_members(reads)
+
+    def recalled_ranked(self, reads: Sequence[MembersOf]) -> list[Ranking | None]:
+        return self._layers.recalled_ranked(reads)
 
     def close(self) -> None:
         self._layers.close()

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from pymemcache import HashClient
 
@@ -24,12 +24,13 @@ from serving.observe.metrics import CACHE_READS
 from stitch.buckets import EPOCH, micros
 from stitch.cutoff import Published
 from stitch.definitions import Publication, as_text, from_text
-from stitch.merge import Total
+from stitch.merge import Ranking, Total
 from stitch.settings import Settings
 
 R = TypeVar("R", TotalsRange, MembersOf)
+K = TypeVar("K")
 V = TypeVar("V")
-Rows = dict[Any, Total]
+Kind = Literal["rows", "ranked"]
 
 SECONDS = 0.1  # to connect, and to answer: a cache that takes longer is none
 AT_ONCE = 200  # names: a server that answers each just in time costs so much of the request's time, and no more
@@ -73,48 +74,56 @@ class MemcachedLayers(Through):
         return _published(held[name]) if name in held else {}
 
     def totals(self, reads: Sequence[TotalsRange]) -> Pending[list[dict[datetime, Total]]]:
-        return self._through(reads, self._layers.totals, micros, _instant)
+        return self._through("rows", reads, self._layers.totals, *_TOTALS)
 
     def member_totals(self, reads: Sequence[MembersOf]) -> Pending[list[dict[str, Total]]]:
-        return self._through(reads, self._layers.member_totals, str, str)
+        return self._through("rows", reads, self._layers.member_totals, *_MEMBERS)
+
+    def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
+        return self._through("ranked", reads, self._layers.ranked, *_RANKING)
 
     def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
         """Those that another process, or this one, read within the last `serving.cache_closed`."""
-        found = self._recalled(reads, _instant)
+        found = self._recalled("rows", reads, _TOTALS.decode)
         return [Recalled(found[read]) if read in found else Recalled({}, [read]) for read in reads]
 
     def recalled_members(self, reads: Sequence[MembersOf]) -> list[dict[str, Total] | None]:
-        found = self._recalled(reads, str)
+        found = self._recalled("rows", reads, _MEMBERS.decode)
+        return [found.get(read) for read in reads]
+
+    def recalled_ranked(self, reads: Sequence[MembersOf]) -> list[Ranking | None]:
+        found = self._recalled("ranked", reads, _RANKING.decode)
         return [found.get(read) for read in reads]
 
     def close(self) -> None:
         self._client.close()
         self._layers.close()
 
-    def _recalled(self, reads: Sequence[R], decode: Callable[[Any], Any]) -> dict[R, Rows]:
-        names = {read: self._name(read) for read in reads if read.at}
+    def _recalled(self, kind: Kind, reads: Sequence[R], decode: Callable[[bytes], V]) -> dict[R, V]:
+        names = {read: self._name(read, kind) for read in reads if read.at}
         held = self._held(list(names.values()))
-        return {read: _decoded(held[name], decode) for read, name in names.items() if name in held}
+        return {read: decode(held[name]) for read, name in names.items() if name in held}
 
     def _through(
         self,
+        kind: Kind,
         reads: Sequence[R],
-        send: Callable[[Sequence[R]], Pending[list[Rows]]],
-        encode: Callable[[Any], Any],
-        decode: Callable[[Any], Any],
-    ) -> Pending[list[Rows]]:
+        send: Callable[[Sequence[R]], Pending[list[V]]],
+        encode: Callable[[V], bytes],
+        decode: Callable[[bytes], V],
+    ) -> Pending[list[V]]:
         """Rows of reads that name a published run from memcached; the others from the layers, and kept."""
-        names = {read: self._name(read) for read in reads if read.at}
-        found = self._recalled(reads, decode)
+        names = {read: self._name(read, kind) for read in reads if read.at}
+        found = self._recalled(kind, reads, decode)
         missing = [read for read in reads if read not in found]
         CACHE_READS.labels("memcached", "hit").inc(len(found))
         CACHE_READS.labels("memcached", "miss").inc(len(missing))
         sent = send(missing) if missing else None
 
-        def rows() -> list[Rows]:
+        def rows() -> list[V]:
             fresh = dict(zip(missing, sent(), strict=True)) if sent else {}
             # A read without rows is not kept: whoever asks for keys that are not there would fill it.
-            self._keep({names[read]: _encoded(rows, encode) for read, rows in fresh.items() if rows and read in names})
+            self._keep({names[read]: encode(rows) for read, rows in fresh.items() if rows and read in names})
             return [found[read] if read in found else fresh[read] for read in reads]
 
         return rows
@@ -137,9 +146,10 @@ class MemcachedLayers(Through):
                 break
             self._client.set_many({name: rows[name] for name in names[first : first + AT_ONCE]}, expire=self._expire)
 
-    def _name(self, read: TotalsRange | MembersOf | Literal["cutoffs"]) -> str:
+    def _name(self, of: TotalsRange | MembersOf | Literal["cutoffs"], kind: Kind = "rows") -> str:
         """A name that memcached takes: 250 bytes at most, without spaces, and the read's alone."""
-        return "stitch:" + hashlib.sha256(repr((self._keyspace, read)).encode()).hexdigest()
+        named = (self._keyspace, of) if kind == "rows" else (self._keyspace, kind, of)
+        return "stitch:" + hashlib.sha256(repr(named).encode()).hexdigest()
 
 
 def _published_as_text(said: Mapping[str, Publication]) -> bytes:
@@ -156,12 +166,31 @@ def _published(text: bytes) -> dict[str, Publication]:
     }
 
 
-def _encoded(rows: Rows, encode: Callable[[Any], Any]) -> bytes:
-    return json.dumps([(encode(at), total.count, micros(total.cutoff)) for at, total in rows.items()]).encode()
+class _Text(NamedTuple, Generic[V]):
+    """How what is read is written in memcached."""
+
+    encode: Callable[[V], bytes]
+    decode: Callable[[bytes], V]
 
 
-def _decoded(text: bytes, decode: Callable[[Any], Any]) -> Rows:
-    return {decode(at): Total(count, _instant(cutoff)) for at, count, cutoff in json.loads(text)}
+def _rows(encode: Callable[[Any], Any], decode: Callable[[Any], K]) -> _Text[dict[K, Total]]:
+    def encoded(rows: Mapping[K, Total]) -> bytes:
+        return json.dumps([(encode(at), total.count, micros(total.cutoff)) for at, total in rows.items()]).encode()
+
+    def decoded(text: bytes) -> dict[K, Total]:
+        return {decode(at): Total(count, _instant(cutoff)) for at, count, cutoff in json.loads(text)}
+
+    return _Text(encoded, decoded)
+
+
+def _ranking_as_text(ranking: Ranking | None) -> bytes:
+    """None is not kept."""
+    return json.dumps((ranking.members, ranking.counts, micros(ranking.cutoff)) if ranking else None).encode()
+
+
+def _ranking(text: bytes) -> Ranking | None:
+    members, counts, cutoff = json.loads(text)
+    return Ranking(members, counts, _instant(cutoff))
 
 
 def _instant(at: int) -> datetime:
@@ -171,3 +200,7 @@ def _instant(at: int) -> datetime:
 def _server(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     return host, int(port)
+
+
+_TOTALS, _MEMBERS = _rows(micros, _instant), _rows(str, str)
+_RANKING = _Text(_ranking_as_text, _ranking)

@@ -12,9 +12,10 @@ from typing import Any, Generic, TypeVar
 from serving.layers.interface import Deadline, OutOfTime, Pending, TooManyRows
 from serving.layers.memory import Memory
 from serving.observe.metrics import CACHE_READS
-from stitch.merge import Increment
+from stitch.merge import Increment, Ranking
 
 JOINED = 50  # reads: whoever asks for few does not wait for a flight of more, but has his own
+RANK = 48  # bytes of a member of a ranking, but for its text
 ROW = 240  # bytes of a row of totals or increments, but for a member's text
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -175,7 +176,10 @@ def _whose(read: Any) -> tuple[Any, ...]:
 
 def _bytes(read: Any, rows: Any) -> int:
     """What Python takes for the texts of a read and for its rows."""
-    size = sum(sys.getsizeof(text) for text in (getattr(read, "key", ""), getattr(read, "counter", "")))
+    among = getattr(read, "among", None) or ()
+    size = sum(sys.getsizeof(text) for text in (getattr(read, "key", ""), getattr(read, "counter", ""), *among))
+    if isinstance(rows, Ranking):
+        return size + sum(sys.getsizeof(name) for name in rows.members) + RANK * len(rows.members)
     if not isinstance(rows, dict | list):
         return size
     names = rows if isinstance(rows, dict) else (row.member for row in rows if isinstance(row, Increment))

@@ -23,7 +23,7 @@ from serving.layers.memory import Memory
 from stitch.buckets import ALL, EPOCH, floor
 from stitch.cutoff import Published
 from stitch.definitions import stored_names
-from stitch.merge import Total
+from stitch.merge import Ranking, Total
 from stitch.settings import Settings, load_settings
 from tests.conftest import Stack, free_ports, needs, write_config
 from tests.fakes import FakeLayers
@@ -116,9 +116,10 @@ def test_while_the_batch_layer_is_away_totals_that_another_process_read_are_reca
     one.total_rows["plays", "t1", "all", EPOCH] = Total(3, CUTOFF)
     one.member_total_rows["plays", "t1", "all", EPOCH, "m"] = Total(2, CUTOFF)
     first = MemcachedLayers(one, settings)
-    first.totals(reads[:1])(), first.member_totals(members[:1])()
+    list_of_one = one.ranked_rows["plays", "t1", "all", EPOCH] = Ranking(["m"], [2], CUTOFF)
+    first.totals(reads[:1])(), first.member_totals(members[:1])(), first.ranked(members)()
     deadline = time.monotonic() + 5
-    while first.recalled_members(members[:1]) == [None]:  # memcached is not waited for
+    while first.recalled_ranked(members[:1]) == [None]:  # memcached is not waited for
         assert time.monotonic() < deadline
     for layers in (
         MemcachedLayers(FakeLayers(), settings),
@@ -127,6 +128,49 @@ def test_while_the_batch_layer_is_away_totals_that_another_process_read_are_reca
         found = layers.recalled_totals(reads)
         assert [(one.rows, bool(one.lacking)) for one in found] == [({EPOCH: Total(3, CUTOFF)}, False), ({}, True)]
         assert layers.recalled_members(members) == [{"m": Total(2, CUTOFF)}, None]
+        assert layers.recalled_ranked(members) == [list_of_one, None]
+
+
+def test_lists_of_members_and_members_by_name_are_read_and_a_list_that_is_not_whole_is_none(
+    fresh: Stack, cassandra: Any, tmp_path: Path
+) -> None:
+    settings = changed(fresh, tmp_path)
+    batch, at = settings.batch.keyspace, Published(CUTOFF, 3)
+    of = "(counter, key, granularity, bucket"
+    lists = {
+        "k": (["a", "ü"], [3, -1], CUTOFF),
+        "few": ([], [], CUTOFF),
+        "by hand": (["a"], None, CUTOFF),
+        "by hand, too": (["a"], [1, 2], CUTOFF),
+    }
+    for key, row in lists.items():
+        cassandra.execute(
+            f"INSERT INTO {batch}.ranked_members {of}, members, counts, cutoff) VALUES ('c', %s, 'all', %s, %s, %s, %s)",
+            (key, EPOCH, *row),
+        )
+    for member in "abc":
+        cassandra.execute(
+            f"INSERT INTO {batch}.member_totals {of}, member, count, cutoff) VALUES ('c', 'k', 'all', %s, %s, 7, %s)",
+            (EPOCH, member, CUTOFF),
+        )
+    for counter, ranked in (("with", at.write_time), ("older", at.write_time - 1), ("without", None)):
+        cassandra.execute(
+            f"INSERT INTO {batch}.cutoffs (counter, cutoff, revision, ranked) VALUES (%s, %s, 3, %s)",
+            (counter, CUTOFF, ranked),
+        )
+    layers = CassandraLayers(settings)
+    try:
+        found = layers.ranked([MembersOf("c", key, ALL) for key in [*lists, "none"]])()
+        assert found == [Ranking(["a", "ü"], [3, -1], CUTOFF), None, None, None, None]
+        reads = [MembersOf("c", "k", ALL, among=among) for among in (("c", "a", "x"), None, ("b",), ())]
+        expected = [{"a", "c"}, {"a", "b", "c"}, {"b"}, set()]
+        assert [one.keys() for one in layers.member_totals(reads)()] == expected
+        said = layers.cutoffs()()
+        assert {name: said[name].ranked for name in ("with", "older", "without")} == {
+            "with": True, "older": False, "without": False
+        }  # fmt: skip
+    finally:
+        layers.close()
 
 
 def test_a_hot_key_is_read_once_and_its_answer_handed_out_for_a_second(fresh: Stack, rows: Any, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from serving.layers.interface import (
     IncrementsSince,
     LayerDown,
     Layers,
+    MembersOf,
     OutOfTime,
     Pending,
     TooManyRows,
@@ -30,7 +31,7 @@ from serving.layers.memory import Memory
 from serving.layers.row_cache import RowCache
 from stitch.buckets import ALL, EPOCH
 from stitch.cutoff import Published
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 from stitch.settings import Settings, load_settings
 from tests.fakes import FakeLayers
 
@@ -135,6 +136,35 @@ def test_totals_are_kept_until_another_run_publishes(settings: Settings) -> None
     assert layers.totals([read_of("a", SECOND_RUN)])() == [{EPOCH: Total(2, CUTOFF)}]
 
 
+def test_lists_of_members_are_kept_until_another_run_publishes_and_recalled_after_their_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    fake, place = FakeLayers(), ("plays", "a", "all", EPOCH)
+    layers = CachedLayers(fake, settings, Memory(10**7))
+    first, second = (MembersOf("plays", "a", ALL, at) for at in (FIRST_RUN, SECOND_RUN))
+    one, other = (Ranking([name], [5], CUTOFF) for name in ("one", "other"))
+    fake.ranked_rows[place] = one
+    assert layers.ranked([first])() == [one]
+    fake.ranked_rows[place] = other
+    assert layers.ranked([first])() == [one] and layers.recalled_ranked([second]) == [None]
+    assert layers.ranked([second])() == [other]
+    clock[0] += settings.serving.cache_closed.total_seconds() + 1
+    assert layers.recalled_ranked([first, second]) == [one, other]
+    assert layers.ranked([first])() == [other]
+
+
+def test_members_that_are_asked_for_by_name_are_not_taken_for_all_members(settings: Settings) -> None:
+    fake = FakeLayers()
+    totals = {member: Total(count, CUTOFF) for count, member in enumerate("abc")}
+    fake.member_total_rows = {("plays", "k", "all", EPOCH, member): total for member, total in totals.items()}
+    layers, read = CachedLayers(fake, settings, Memory(10**7)), MembersOf("plays", "k", ALL, FIRST_RUN)
+    reads = [replace(read, among=("b", "none")), read, replace(read, among=("c",))]
+    expected = [{"b": totals["b"]}, totals, {"c": totals["c"]}]
+    assert layers.member_totals(reads)() == layers.member_totals(reads)() == layers.recalled_members(reads) == expected
+
+
 def test_what_may_still_change_is_kept_for_its_seconds_only() -> None:
     seconds = {"brief": 0.0, "long": 60.0}
     cache: RowCache[str, list[int]] = RowCache("test", Memory(10**7), lambda read, _: seconds[read], 5)
@@ -224,6 +254,12 @@ def test_the_bytes_that_are_told_are_those_that_are_taken(settings: Settings, ro
             hour = timedelta(hours=1)
             return lambda: [[Increment(CUTOFF + h * hour, CUTOFF + h * hour, 1000) for h in range(rows)] for _ in reads]
 
+        def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
+            of = [f"{h}".ljust(20, "x") for h in range(max(1, rows))]
+            return lambda: [
+                Ranking([name + "" for name in of], [10**6 + h for h in range(len(of))], CUTOFF) for _ in reads
+            ]
+
     memory = Memory(10**9)
     layers = CachedLayers(Many(), settings, memory)
     tracemalloc.start()
@@ -233,6 +269,7 @@ def test_the_bytes_that_are_told_are_those_that_are_taken(settings: Settings, ro
             key = f"{n:04}".ljust(64, "x")
             layers.totals([replace(read_of(key), first=CUTOFF + timedelta(seconds=n))])()
             layers.increments([IncrementsSince("plays", key, CUTOFF.date(), CUTOFF + timedelta(seconds=n))])()
+            layers.ranked([MembersOf("plays", key, ALL, FIRST_RUN)])()
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -293,7 +293,7 @@ def test_readers_ask_for_columns_that_tables_have_by_their_key(query: str) -> No
     assert matched
     of = table(matched[2])
     assert set(matched[1].split(", ")) <= {column.name for column in of.columns}
-    conditions = list(dict.fromkeys(re.findall(r"(\w+) (?:=|>=|<|>) \?", matched[3] or "")))
+    conditions = list(dict.fromkeys(re.findall(r"(\w+) (?:=|>=|<|>|IN) \?", matched[3] or "")))
     assert tuple(conditions) == of.key[: len(conditions)]
 
 
