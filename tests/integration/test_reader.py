@@ -145,7 +145,8 @@ def test_lists_of_members_and_members_by_name_are_read_and_a_list_that_is_not_wh
     }
     for key, row in lists.items():
         cassandra.execute(
-            f"INSERT INTO {batch}.ranked_members {of}, members, counts, cutoff) VALUES ('c', %s, 'all', %s, %s, %s, %s)",
+            f"INSERT INTO {batch}.ranked_members {of}, members, counts, cutoff) "
+            "VALUES ('c', %s, 'all', %s, %s, %s, %s)",
             (key, EPOCH, *row),
         )
     for member in "abc":
