@@ -32,6 +32,10 @@ class Told:
     def has(self, row: Ranked) -> bool:
         return (self.edge is not None and row <= self.edge) or _mark(row) in self.marks
 
+    def has_others(self, members: Sequence[str]) -> bool:
+        """Whether somebody else than these was told by name."""
+        return bool(self.marks) and not self.marks <= {_mark((0, member)) for member in members}
+
     def cursor(self) -> str:
         """Opaque, so that nobody builds on what is in it."""
         said = _place(self.edge) + _MARKS + b"".join(sorted(self.marks))

@@ -1,0 +1,161 @@
+"""The first members of several buckets, found from lists of those that counted most in each. Pure.
+
+Of a bucket, all members are known, or a list. Whoever is not in a list counted at most as much as its last member, and
+where as much, comes behind it by name; what he gained since is known. So everybody has an upper bound: his counts where
+they are known, elsewhere those of the last members and what he gained. A page is found where its last member's count is
+known, and nobody else's bound comes before it: this is the threshold algorithm (Fagin, Lotem and Naor, 2001). Members
+whose bound comes before are asked for by name, a few times; where that is not enough, everything has to be read.
+
+Counts and gains may be negative, and who has no row counted 0: so no bound of a list is below that.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from serving.reading.told import Ranked, Told
+from stitch import merge
+from stitch.buckets import Bucket
+from stitch.merge import Increment, Ranking, Total
+
+WAVES = 3  # times that members are asked for by name: each raises the count that others have to reach
+CELLS = 1000  # counts of a member in a bucket that are asked for at a time
+
+Names = dict[Bucket, list[str]]
+
+
+class Members:
+    """The members of a bucket, as far as they are known.
+
+    counts: of those that are; whole: nobody else counted anything
+    most:   how much anybody else counted at most, before what he gained since; where as much, he comes behind `last`
+    gains:  of those of them who gained
+    """
+
+    def __init__(
+        self, bucket: Bucket, increments: Sequence[Increment], published: datetime | None, layer: merge.Layer
+    ) -> None:
+        self._bucket, self._published, self._layer = bucket, published, layer
+        self._live: dict[str, list[Increment]] = {}
+        for increment in increments:
+            if increment.member is not None:
+                self._live.setdefault(increment.member, []).append(increment)
+        self.counts: dict[str, int] = {}
+        self.gains: dict[str, int] = {}
+        self.whole, self.most, self.last = False, 0, ""
+
+    def are(self, totals: Mapping[str, Total]) -> Members:
+        """These are all totals of the bucket."""
+        self.whole, self.most, self.gains = True, 0, {}
+        self.counts = self._merged(totals, self._live)
+        return self
+
+    def begin_with(self, ranking: Ranking) -> Members:
+        """The first of them are those of the list."""
+        named = dict(zip(ranking.members, ranking.counts, strict=True))
+        found = self._merged(
+            {name: Total(named.get(name, 0), ranking.cutoff) for name in (*named, *self._live)}, self._live
+        )
+        self.counts = {name: found[name] for name in named}
+        self.gains = {name: found[name] for name in self._live if name not in named}
+        last = ranking.counts[-1]
+        self.most, self.last = (last, ranking.members[-1]) if last > 0 else (0, "")
+        return self
+
+    def have(self, names: Iterable[str], totals: Mapping[str, Total]) -> None:
+        """These are the totals of the members of those names, as far as they have any."""
+        found = self._merged(totals, names)
+        for name in names:
+            self.counts[name] = found.get(name, 0)
+            self.gains.pop(name, None)
+
+    def lacks(self, name: str) -> bool:
+        """Whether the member's count is not known."""
+        return not self.whole and name not in self.counts
+
+    def _merged(self, totals: Mapping[str, Total], names: Iterable[str]) -> dict[str, int]:
+        live = (increment for name in names for increment in self._live.get(name, ()))
+        return merge.members(self._bucket, totals, live, self._published, self._layer)
+
+
+def counts_of(members: Iterable[Members], names: Sequence[str]) -> dict[str, int]:
+    """Of each name, over all the buckets, in all of which it is known."""
+    each = list(members)
+    return {name: sum(one.counts.get(name, 0) for one in each) for name in names}
+
+
+def lacking(members: Mapping[Bucket, Members], names: Iterable[str], most: int | None = None) -> Names:
+    """The counts of the names that are not known, the first `most` of them."""
+    found: Names = {}
+    left = most
+    for name in names:
+        if left is not None and left <= 0:
+            break
+        for bucket, one in members.items():
+            if one.lacks(name):
+                found.setdefault(bucket, []).append(name)
+                left = None if left is None else left - 1
+    return found
+
+
+def leaders(
+    members: Mapping[Bucket, Members], limit: int, told: Told, ask: Callable[[Names], bool]
+) -> Tally[str] | None:
+    """The counts of those who were told, of the first `limit` others, and of one more at least; None where all has to
+    be read for them. `ask` finds out the counts that it is given, or says that it cannot."""
+    for wave in range(WAVES + 1):
+        known, bounds = _known(members.values())
+        needed = _needed(members.values(), known, bounds, limit, told)
+        if not needed:
+            return Tally(known) if needed is not None else None
+        if wave == WAVES or not ask(lacking(members, needed, CELLS)):
+            break
+    return None
+
+
+def _known(members: Iterable[Members]) -> tuple[dict[str, int], dict[str, int]]:
+    """Whose count is known, over all buckets, and the bounds of the others who have a name."""
+    each = list(members)
+    most = sum(one.most for one in each)
+    lists = sum(not one.whole for one in each)
+    sums: dict[str, int] = defaultdict(lambda: most)
+    seen: dict[str, int] = defaultdict(int)
+    for one in each:
+        for name, count in one.counts.items():
+            sums[name] += count - one.most
+        for name, gain in one.gains.items():
+            sums[name] += gain
+        if not one.whole:
+            for name in one.counts:
+                seen[name] += 1
+    known = {name: count for name, count in sums.items() if seen[name] == lists}
+    return known, {name: bound for name, bound in sums.items() if name not in known}
+
+
+def _needed(
+    members: Iterable[Members], known: Mapping[str, int], bounds: Mapping[str, int], limit: int, told: Told
+) -> list[str] | None:
+    """Whose counts have to be known beside, the highest bounds first; None where that would not do."""
+    # Nobody without a name comes at or before this.
+    unnamed = (-sum(one.most for one in members), max(one.last for one in members))
+    if told.has_others([*known, *bounds]):  # up to the edge nobody else was: the page comes behind it
+        return None
+    may: list[Ranked] = sorted((-bound, name) for name, bound in bounds.items())
+    needed = [row for row in may if told.has(row)]
+    left = [row for row in ((-count, name) for name, count in known.items() if count) if not told.has(row)]
+    page = heapq.nsmallest(limit + 1, left)
+    untold = [row for row in may if not told.has(row)]
+    best = heapq.nsmallest(limit, [*page, *untold[:limit]])
+    if len(best) < limit or best[-1] > unnamed:
+        return None
+    if len(page) <= limit:  # that there are more has to be known, too
+        if not untold:
+            return None
+        needed += untold[: limit + 1 - len(page)]
+    else:
+        needed += [row for row in untold if row < page[limit - 1]]
+    return [name for _, name in sorted(needed)]
