@@ -322,8 +322,12 @@ class Questions:
         expected = sorted(((m, n) for m, n in tally.items() if n), key=lambda row: (-row[1], row[0]))
         found, after, limit = [], None, self.rng.randint(1, 3)
         while True:
+            compare = self.rng.choice([None, "previous_period"]) if start else None
             asked = {"counter": counter, "key": key, "limit": limit, "after": after, **self.bounds(start, end)}
-            page = self.ask("/v1/top", asked)
+            page = self.ask("/v1/top", asked | {"compare": compare}, "no such earlier range" if compare else "")
+            page = self.ask("/v1/top", asked) if page is None else page
+            if "comparison" in page:
+                self.compare_members(page["comparison"], counter, key)
             found += [(row["member"], row["count"]) for row in page["members"]]
             assert page["total"] == counted(self.events, counter, key, start, end)
             assert page["others"] == page["total"] - sum(count for _, count in found)
@@ -331,6 +335,13 @@ class Questions:
             if after is None:
                 break
         assert found == expected
+
+    def compare_members(self, comparison: Any, counter: str, key: str) -> None:
+        for row in comparison["data"]:
+            mine = [event for event in self.events if event.member == row["member"]]
+            for part in ("current", "previous"):
+                first, last = (datetime.fromisoformat(comparison[part][name]) for name in ("start", "end"))
+                assert row[part] == counted(mine, counter, key, first, last), (comparison, row)
 
     def ask_zooms(self) -> None:
         """Quarters of an hour add up to hours, days, weeks, months, and all of them to the count of the range."""

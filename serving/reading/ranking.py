@@ -1,4 +1,5 @@
-"""The members of a key that counted most: planned, read, judged whether it is whole, tallied, ranked."""
+"""The members of a key that counted most: planned, read, decided by lists or read on, judged whether it is whole,
+ranked."""
 
 from __future__ import annotations
 
@@ -8,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from serving.layers.interface import MembersOf, TotalsRange
+from serving.layers.interface import MembersOf, Pending, TotalsRange
 from serving.reading.budget import READS_OF_INCREMENTS, Asked, Cost, can_hold, check
 from serving.reading.found import Change, Top, lacks_a_layer, not_whole
 from serving.reading.queries import TopQuery
+from serving.reading.read_members import ReadMembers
 from serving.reading.reads import Reads
 from serving.reading.slices import Plan, as_point, compared_points, fewest, flat, keyed, touch
 from serving.reading.told import Ranked, Told, after
@@ -19,9 +21,11 @@ from serving.reading.view import View, together
 from stitch import merge
 from stitch.buckets import ALL, Bucket, Slice, bucketed, granularities_of
 from stitch.cutoff import Published
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 from stitch.periods import Comparison
 from stitch.settings import Settings
+
+LISTS_AT_ONCE = 20  # of more buckets, only those are asked for lists that have a total
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,16 @@ class _Planned:
 
 @dataclass(frozen=True)
 class _Rows:
-    """What was read. lacking: of the totals, what could not be; by_member: None where that could not be."""
+    """What was read. lacking: of the totals, what could not be."""
 
     cutoff: datetime | None
     totals: Mapping[str, Mapping[datetime, Total]]
     lacking: list[TotalsRange]
-    by_member: Mapping[Bucket, Mapping[str, Total] | None]
     increments: list[Increment]
-    member_increments: list[Increment]
+    members: ReadMembers
+
+    def counts(self, layer: merge.Layer) -> merge.Rows:
+        return merge.Rows(self.totals, self.increments, self.cutoff, layer)
 
 
 def top_of(settings: Settings, view: View, query: TopQuery) -> Top:
@@ -61,20 +67,19 @@ def top_of(settings: Settings, view: View, query: TopQuery) -> Top:
     be."""
     planned = _plan(settings, view, query)
     rows = _read(view, query, planned)
-    whole = _judge(view, query, planned, rows)
-    unread = bool(rows.lacking) or None in rows.by_member.values()
-    layer: merge.Layer = "realtime" if unread and not whole[0] else view.layer
-    (count,) = merge.Rows(rows.totals, rows.increments, rows.cutoff, layer).counts(planned.parts[0].plan.parts)
-    tally, *compared = [_tally(part, rows, layer) for part in planned.parts]
-    top = ranked(tally, count.count, not all(whole) or lacks_a_layer(view), query)
-    if not planned.comparison:
-        return top
-    known = not query.span.uncounted(planned.comparison) and (all(whole) or query.partial)
-    current, previous = compared
-    changes: dict[str, Change] = {
-        name: (current[name], previous[name]) if known else (None, None) for name, _ in top.members
-    }
-    return replace(top, comparison=planned.comparison, changes=changes)
+    asked, *compared = planned.parts
+    tally = rows.members.leaders(asked.buckets, query.limit, query.after)
+    whole = _is_whole(view, query, asked, rows)
+    if not whole and not query.partial:
+        raise not_whole(view, [query.counter])
+    alone = not whole and (rows.lacking or rows.members.unread)
+    layer: merge.Layer = "realtime" if alone else view.layer
+    (count,) = rows.counts(layer).counts(asked.plan.parts)
+    if alone:
+        rows.members.forget()
+        tally = rows.members.tally(asked.buckets)
+    top = ranked(tally, count.count, not whole or lacks_a_layer(view), query)
+    return _compared(view, query, top, planned.comparison, compared, rows, whole) if planned.comparison else top
 
 
 def _plan(settings: Settings, view: View, query: TopQuery) -> _Planned:
@@ -87,13 +92,13 @@ def _plan(settings: Settings, view: View, query: TopQuery) -> _Planned:
     parts = [_Part(point, plan, _buckets(plan.reads)) for point, plan in zip(points, plans, strict=True)]
     reads = list(dict.fromkeys(flat(plan.reads for plan in plans)))
     buckets = list(dict.fromkeys(flat(part.buckets for part in parts)))
-    cost = Cost(len(reads) + len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets))
+    cost = Cost(len(reads) + 2 * len(buckets) + 2 * READS_OF_INCREMENTS, len(buckets))
     check(cost, settings.serving, Asked(None, span), holds)
     return _Planned(parts, reads, buckets, comparison)
 
 
 def _read(view: View, query: TopQuery, planned: _Planned) -> _Rows:
-    """Totals and increments at once, then the totals by member of those buckets that have one."""
+    """Totals, increments and lists of members at once; then all members of those buckets that have no list."""
     counter, key, stored, reads = query.counter, query.key, view.stored(query.counter), Reads(view)
 
     def ranges_of(at: Published | None) -> list[TotalsRange]:
@@ -101,41 +106,47 @@ def _read(view: View, query: TopQuery, planned: _Planned) -> _Rows:
 
     at = reads.run(counter, ranges_of)
     ranges, since = ranges_of(at), reads.partitions(counter, key, reads.since(at, query.partial))
-    slices, held, live = together(reads.totals(ranges), reads.increments(since), reads.member_increments(since))
+
+    def lists_of(buckets: list[Bucket]) -> Pending[list[Ranking | None]] | None:
+        return reads.ranked(counter, [MembersOf(stored, key, bucket, at) for bucket in buckets])
+
+    early = planned.buckets if len(planned.buckets) <= LISTS_AT_ONCE else []
+    slices, held, live, lists = together(
+        reads.totals(ranges), reads.increments(since), reads.member_increments(since), lists_of(early)
+    )
     totals = keyed(ranges, slices or [])
     # A bucket without a total has none by member: a range of years is not asked bucket by bucket.
     buckets = [bucket for bucket in planned.buckets if bucket.start in totals.get(bucket.granularity, ())]
-    (members,) = together(reads.members([MembersOf(stored, key, bucket, at) for bucket in buckets]))
-    by_member = dict(zip(buckets, members or (), strict=False))
-    lacking = flat(one.lacking for one in slices or ())
-    return _Rows(at.cutoff if at else None, totals, lacking, by_member, flat(held), flat(live))
+    if not early:
+        (lists,) = together(lists_of(buckets))
+    rankings = dict(zip(early or buckets, lists or (), strict=False))
+    cutoff = at.cutoff if at else None
+    members = ReadMembers(reads, MembersOf(stored, key, ALL, at), cutoff, view.layer)
+    for part in planned.parts:
+        members.gained(merge.by_bucket(part.buckets, flat(live)))
+    members.begin(buckets, rankings)
+    return _Rows(cutoff, totals, flat(one.lacking for one in slices or ()), flat(held), members)
 
 
-def _judge(view: View, query: TopQuery, planned: _Planned, rows: _Rows) -> list[bool]:
-    """Of each point, whether everything that belongs to it is known. Raises Unavailable where what is asked has to be
-    whole, and is not."""
-    lacks = view.lacks(query.counter)
-
-    def is_whole(part: _Part) -> bool:
-        known = all(rows.by_member.get(bucket, {}) is not None for bucket in part.buckets)
-        (count,) = found.counts(part.plan.parts)
-        lacking = any(touch(one, read) for one in rows.lacking for read in part.plan.reads)
-        return known and not lacks(part.point, count.count) and not lacking
-
-    found = merge.Rows(rows.totals, rows.increments, rows.cutoff, view.layer)
-    whole = [is_whole(part) for part in planned.parts]
-    if not whole[0] and not query.partial:
-        raise not_whole(view, [query.counter])
-    return whole
+def _is_whole(view: View, query: TopQuery, part: _Part, rows: _Rows) -> bool:
+    """Whether everything that belongs to the point is known."""
+    (count,) = rows.counts(view.layer).counts(part.plan.parts)
+    unread = any(touch(one, read) for one in rows.lacking for read in part.plan.reads)
+    unread = unread or not rows.members.unread.isdisjoint(part.buckets)
+    return not unread and not view.lacks(query.counter)(part.point, count.count)
 
 
-def _tally(part: _Part, rows: _Rows, layer: merge.Layer) -> Tally[str]:
-    """Member → count, over the buckets of the part."""
-    found = Tally[str]()
-    gains = merge.by_bucket(part.buckets, rows.member_increments)
-    for bucket in part.buckets:
-        found.update(merge.members(bucket, rows.by_member.get(bucket) or {}, gains[bucket], rows.cutoff, layer))
-    return found
+def _compared(
+    view: View, query: TopQuery, top: Top, comparison: Comparison, parts: Sequence[_Part], rows: _Rows, whole: bool
+) -> Top:
+    """How the members of the page changed, who are asked for by name where they are not known."""
+    names = [name for name, _ in top.members]
+    rows.members.read_named(list(dict.fromkeys(flat(part.buckets for part in parts))), names)
+    current, previous = [rows.members.counts(part.buckets, names) for part in parts]
+    whole = all([whole, *(_is_whole(view, query, part, rows) for part in parts)])
+    known = not query.span.uncounted(comparison) and (whole or query.partial)
+    changes: dict[str, Change] = {name: (current[name], previous[name]) if known else (None, None) for name in names}
+    return replace(top, comparison=comparison, changes=changes, partial=not whole or lacks_a_layer(view))
 
 
 def ranked(tally: Tally[str], total: int, partial: bool, query: TopQuery) -> Top:

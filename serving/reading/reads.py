@@ -15,7 +15,7 @@ from serving.layers.interface import IncrementsSince, MembersOf, Pending, Recall
 from serving.reading.view import FIRST, View, deferred
 from stitch.counters import Counter
 from stitch.cutoff import Published, ingest_dates
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 
 T = TypeVar("T")
 
@@ -65,6 +65,15 @@ class Reads:
             recalled = self._view.layers.recalled_members(reads)
             return lambda: recalled
         return deferred(lambda: self._view.layers.member_totals(reads))
+
+    def ranked(self, counter: Counter, reads: list[MembersOf]) -> Pending[list[Ranking | None]] | None:
+        """The members that counted most; where the batch layer is missing, of those that are remembered."""
+        if self._view.layer == "realtime" or not reads:
+            return None
+        if self._without_batch:
+            recalled = self._view.layers.recalled_ranked(reads)
+            return lambda: recalled
+        return deferred(lambda: self._view.layers.ranked(reads)) if self._view.ranked(counter) else None
 
     def increments(self, reads: list[IncrementsSince]) -> Pending[list[list[Increment]]] | None:
         return self._of_realtime(self._view.layers.increments, reads)

@@ -110,6 +110,11 @@ class View:
         found = self._published(counter)
         return found.at if found else None
 
+    def ranked(self, counter: Counter) -> bool:
+        """Whether lists of members are right with what is published."""
+        found = self._published(counter)
+        return found is not None and found.ranked
+
     def stored(self, counter: Counter) -> str:
         """Under which name the counter's rows are found."""
         return self.last.stored[counter.name]

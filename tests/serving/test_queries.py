@@ -11,7 +11,7 @@ import pytest
 from serving.app import create_app
 from stitch.buckets import bucket_of, finest_of, floor, granularities_of
 from stitch.counters import Counter
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 from stitch.sections import ServingSettings
 from stitch.settings import load_settings
 from tests.fakes import FakeLayers
@@ -22,6 +22,9 @@ COUNTERS = [
     Counter(name="plays", key="track_id", weights={"play": 1}, resolution="15m"),
     Counter(name="creator_plays", key="creator_id", member="track_id", weights={"play": 1}, resolution="15m"),
 ]
+MEMBERS = ["x", "x", "x", "y", "y", "z", "ü", "v", "w", None]
+Place = tuple[str, str, str, datetime]  # counter, key, granularity, bucket start
+LISTED = 3  # members of a bucket that a list has
 
 
 def some_events(rng: random.Random) -> list[Happened]:
@@ -36,7 +39,7 @@ def some_events(rng: random.Random) -> list[Happened]:
         for counter in COUNTERS:
             events.append(
                 Happened(counter.name, rng.choice("ab"),
-                         rng.choice(["x", "y", "z", "ü", None]) if counter.member else None,
+                         rng.choice(MEMBERS) if counter.member else None,
                          rng.choice([1, 1, 1, 3, -1]), at)
             )  # fmt: skip
     return events
@@ -69,7 +72,22 @@ def layers_of(events: list[Happened], cutoff: datetime, rng: random.Random) -> F
             layers.total_rows[row] = Total(count, cutoff)  # type: ignore[index]
         elif row[4]:
             layers.member_total_rows[row] = Total(count, cutoff)  # type: ignore[index]
+    layers.ranked_rows = lists_of(layers, cutoff, rng)
     return layers
+
+
+def lists_of(layers: FakeLayers, cutoff: datetime, rng: random.Random) -> dict[Place, Ranking]:
+    """Of most buckets with more members than a list has; some have none, as before an upgrade."""
+    by_bucket: dict[Place, list[tuple[int, str]]] = {}
+    for (*bucket, member), total in layers.member_total_rows.items():
+        if total.count:
+            by_bucket.setdefault(tuple(bucket), []).append((-total.count, member))  # type: ignore[arg-type]
+    first = {place: sorted(rows)[:LISTED] for place, rows in by_bucket.items() if len(rows) > LISTED}
+    return {
+        place: Ranking([member for _, member in rows], [-count for count, _ in rows], cutoff)
+        for place, rows in first.items()
+        if rng.random() < 0.9
+    }
 
 
 @pytest.mark.parametrize("seed", range(6))
