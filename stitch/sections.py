@@ -230,7 +230,7 @@ class ServingSettings(Section):
     admin_port:    a port that /healthz, /readyz and /metrics have instead (None: they are beside the API)
     max_key:       bytes of a key that is asked for; events.max_text says what is counted
     max_reads:     partitions of the layers' tables that are asked for one answer
-    max_rows:      rows of totals that one answer may need: as many buckets, or members of a key
+    max_rows:      rows of totals that one answer may need: buckets, or members of a key that no list decides
     cache:         how long rows that may still change are answered again without asking the layers (0s: no cache at
     all)
     cache_closed:  the same where only a batch run can change it; HTTP caches keep such an answer as long
