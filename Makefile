@@ -161,6 +161,10 @@ bench-serving: setup ## measure the reader beside the raw driver doing the same 
 	@tests/debian.sh
 	@$(BIN)/python -m bench.serving
 
+.PHONY: bench-top
+bench-top: setup ## measure the first ten of a key with a million members (bench/README.md); MEMBERS=1000000
+	@MEMBERS=$(or $(MEMBERS),1000000) $(BIN)/python -m bench.top
+
 .PHONY: wheel
 wheel: setup ## the project as a wheel in dist/
 	$(BIN)/uv build --quiet --wheel --out-dir dist .

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench import top
 from bench.bench import backlog, counter_updates, duckdb_seconds
 from bench.freshness import measure as measure_freshness
 from bench.load import Size
@@ -37,6 +38,14 @@ def test_what_events_leave_in_each_part_is_counted(fresh: Stack, run_job: Callab
     assert sent * 100 < found[f"topic `{fresh.settings.kafka.topic}`"].size < sent * 1_000
     assert found["lake: events"].size > sent * 10 and found["checkpoint of streaming_counts"].size > 0
     assert found["Cassandra: increments"].rows == rows[f"{fresh.settings.realtime.keyspace}.increments"]
+
+
+def test_the_first_ten_of_a_key_with_many_members_are_the_same_by_its_list_and_by_all_of_them(
+    fresh: Stack, cassandra: Any
+) -> None:
+    said: list[str] = []
+    found = top.measure(fresh.settings, cassandra, top.Size(members=2_000, live=50, asks=3, reads=1), said.append)
+    assert len(said) == 1 + len(found) == 5 and all(took.of(0.5) > 0 for took in found.values())
 
 
 @pytest.mark.thorough
