@@ -201,6 +201,18 @@ def members(
     return found
 
 
+def gains(
+    increments: Iterable[Increment], cutoff: datetime, published: datetime | None, layer: Layer = "merged"
+) -> dict[str, int]:
+    """What members gained since totals of one cutoff: the same rule, of increments of the bucket that these count."""
+    since = max(cutoff, published) if published else cutoff
+    found: dict[str, int] = {}
+    for increment in increments if layer != "batch" else ():
+        if increment.member is not None and increment.ingest_window >= since:
+            found[increment.member] = found.get(increment.member, 0) + increment.count
+    return found
+
+
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:
     return max(one, other) if one and other else one or other
 

@@ -16,6 +16,7 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 
 from serving.reading.told import Ranked, Told
 from stitch import merge
@@ -39,11 +40,7 @@ class Members:
     def __init__(
         self, bucket: Bucket, increments: Sequence[Increment], published: datetime | None, layer: merge.Layer
     ) -> None:
-        self._bucket, self._published, self._layer = bucket, published, layer
-        self._live: dict[str, list[Increment]] = {}
-        for increment in increments:
-            if increment.member is not None:
-                self._live.setdefault(increment.member, []).append(increment)
+        self._bucket, self._increments, self._published, self._layer = bucket, increments, published, layer
         self.counts: dict[str, int] = {}
         self.gains: dict[str, int] = {}
         self.whole, self.most, self.last = False, 0, ""
@@ -51,35 +48,38 @@ class Members:
     def are(self, totals: Mapping[str, Total]) -> Members:
         """These are all totals of the bucket."""
         self.whole, self.most, self.gains = True, 0, {}
-        self.counts = self._merged(totals, self._live)
+        self.counts = merge.members(self._bucket, totals, self._increments, self._published, self._layer)
         return self
 
     def begin_with(self, ranking: Ranking) -> Members:
         """The first of them are those of the list."""
-        named = dict(zip(ranking.members, ranking.counts, strict=True))
-        found = self._merged(
-            {name: Total(named.get(name, 0), ranking.cutoff) for name in (*named, *self._live)}, self._live
-        )
-        self.counts = {name: found[name] for name in named}
-        self.gains = {name: found[name] for name in self._live if name not in named}
+        self.gains = merge.gains(self._increments, ranking.cutoff, self._published, self._layer)
+        self.counts = {
+            name: count + self.gains.pop(name, 0) for name, count in zip(ranking.members, ranking.counts, strict=True)
+        }
         last = ranking.counts[-1]
         self.most, self.last = (last, ranking.members[-1]) if last > 0 else (0, "")
         return self
 
     def have(self, names: Iterable[str], totals: Mapping[str, Total]) -> None:
         """These are the totals of the members of those names, as far as they have any."""
-        found = self._merged(totals, names)
+        live = (increment for name in names for increment in self._live.get(name, ()))
+        found = merge.members(self._bucket, totals, live, self._published, self._layer)
         for name in names:
             self.counts[name] = found.get(name, 0)
             self.gains.pop(name, None)
 
+    @cached_property
+    def _live(self) -> dict[str, list[Increment]]:
+        found: dict[str, list[Increment]] = {}
+        for increment in self._increments:
+            if increment.member is not None:
+                found.setdefault(increment.member, []).append(increment)
+        return found
+
     def lacks(self, name: str) -> bool:
         """Whether the member's count is not known."""
         return not self.whole and name not in self.counts
-
-    def _merged(self, totals: Mapping[str, Total], names: Iterable[str]) -> dict[str, int]:
-        live = (increment for name in names for increment in self._live.get(name, ()))
-        return merge.members(self._bucket, totals, live, self._published, self._layer)
 
 
 def counts_of(members: Iterable[Members], names: Sequence[str]) -> dict[str, int]:
@@ -144,18 +144,20 @@ def _needed(
     unnamed = (-sum(one.most for one in members), max(one.last for one in members))
     if told.has_others([*known, *bounds]):  # up to the edge nobody else was: the page comes behind it
         return None
-    may: list[Ranked] = sorted((-bound, name) for name, bound in bounds.items())
-    needed = [row for row in may if told.has(row)]
-    left = [row for row in ((-count, name) for name, count in known.items() if count) if not told.has(row)]
+    may = [(-bound, name) for name, bound in bounds.items()]
+    left = [(-count, name) for name, count in known.items() if count]
+    needed: list[Ranked] = []
+    if told != Told():
+        needed = [row for row in may if told.has(row)]
+        may, left = ([row for row in rows if not told.has(row)] for rows in (may, left))
     page = heapq.nsmallest(limit + 1, left)
-    untold = [row for row in may if not told.has(row)]
-    best = heapq.nsmallest(limit, [*page, *untold[:limit]])
+    best = heapq.nsmallest(limit, [*page, *may])
     if len(best) < limit or best[-1] > unnamed:
         return None
-    if len(page) <= limit:  # that there are more has to be known, too
-        if not untold:
-            return None
-        needed += untold[: limit + 1 - len(page)]
+    if len(page) > limit:
+        needed += [row for row in may if row < page[limit - 1]]
+    elif may:
+        needed += heapq.nsmallest(limit + 1 - len(page), may)
     else:
-        needed += [row for row in untold if row < page[limit - 1]]
+        return None  # that there are more has to be known, too
     return [name for _, name in sorted(needed)]

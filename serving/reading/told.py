@@ -30,7 +30,7 @@ class Told:
     edge: Ranked | None = None
 
     def has(self, row: Ranked) -> bool:
-        return (self.edge is not None and row <= self.edge) or _mark(row) in self.marks
+        return (self.edge is not None and row <= self.edge) or (bool(self.marks) and _mark(row) in self.marks)
 
     def has_others(self, members: Sequence[str]) -> bool:
         """Whether somebody else than these was told by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zlib import crc32
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stitch.buckets import ALL, Bucket, Slice, bucket_of, bucketed, slices
-from stitch.merge import Count, Increment, Layer, Rows, Total, by_bucket, count, members
+from stitch.merge import Count, Increment, Layer, Rows, Total, by_bucket, count, gains, members
 
 DAY = datetime(2024, 1, 31, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -54,6 +55,25 @@ def test_increments_fall_into_the_coarse_bucket_that_holds_them() -> None:
     assert count(bucket_of(DAY, "day"), None, late, None).count == 1
     assert count(bucket_of(DAY, "month"), None, late, None).count == 5
     assert count(ALL, None, late, None).count == 7
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "published", "layer", "expected"),
+    [
+        (OLD, PUBLISHED, "merged", 15),  # of a list that no later run touched
+        (PUBLISHED, PUBLISHED, "merged", 15),
+        (NEW, PUBLISHED, "merged", 5),  # of a list that a half-done run wrote
+        (PUBLISHED, None, "merged", 15),
+        (OLD, PUBLISHED, "batch", None),
+    ],
+)
+def test_members_gain_what_totals_of_one_cutoff_lack(
+    cutoff: datetime, published: datetime | None, layer: Layer, expected: int | None
+) -> None:
+    live = [*INCREMENTS, *(replace(one, member="a") for one in INCREMENTS)]
+    found = gains(live, cutoff, published, layer)
+    assert found == ({"a": expected} if expected else {})
+    assert found.get("a", 0) == members(EIGHT, {"a": Total(0, cutoff)}, live, published, layer)["a"]
 
 
 def test_members_each_keep_the_cutoff_of_their_own_row() -> None:
