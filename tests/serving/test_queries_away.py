@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -101,3 +102,51 @@ def more_of(layers: FakeLayers, rng: random.Random) -> list[Happened]:
         found.append(Happened(counter, key, None, 1, at))
         layers.increment_rows.append((counter, key, Increment(floor(at, "quarter_hour"), floor(NOW, "hour"), 1)))
     return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_the_batch_layer_a_top_is_that_of_all_events_or_is_not_given(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, clock = random.Random(seed), [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    events = some_events(rng)
+    layers = layers_of(events, floor(NOW - timedelta(hours=5), "hour"), rng)
+    settings = load_settings("conf/stitch.toml").model_copy(update={"counters": COUNTERS, "serving": ServingSettings()})
+    client = create_app(settings, layers, now=lambda: NOW).test_client()
+    given: Tally[bool] = Tally()
+    spans = [{"key": rng.choice("ab"), "limit": rng.randint(1, 2), **some_days(rng)} for _ in range(24)]
+    for away in (False, True):
+        layers.down = {"batch"} if away else set()
+        for asked in spans if away else spans[:12]:
+            found = client.get("/v1/top", query_string={"counter": "creator_plays", **asked})
+            given[found.status_code == 200] += away
+            if found.status_code == 200:
+                expected = top_of(events, asked)
+                told = [(row["member"], row["count"]) for row in found.get_json()["members"]]
+                assert told == expected[: asked["limit"]], asked
+        clock[0] += 5
+        for member in rng.sample("uvwxyz", k=3):
+            at = NOW - timedelta(hours=rng.expovariate(0.1))
+            events.append(Happened("creator_plays", "a", member, 1, at))
+            increment = Increment(floor(at, "quarter_hour"), floor(NOW, "hour"), 1)
+            layers.increment_rows.append(("creator_plays", "a", increment))
+            layers.member_increment_rows.append(("creator_plays", "a", replace(increment, member=member)))
+    assert given[True] > 5 and given[False]
+
+
+def some_days(rng: random.Random) -> dict[str, str]:
+    """Some days up to today, or all time."""
+    end = floor(NOW, "day") + timedelta(days=rng.choice([0, 1]))
+    start = end - timedelta(days=rng.randint(1, 40))
+    return {"start": f"{start:%FT%TZ}", "end": f"{end:%FT%TZ}"} if rng.random() < 0.7 else {}
+
+
+def top_of(events: list[Happened], asked: dict[str, Any]) -> list[tuple[str, int]]:
+    start, end = (datetime.fromisoformat(asked[edge]) if edge in asked else None for edge in ("start", "end"))
+    tally: Tally[str] = Tally()
+    for e in events:
+        within = start is None or end is None or start <= e.at < end
+        if (e.counter, e.key) == ("creator_plays", asked["key"]) and within and e.member:
+            tally[e.member] += e.amount
+    return sorted(((member, n) for member, n in tally.items() if n), key=lambda row: (-row[1], row[0]))
