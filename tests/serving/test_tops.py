@@ -50,9 +50,9 @@ def client(layers: FakeLayers, clock: list[float]) -> FlaskClient:
     return create_app(settings, layers, now=lambda: NOW).test_client()
 
 
-def live(layers: FakeLayers, member: str, count: int, bucket: datetime = DAY) -> None:
-    layers.increment_rows.append(("creator_plays", "c1", Increment(bucket, CUTOFF, count)))
-    layers.member_increment_rows.append(("creator_plays", "c1", Increment(bucket, CUTOFF, count, member)))
+def live(layers: FakeLayers, member: str, count: int, window: datetime = CUTOFF) -> None:
+    layers.increment_rows.append(("creator_plays", "c1", Increment(DAY, window, count)))
+    layers.member_increment_rows.append(("creator_plays", "c1", Increment(DAY, window, count, member)))
 
 
 def members(answer: Any) -> list[tuple[str, int]]:
@@ -115,6 +115,7 @@ def test_the_batch_layer_alone_is_told_by_its_lists(client: FlaskClient, layers:
 def test_without_the_batch_layer_a_list_that_is_remembered_decides_and_what_it_does_not_is_not_known(
     client: FlaskClient, layers: FakeLayers, clock: list[float]
 ) -> None:
+    live(layers, "t0", 50, CUTOFF - HOUR)  # which the totals have
     get(client, TOP)
     layers.down = {"batch"}
     live(layers, "t1", 7)
@@ -124,4 +125,26 @@ def test_without_the_batch_layer_a_list_that_is_remembered_decides_and_what_it_d
     clock[0] += 5
     assert get(client, TOP, 503)["status"] == 503
     left = get(client, f"{TOP}&partial=allow")
-    assert left["meta"]["partial"] and members(left) == [("t500", 999), ("t1", 7)]
+    assert left["meta"]["partial"] and members(left) == [("t500", 999), ("t0", 50)]
+
+
+def test_who_of_a_page_is_not_remembered_has_no_change(
+    client: FlaskClient, layers: FakeLayers, clock: list[float]
+) -> None:
+    before = ("creator_plays", "c1", "day", DAY - 48 * HOUR)
+    layers.ranked_rows[before] = Ranking(["t0", "t2"], [1000, 998], CUTOFF)
+    day = f"{TOP}&start=2024-03-13&end=2024-03-14"
+    for asked in (day, f"{TOP}&start=2024-03-12&end=2024-03-13"):
+        get(client, asked)
+    layers.down = {"batch"}
+    clock[0] += 5
+    changes = get(client, f"{day}&compare=previous_period")["comparison"]["data"]
+    assert [(row["member"], row["previous"]) for row in changes] == [("t0", None), ("t1", None)]
+
+
+@pytest.mark.parametrize("days", [4, 27])  # of so many, lists are asked for of those that have totals
+def test_each_list_is_that_of_its_bucket_where_some_have_no_totals(
+    client: FlaskClient, layers: FakeLayers, days: int
+) -> None:
+    answer = get(client, f"{TOP}&start={DAY - (days - 1) * 24 * HOUR:%F}&end={DAY + 24 * HOUR:%F}")
+    assert members(answer) == [("t0", 2000), ("t1", 1998)] and layers.member_rows == 0
