@@ -90,12 +90,23 @@ def lists_of(layers: FakeLayers, cutoff: datetime, rng: random.Random) -> dict[P
     }
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_any_question_is_answered_as_by_the_list_of_events(seed: int) -> None:
+def questions(seed: int) -> Questions:
     rng = random.Random(seed)
     events = some_events(rng)
     cutoff = floor(NOW - timedelta(hours=rng.choice([1, 5, 30, 300])), "hour")
     caching = ServingSettings() if seed % 2 else ServingSettings(cache=timedelta(0))
     settings = load_settings("conf/stitch.toml").model_copy(update={"counters": COUNTERS, "serving": caching})
     client = create_app(settings, layers_of(events, cutoff, rng), now=lambda: NOW).test_client()
-    Questions(events, asker(client), rng, "creator_plays", lambda: NOW).ask_some(2)
+    return Questions(events, asker(client), rng, "creator_plays", lambda: NOW)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_question_is_answered_as_by_the_list_of_events(seed: int) -> None:
+    questions(seed).ask_some(2)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_top_is_that_of_the_list_of_events(seed: int) -> None:
+    asked = questions(seed)
+    for _ in range(6):
+        asked.ask_top()
