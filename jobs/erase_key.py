@@ -1,9 +1,6 @@
 """Forget a value of a field everywhere: event log, totals, increments. For a person's right to be erased.
 
-    stitch submit erase_key --field track_id --value t9 [--config conf/stitch.toml]
-
---field  a field that counters use as key or member
---value  what is to be forgotten
+    stitch submit erase_key --field track_id --value t9
 
 The value is kept as an exclusion, so that no later run counts it again. In the log, of each event with that value and
 each rejected record whose payload has it as a word, there remains where it stood; the table's older snapshots go. Stop
@@ -12,34 +9,29 @@ producing it first: what comes later is counted in real time until the next batc
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import click
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.frames.events import field as of_event
+from jobs.archive.erasing import erase_from_log
 from jobs.frames.rankings import BUCKET
 from jobs.lake.exclusions import Exclusions
-from jobs.lake.log import Log
 from jobs.ledger.lease import leased
 from jobs.process import figures
 from jobs.process.errors import BadOption, run
 from jobs.process.spark import session
 from jobs.sinks.cassandra import connected
-from jobs.sinks.erasing import delete, delete_lists, forget_key
-from jobs.sinks.maintenance import Maintenance
+from jobs.sinks.erasing import delete, delete_lists, forget_key, of_value
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import publications, read_increments, read_lists, read_totals
-from jobs.totals.counting import read_events
 from stitch.buckets import ALL_END, micros
 from stitch.counters import Counter
 from stitch.definitions import Publication, by_definition
 from stitch.runs import SUBJECT
 from stitch.settings import Settings, load_settings
-from stitch.tables import quoted
 
 JOB = "erase_key"
 
@@ -95,52 +87,6 @@ def definitions_known(settings: Settings, published: Mapping[str, Publication]) 
     earlier = {name: one.counter or own.get(name) for name, one in published.items()}
     now = {counter.name: counter for counter in by_definition(settings).counters}
     return {name: counter for name, counter in (earlier | now).items() if counter}
-
-
-def of_value(known: Mapping[str, Counter], field: str) -> str:
-    """The condition on rows that belong to the value, in SQL; the value is `:value`. Of a stored name of which nobody
-    knows by what it counts (it was never published), every row that has the value."""
-    as_key = [name for name, counter in known.items() if counter.key == field]
-    as_member = [name for name, counter in known.items() if counter.member == field]
-    return " OR ".join(
-        f"({column} = :value AND (counter IN ({_listed(counters)}) OR counter NOT IN ({_listed(known)})))"
-        for column, counters in (("key", as_key), ("member", as_member))
-    )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(quoted, sorted(names))) or "NULL"
-
-
-def erase_from_log(spark: SparkSession, settings: Settings, field: str, value: str, now: datetime) -> int:
-    """Erase the records that hold the value, and the snapshots that still have them; returns how many records."""
-    log = Log(spark, settings)
-    if not log.exists():
-        return 0
-    table = Maintenance(log)
-    for ref in table.other_refs():
-        print(f"stitch: {log.name} has the branch or tag {ref}, which keeps what it names: drop it", flush=True)
-    records = holding(spark, settings, field, value).persist()
-    try:
-        found = records.count()
-        if found:
-            table.erase(records)
-        log.note_positions()
-        table.expire(now + timedelta(days=1))  # all but the last, also what was added meanwhile
-    finally:
-        records.unpersist()
-    return found
-
-
-def holding(spark: SparkSession, settings: Settings, field: str, value: str) -> DataFrame:
-    """(topic_id, partition, offset) of the log's records that hold the value: in the field, as their key, or, where
-    they are no events, as a word of the payload."""
-    events = read_events(spark, settings, None, None, also=("topic_id", "key", "value"))
-    in_field = F.coalesce(of_event(field).cast("string") == value, F.lit(False))
-    as_key = F.coalesce(F.col("key").cast("string") == value, F.lit(False))
-    word = F.col("value").cast("string").rlike(rf"(?<!\w){re.escape(value)}(?!\w)")
-    as_word = F.col("reject_reason").isNotNull() & F.coalesce(word, F.lit(False))
-    return events.where(in_field | as_key | as_word).select("topic_id", "partition", "offset")
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +10,8 @@ from cassandra.cluster import Session
 
 from connections.cassandra import WRITE
 from stitch.buckets import micros
-from stitch.tables import KEY_SHARDS, table
+from stitch.counters import Counter
+from stitch.tables import KEY_SHARDS, quoted, table
 
 
 def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int:
@@ -53,3 +54,18 @@ def _each(columns: Iterable[str]) -> str:
 
 def _utc(value: Any) -> Any:
     return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+def of_value(known: Mapping[str, Counter], field: str) -> str:
+    """The condition on rows that belong to the value, in SQL; the value is `:value`. Of a stored name of which nobody
+    knows by what it counts (it was never published), every row that has the value."""
+    as_key = [name for name, counter in known.items() if counter.key == field]
+    as_member = [name for name, counter in known.items() if counter.member == field]
+    return " OR ".join(
+        f"({column} = :value AND (counter IN ({_listed(counters)}) OR counter NOT IN ({_listed(known)})))"
+        for column, counters in (("key", as_key), ("member", as_member))
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(quoted, sorted(names))) or "NULL"

@@ -175,7 +175,7 @@ class Preparing:
 
 
 def test_every_table_that_names_keys_is_erased_from_by_its_whole_key() -> None:
-    from jobs.erase_key import delete, delete_lists, forget_key
+    from jobs.sinks.erasing import delete, delete_lists, forget_key
 
     session: Any = Preparing()
     now = datetime(2026, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ import pytest
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from jobs.erase_key import erase_from_log
+from jobs.archive.erasing import erase_from_log
 from jobs.lake.log import Log
 from jobs.maintain_log import maintain
 from jobs.process.spark import session
