@@ -48,10 +48,10 @@ def history(seed: int) -> list[str]:
     machine.begin(one_second=dice.random() < 0.5)
     try:
         for _ in range(STEPS):
-            possible = [rule for rule in rules if all(holds(machine) for holds in rule.preconditions)]
-            if not possible:
+            dice.shuffle(rules)
+            rule = next((rule for rule in rules if all(holds(machine) for holds in rule.preconditions)), None)
+            if not rule:
                 break
-            rule = dice.choice(possible)
             said = {name: dice.choice(values_of(strategy)) for name, strategy in sorted(rule.arguments.items())}
             steps.append(f"{rule.function.__name__} {said}")
             rule.function(machine, **said)

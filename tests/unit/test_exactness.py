@@ -521,26 +521,29 @@ class Stitch(RuleBasedStateMachine):
         if not hasattr(self, "topic"):
             return
         known, base, redefined = self.known, self.base, self.redefined
+        held: dict[str, list[Increment]] = {}
+        for (name, window, b), n in self.increments.items():
+            held.setdefault(name, []).append(Increment(b, window, n.value))
+        lists: dict[tuple[datetime, frozenset[Order]], list[Event]] = {}
         for counter in [redefined.get(counter, counter) for counter in self.counters]:
             if base and counter not in known:  # new: nobody has counted what was before it
                 continue
             published = known[counter].cutoff if known else None
-            truths: dict[datetime, list[list[Event]]] = {}
-            held = [
-                Increment(b, window, n.value) for (name, window, b), n in self.increments.items() if name == counter
-            ]
+            lacking = {removed[counter] for removed in (self.removed, *self.unfinished)}
             for bucket in [*AT.values(), ALL]:
                 total = self.total(counter, bucket)
                 bound = max(published or EPOCH, total.cutoff if total else EPOCH)
-                if bound not in truths:
-                    lacking = {removed[counter] for removed in (self.removed, *self.unfinished)}
-                    truths[bound] = [self.events_that_count(bound, removed) for removed in lacking]
+                for removed in lacking:
+                    if (bound, removed) not in lists:
+                        lists[bound, removed] = self.events_that_count(bound, removed)
                 true = {
-                    saturated(total)
-                    for events in truths[bound]
-                    for total in self.sums(counter, bound, [e for e in events if bucket.holds(e.bucket)])
+                    saturated(amount)
+                    for removed in lacking
+                    for amount in self.sums(
+                        counter, bound, [e for e in lists[bound, removed] if bucket.holds(e.bucket)]
+                    )
                 }
-                found = count(bucket, total, held, published).count
+                found = count(bucket, total, held.get(counter, ()), published).count
                 assert saturated(found) in true, (counter, bucket, found, true)
 
     def total(self, counter: str, bucket: Bucket) -> Total | None:
