@@ -65,7 +65,7 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The members of a bucket that counted most, up to the cutoff: by count, then by name. Whoever is not among them
+    """The members of a bucket that counted most, up to the cutoff: by count, then by name. One that is not among them
     comes after the last of them. It has a member at least."""
 
     members: Sequence[str]

@@ -1,12 +1,12 @@
 """The first members of several buckets, found from lists of those that counted most in each. Pure.
 
-Of a bucket, all members are known, or a list. Whoever is not in a list counted at most as much as its last member, and
-where as much, comes behind it by name; what he gained since is known. So everybody has an upper bound: his counts where
-they are known, elsewhere those of the last members and what he gained. A page is found where its last member's count is
-known, and nobody else's bound comes before it: this is the threshold algorithm (Fagin, Lotem and Naor, 2001). Members
-whose bound comes before are asked for by name, a few times; where that is not enough, everything has to be read.
+Of a bucket, all members are known, or a list. A member that is not in a list counted at most as much as the last that
+is, and where as much, comes behind it by name; what it gained since is known. So each has an upper bound: its counts
+where they are known, elsewhere those of the lists' last members and what it gained. A page is found where the count of
+its last member is known, and no other bound comes before that: this is the threshold algorithm (Fagin, Lotem and Naor,
+2001). Members whose bound comes before are asked for by name, a few times; where that is not enough, all are read.
 
-Counts and gains may be negative, and who has no row counted 0: so no bound of a list is below that.
+Counts and gains may be negative, and a member without a row counted 0: so no bound of a list is below that.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Names = dict[Bucket, list[str]]
 class Members:
     """The members of a bucket, as far as they are known.
 
-    counts: of those that are; whole: nobody else counted anything
-    most:   how much anybody else counted at most, before what he gained since; where as much, he comes behind `last`
-    gains:  of those of them who gained
+    counts: of those that are; whole: no other counted anything
+    most:   how much any other counted at most, before what it gained since; where as much, it comes behind `last`
+    gains:  of those others that gained
     """
 
     def __init__(
@@ -105,7 +105,7 @@ def lacking(members: Mapping[Bucket, Members], names: Iterable[str], most: int |
 def leaders(
     members: Mapping[Bucket, Members], limit: int, told: Told, ask: Callable[[Names], bool]
 ) -> Tally[str] | None:
-    """The counts of those who were told, of the first `limit` others, and of one more at least; None where all has to
+    """The counts of those that were told, of the first `limit` others, and of one more at least; None where all have to
     be read for them. `ask` finds out the counts that it is given, or says that it cannot."""
     for wave in range(WAVES + 1):
         known, bounds = _known(members.values())
@@ -118,7 +118,7 @@ def leaders(
 
 
 def _known(members: Iterable[Members]) -> tuple[dict[str, int], dict[str, int]]:
-    """Whose count is known, over all buckets, and the bounds of the others who have a name."""
+    """The counts that are known, over all buckets, and the bounds of the other members that have a name."""
     each = list(members)
     most = sum(one.most for one in each)
     lists = sum(not one.whole for one in each)
@@ -139,10 +139,10 @@ def _known(members: Iterable[Members]) -> tuple[dict[str, int], dict[str, int]]:
 def _needed(
     members: Iterable[Members], known: Mapping[str, int], bounds: Mapping[str, int], limit: int, told: Told
 ) -> list[str] | None:
-    """Whose counts have to be known beside, the highest bounds first; None where that would not do."""
-    # Nobody without a name comes at or before this.
+    """The members whose counts have to be known beside, the highest bounds first; None where that would not do."""
+    # No member without a name comes at or before this.
     unnamed = (-sum(one.most for one in members), max(one.last for one in members))
-    if told.has_others([*known, *bounds]):  # up to the edge nobody else was: the page comes behind it
+    if told.has_others([*known, *bounds]):  # up to the edge no other was: the page comes behind it
         return None
     may = [(-bound, name) for name, bound in bounds.items()]
     left = [(-count, name) for name, count in known.items() if count]

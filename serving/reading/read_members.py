@@ -43,7 +43,7 @@ class ReadMembers:
         self._read_all([bucket for bucket in buckets if not rankings.get(bucket)])
 
     def leaders(self, buckets: Sequence[Bucket], limit: int, told: Told) -> Tally[str]:
-        """The counts of those who were told, of the first `limit` others and of one more, or of all."""
+        """The counts of those that were told, of the first `limit` others and of one more, or of all."""
         listed = [bucket for bucket in buckets if not self._of[bucket].whole]
         if listed:
             of = {bucket: self._of[bucket] for bucket in buckets}
