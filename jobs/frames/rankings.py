@@ -16,7 +16,7 @@ BUCKET = ["counter", "key", "granularity", "bucket"]
 
 
 def large(rows: DataFrame, due: Column, most: int) -> DataFrame:
-    """Totals → (BUCKET…, counted: how many members count), of the buckets that have a row which is `due`, and as many
+    """Totals → (*BUCKET, counted: how many members count), of the buckets that have a row which is `due`, and as many
     rows of members as a list has.
 
     Not only of those that have more: a bucket may have had a list, and no member goes but by an erasure, which deletes
@@ -31,14 +31,14 @@ def large(rows: DataFrame, due: Column, most: int) -> DataFrame:
 
 
 def ranked(rows: DataFrame, buckets: DataFrame, most: int) -> DataFrame:
-    """Totals, and `large` of them → (BUCKET…, members, counts): of each bucket that has more than `most` members that
+    """Totals, and `large` of them → (*BUCKET, members, counts): of each bucket that has more than `most` members that
     count, the first so many; of the others an empty list."""
     listed = rows.join(buckets.where(F.col("counted") > most), BUCKET, "left_semi")
     return first(listed, most).unionByName(emptied(buckets.where(F.col("counted") <= most)))
 
 
 def first(rows: DataFrame, most: int) -> DataFrame:
-    """Totals → (BUCKET…, members, counts): of each bucket's members that count, the first `most` by count, then by name
+    """Totals → (*BUCKET, members, counts): of each bucket's members that count, the first `most` by count, then by name
     (by code points, which is the order of UTF-8's bytes)."""
     counting = rows.where(F.col("member").isNotNull() & _counts())
     order = Window.partitionBy(*BUCKET).orderBy(F.desc("count"), F.asc("member"))
@@ -50,7 +50,7 @@ def first(rows: DataFrame, most: int) -> DataFrame:
 
 
 def emptied(buckets: DataFrame) -> DataFrame:
-    """(BUCKET…) → (BUCKET…, members, counts), with empty lists."""
+    """(*BUCKET) → (*BUCKET, members, counts), with empty lists."""
     none = F.array()
     return buckets.select(
         *BUCKET, none.cast("array<string>").alias("members"), none.cast("array<bigint>").alias("counts")
@@ -58,7 +58,7 @@ def emptied(buckets: DataFrame) -> DataFrame:
 
 
 def unlike(lists: DataFrame, rows: DataFrame, cutoffs: Mapping[str, datetime], most: int) -> DataFrame:
-    """Lists (BUCKET…, members, counts, cutoff) that are not the first of their buckets' totals (ROW, count, cutoff). A
+    """Lists (*BUCKET, members, counts, cutoff) that are not the first of their buckets' totals (ROW, count, cutoff). A
     bucket with something of behind its counter's cutoff is left out: a run is loading it, or has died."""
     of_them = rows.where(F.col("member").isNotNull()).join(lists, BUCKET, "left_semi")
     newest = of_them.groupBy(*BUCKET).agg(F.max("cutoff").alias("newest"))

@@ -171,8 +171,8 @@ def begin(
     cassandra: Session, checkpoint: Checkpoint, settings: Settings, from_cutoff: bool, accept_data_loss: bool
 ) -> Offsets | None:
     """Say where the job begins, and what it counts (settings: counted_live), to the readers of `progress` too; returns
-    topic → partition → offset where that is the published cutoff, None where the checkpoint says it or there is nothing
-    yet. Raises JobError where it cannot be exact."""
+    topic → partition → offset where that is the published cutoff, None where the checkpoint says it or there is
+    nothing yet. Raises JobError where it cannot be exact."""
     before = check_ingest_window(settings)
     tell_of_one_disk(checkpoint.spark, "streaming.checkpoint", checkpoint.path)
     again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)

@@ -51,6 +51,6 @@ def let_expire(work: Work, run: Run, rows: DataFrame, expire: timedelta) -> None
 
 
 def write(lists: DataFrame, work: Work, run: Run, expire: timedelta | None = None) -> None:
-    """Upsert lists (BUCKET…, members, counts) as of the run."""
+    """Upsert lists (*BUCKET, members, counts) as of the run."""
     at = F.lit(run.target.cutoff).alias("cutoff"), F.lit(run.target.write_time).alias("write_time")
     upsert(lists.select(*BUCKET, "members", "counts", *at), work.settings.batch, TABLE, expire)
