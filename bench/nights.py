@@ -149,6 +149,7 @@ def main(count: int, events: int, tracks: int, released: int, every: bool) -> No
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end by SIGTERM takes the stack down, too
     of_stack = load_settings(CONFIG)
+    stack.reset(of_stack, lambda _: None)  # what the bench before published
     stack.up(of_stack)
     try:
         with tempfile.TemporaryDirectory(prefix="nights") as folder:
