@@ -46,7 +46,8 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
         names = [counter.name for counter in settings.counters]
         runs = noted_runs(cassandra, last=MOST_RUNS)
         known = {name: before[name] for name in names if name in before}
-        listed = {name: at for name, at in known.items() if name not in unranked(cassandra)}
+        without_lists = unranked(cassandra)
+        listed = {name: at for name, at in known.items() if name not in without_lists}
         base = newest(names, known)
         edge, complete = reached(spark, settings, now)
         findings = [

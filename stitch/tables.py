@@ -63,6 +63,12 @@ class Change(NamedTuple):
 _OF_INCREMENTS = "the start of the ingest window (µs) + the movement behind the count (stitch/write_time.py)"
 _OF_TOTALS = "the cutoff (µs) + the revision of the run"
 
+_OF_A_BUCKET = (  # what members are told of
+    Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
+    Column("key", "text", "what is counted"),
+    Column("granularity", "text", "as in totals"),
+    Column("bucket", "timestamp", "its start (UTC)"),
+)
 TABLES: dict[LayerName, tuple[Table, ...]] = {
     "realtime": (
         Table(
@@ -138,10 +144,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             "as in totals, for one member of the key",
             _OF_TOTALS,
             (
-                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
-                Column("key", "text", "what is counted"),
-                Column("granularity", "text", "as in totals"),
-                Column("bucket", "timestamp", "its start (UTC)"),
+                *_OF_A_BUCKET,
                 Column("member", "text", "a part of the key's count"),
                 Column("count", "bigint", "up to the cutoff"),
                 Column("cutoff", "timestamp", "of the last run that touched the row"),
@@ -155,10 +158,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             f"the first {RANKED_MEMBERS:,} members of a bucket that has more; an empty list is as good as no row",
             _OF_TOTALS,
             (
-                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
-                Column("key", "text", "what is counted"),
-                Column("granularity", "text", "as in totals"),
-                Column("bucket", "timestamp", "its start (UTC)"),
+                *_OF_A_BUCKET,
                 Column("members", "frozen<list<text>>", "by count, the largest first; of equal counts, by name"),
                 Column("counts", "frozen<list<bigint>>", "of each of them: no other member has more than the last"),
                 Column("cutoff", "timestamp", "up to which all of the bucket was counted"),

@@ -1,4 +1,4 @@
-"""The records of the log that hold a value, and the snapshots that still have them: gone for good."""
+"""The records of the log that hold a value, and the snapshots that still have them: deleted."""
 
 from __future__ import annotations
 

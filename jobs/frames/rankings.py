@@ -1,7 +1,8 @@
 """The members of a bucket that counted most: totals → the lists of the table `ranked_members`.
 
 A list is as good as its bucket only where it was made of all of the bucket's rows: those that ask give rows of whole
-buckets. A row that counts 0 is one that a run took back, and is in no list; readers do not tell such members either.
+buckets. A row that counts 0 is one whose events a run removed, and is in no list; readers do not tell such members
+either.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ def ranked(rows: DataFrame, buckets: DataFrame, most: int) -> DataFrame:
 
 
 def first(rows: DataFrame, most: int) -> DataFrame:
-    """Totals → (*BUCKET, members, counts): of each bucket's members that count, the first `most` by count, then by name
-    (by code points, which is the order of UTF-8's bytes)."""
+    """Totals → (*BUCKET, members, counts): of each bucket's members that count, the first `most` by count, then by
+    name (by code points, which is the order of UTF-8's bytes)."""
     counting = rows.where(F.col("member").isNotNull() & _counts())
     order = Window.partitionBy(*BUCKET).orderBy(F.desc("count"), F.asc("member"))
     # The condition on the place alone, directly on it: then Spark drops the rest before its shuffle.

@@ -60,11 +60,11 @@ def test_a_bucket_with_no_more_members_that_count_has_an_empty_list_where_it_may
 ) -> None:
     rows = [
         *members("just as many", {"a": 1, "b": 2, "c": 3}),
-        *members("taken back", {"a": 1, "b": 0, "c": 3, "d": 5}),
+        *members("removed", {"a": 1, "b": 0, "c": 3, "d": 5}),
         *members("few", {"a": 1, "b": 2}),
         ("of no member", None, 7, NOW),
     ]
-    assert lists(frame(spark, rows)) == {"just as many": ([], []), "taken back": ([], [])}
+    assert lists(frame(spark, rows)) == {"just as many": ([], []), "removed": ([], [])}
 
 
 def test_a_bucket_is_listed_whole_when_one_member_changed_and_not_at_all_when_none_did(spark: SparkSession) -> None:
