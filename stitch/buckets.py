@@ -36,8 +36,7 @@ class Range:
     end: datetime
 
 
-@dataclass(frozen=True, order=True)
-class Bucket:
+class Bucket(NamedTuple):
     """`[start, end)` of one granularity; `all` starts at the epoch, wherever its events are."""
 
     granularity: str

@@ -60,6 +60,7 @@ class Writer:
 
 Increments = tuple[str, datetime, datetime]  # counter, ingest window, bucket
 Totals = tuple[str, Bucket]
+Sums = dict[Totals, int]
 
 
 def rows_of(seen: Iterable[Event]) -> dict[Increments, tuple[int, int]]:
@@ -87,3 +88,13 @@ def summed(events: Iterable[Event], counter: str, base: dict[Totals, int]) -> di
         for bucket in (AT[event.bucket], ALL):
             rows[counter, bucket] = saturated(rows.get((counter, bucket), 0) + event.amounts[counter])
     return rows
+
+
+def sums_of(events: Iterable[Event]) -> Sums:
+    """What every counter counts in every bucket, of events that all count."""
+    found: Sums = defaultdict(int)
+    for event in events:
+        for counter, amount in event.amounts.items():
+            found[counter, AT[event.bucket]] += amount
+            found[counter, ALL] += amount
+    return found
