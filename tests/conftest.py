@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import tomllib
 import uuid
 from collections.abc import Callable, Iterator
@@ -122,6 +123,15 @@ def needs(program: str) -> str:
         how = f"{program} is not installed: run tests/debian.sh, or `sudo apt-get install {program}`"
         pytest.fail(how) if os.environ.get("CI") else pytest.skip(how)
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Those of tests, and of processes that they kill, are in pytest's folder, which it empties by and by."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(scope="session")
