@@ -34,6 +34,7 @@ class Counter(BaseModel):
     title:      what pages call the counter ("Plays"), or None: its name
     unit:       what one of the count is ("minutes"), or None: the title
     key_label:  what pages call the key ("Track"), or None: the field's name
+    chart:      whether the batch ranks the keys of each day, month and all time
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +48,7 @@ class Counter(BaseModel):
     title: Words = None
     unit: Words = None
     key_label: Words = None
+    chart: bool = Field(default=False, exclude=True)  # left out as words are: it decides no count
 
     @model_validator(mode="after")
     def member_differs_from_key(self) -> Counter:

@@ -27,11 +27,13 @@ AT = "@"  # no name of a counter has it
 class Publication(NamedTuple):
     """What is published under a stored name. counter: its definition; None where an earlier version published it, under
     the counter's name alone. ranked: whether the lists of ranked_members are right with it; not where an earlier
-    version published it, which left them as they were."""
+    version published it, which left them as they were. charted: the same of ranked_keys; nor where the counter had no
+    chart."""
 
     at: Published
     counter: Counter | None = None
     ranked: bool = False
+    charted: bool = False
 
     @property
     def write_time(self) -> int:
@@ -118,7 +120,8 @@ def with_earlier(settings: Settings, earlier: Mapping[str, Counter | None]) -> S
         counter = said or own.get(name_of(stored))
         if counter is None or name_of(stored) not in own or own[name_of(stored)].name == stored:
             continue
-        both = with_counters(settings, [*settings.counters, counter.model_copy(update={"name": stored})])
+        as_now = {"name": stored, "chart": own[name_of(stored)].chart}
+        both = with_counters(settings, [*settings.counters, counter.model_copy(update=as_now)])
         if all(one.name.partition(AT)[2] in {"", *_definitions_so_far(both, one)} for one in both.counters):
             settings = both
     return settings

@@ -16,6 +16,7 @@ LayerName = Literal["realtime", "batch"]
 
 KEY_SHARDS = 16  # of the table `keys`; another number would hide the keys that are there already
 RANKED_MEMBERS = 1000  # a row of `ranked_members` names so many; buckets with no more members have no list
+RANKED_KEYS = 1000  # a row of `ranked_keys` names so many; one that names fewer names all keys of the bucket
 
 
 class Column(NamedTuple):
@@ -166,6 +167,21 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
             partition_key=("counter", "key", "granularity", "bucket"),
         ),
         Table(
+            "ranked_keys",
+            "Which keys of a counter counted most in a bucket?",
+            f"the first {RANKED_KEYS:,} keys that count, of counters with a chart; fewer are all that there are",
+            _OF_TOTALS,
+            (
+                Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),
+                Column("granularity", "text", "day, month or all"),
+                Column("bucket", "timestamp", "its start (UTC)"),
+                Column("keys", "frozen<list<text>>", "by count, the largest first; of equal counts, by name"),
+                Column("counts", "frozen<list<bigint>>", "of each of them: no other key has more than the last"),
+                Column("cutoff", "timestamp", "up to which all keys of the bucket were counted"),
+            ),
+            partition_key=("counter", "granularity", "bucket"),
+        ),
+        Table(
             "cutoffs",
             "Up to where has the batch published this counter?",
             "a definition of a counter; of several that a counter had, readers get the one published last",
@@ -176,6 +192,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
                 Column("revision", "bigint", "of runs with one cutoff, the later has the larger"),
                 Column("definition", "text", "what it was counted by (JSON), for readers with other settings"),
                 Column("ranked", "bigint", "the write timestamp of the row, where ranked_members is right with it"),
+                Column("charted", "bigint", "the same, where ranked_keys is right with it"),
             ),
             partition_key=("counter",),
         ),
@@ -282,6 +299,11 @@ CHANGES: tuple[Change, ...] = (
         "2026-11-27 cutoffs say whether lists of members are right with them",
         "batch",
         ("ALTER TABLE {keyspace}.cutoffs ADD ranked bigint",),
+    ),
+    Change(
+        "2026-11-27 cutoffs say whether ranked keys are right with them",
+        "batch",
+        ("ALTER TABLE {keyspace}.cutoffs ADD charted bigint",),
     ),
 )
 

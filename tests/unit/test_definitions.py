@@ -35,6 +35,7 @@ DEFINITIONS = {
     "a third counter": (EVENTS + TWO + PLAYS.replace('"plays"', '"third"'), ""),
     "a field that neither reads": (EVENTS.replace('other = "string"', 'other = "int"') + TWO, ""),
     "what pages call it": (EVENTS + TWO.replace('"plays"', '"plays"\ntitle = "P"\nunit = "p"\nkey_label = "T"'), ""),
+    "whether it has a chart": (EVENTS + TWO.replace("play = 1 }", "play = 1 }\nchart = true"), ""),
     "a weight": (EVENTS + TWO.replace("play = 1", "play = 2"), "plays"),
     "a condition": (EVENTS + TWO.replace("play = 1 }", "play = 1 }\nwhere = \"other = 'x'\""), "plays"),
     "a resolution": (EVENTS + TWO.replace("play = 1 }", 'play = 1 }\nresolution = "15m"'), "plays"),
@@ -131,6 +132,8 @@ def test_what_readers_get_is_counted_on_beside_the_new_definition_until_that_is_
     assert [counter.name for counter in with_earlier(new, published_by(old)).counters] == [own.name, before]
     assert [counter.resolution for counter in with_earlier(new, published_by(old)).counters] == ["15m", "1h"]
     assert replacing(new, {before: FIRST, own.name: SECOND}) == {}
+    charted = by_definition(load(tmp_path, BY_QUARTERS + "chart = true\n"))
+    assert [counter.chart for counter in with_earlier(charted, published_by(old)).counters] == [True, True]
     assert with_earlier(new, {}) == with_earlier(new, {own.name: own}) == new
 
 

@@ -258,6 +258,7 @@ OF_THE_FIRST_VERSION = {
 
 OF_LATER_VERSIONS = {
     "ranked_members": "counter key granularity bucket members counts cutoff",
+    "ranked_keys": "counter granularity bucket keys counts cutoff",
 }
 
 
