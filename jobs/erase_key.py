@@ -17,7 +17,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.archive.erasing import erase_from_log
-from jobs.frames.rankings import BUCKET
+from jobs.frames.rankings import BUCKET, MEMBERS
 from jobs.lake.exclusions import Exclusions
 from jobs.ledger.lease import leased
 from jobs.process import figures
@@ -59,7 +59,7 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         erased["log"] = erase_from_log(spark, settings, field, value, now)
         totals = of_it(read_totals(spark, settings)).collect()
         erased["totals"] = delete(batch, "totals", totals, now)
-        lists = read_lists(spark, settings).withColumn("member", F.explode_outer("members"))
+        lists = read_lists(spark, settings, MEMBERS.table).withColumn("member", F.explode_outer("members"))
         delete_lists(batch, of_it(lists).select(*BUCKET, "write_time").distinct().collect())
         at = max([micros(now + timedelta(days=1)), *(one.at.write_time + 1 for one in published.values())])
         forget_key(batch, {*as_key, *(row.counter for row in totals)}, value, at)

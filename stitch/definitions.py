@@ -120,8 +120,7 @@ def with_earlier(settings: Settings, earlier: Mapping[str, Counter | None]) -> S
         counter = said or own.get(name_of(stored))
         if counter is None or name_of(stored) not in own or own[name_of(stored)].name == stored:
             continue
-        as_now = {"name": stored, "chart": own[name_of(stored)].chart}
-        both = with_counters(settings, [*settings.counters, counter.model_copy(update=as_now)])
+        both = with_counters(settings, [*settings.counters, counter.model_copy(update={"name": stored})])
         if all(one.name.partition(AT)[2] in {"", *_definitions_so_far(both, one)} for one in both.counters):
             settings = both
     return settings

@@ -17,6 +17,7 @@ LayerName = Literal["realtime", "batch"]
 KEY_SHARDS = 16  # of the table `keys`; another number would hide the keys that are there already
 RANKED_MEMBERS = 1000  # a row of `ranked_members` names so many; buckets with no more members have no list
 RANKED_KEYS = 1000  # a row of `ranked_keys` names so many; one that names fewer names all keys of the bucket
+CHARTED = ("day", "month", "all")  # of which granularities its buckets are
 
 
 class Column(NamedTuple):
@@ -169,7 +170,7 @@ TABLES: dict[LayerName, tuple[Table, ...]] = {
         Table(
             "ranked_keys",
             "Which keys of a counter counted most in a bucket?",
-            f"the first {RANKED_KEYS:,} keys that count, of counters with a chart; fewer are all that there are",
+            f"the first {RANKED_KEYS:,} keys that count, or all; null where one was erased; no row: no key counts",
             _OF_TOTALS,
             (
                 Column("counter", "text", "its name and the id of its definition: plays@3f0c9a1b"),

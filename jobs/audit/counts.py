@@ -15,7 +15,7 @@ from jobs.frames.audits import unequal_zooms
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared, differing
 from jobs.frames.increments import not_before
-from jobs.frames.rankings import BUCKET, unlike
+from jobs.frames.rankings import BUCKET, MEMBERS, unlike
 from jobs.frames.totals import ROW, totals
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_increments, read_lists, read_totals
@@ -150,7 +150,8 @@ def lists(spark: SparkSession, settings: Settings, known: Mapping[str, Published
     on. That a bucket has no list is no fault: readers then take the totals themselves."""
     if not known:
         return Finding("totals: lists", True, "not relied on: an earlier version published, which makes none")
-    stored = read_lists(spark, settings).where(F.col("counter").isin([*known]) & (F.size("members") > 0)).persist()
+    of_them = F.col("counter").isin([*known]) & (F.size("members") > 0)
+    stored = read_lists(spark, settings, MEMBERS.table).where(of_them).persist()
     cutoffs = {name: at.cutoff for name, at in known.items()}
     wrong = unlike(stored, read_totals(spark, settings), cutoffs, RANKED_MEMBERS).persist()
     try:

@@ -21,19 +21,22 @@ def publish(
     noted: Statement | None = None,
     retired: Iterable[str] = (),
     unranked: Collection[str] = (),
+    uncharted: Collection[str] = (),
 ) -> None:
     """Publish the cutoff of the counters (by definition), all or none: from now on readers need no increment of an
     earlier window, and none of another definition.
 
     noted: the statement of the ledger that goes with it
     retired: stored names that were replaced before, and of which nothing is left now
-    unranked: stored names of which the lists in ranked_members may be older than their totals
+    unranked: stored names of which the lists in ranked_members may be older than their totals; uncharted: the same of
+              ranked_keys, where only counters with a chart have any
     """
     batch = BatchStatement()
     for counter in counters:
         ranked = None if counter.name in unranked else at.write_time
+        charted = at.write_time if counter.chart and counter.name not in uncharted else None
         row = {"counter": counter.name, "cutoff": at.cutoff, "revision": at.revision, "definition": as_text(counter),
-               "ranked": ranked}  # fmt: skip
+               "ranked": ranked, "charted": charted}  # fmt: skip
         batch.add(*upserting("cutoffs", row, at.write_time))
     for stored in retired:
         batch.add("DELETE FROM cutoffs USING TIMESTAMP %s WHERE counter = %s", (at.write_time, stored))

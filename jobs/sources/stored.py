@@ -14,7 +14,7 @@ from stitch.cutoff import Published
 from stitch.definitions import Publication, from_text, served
 from stitch.runs import Noted
 from stitch.settings import Settings
-from stitch.tables import progress_row
+from stitch.tables import progress_row, table
 
 
 class Progress(NamedTuple):
@@ -28,11 +28,12 @@ class Progress(NamedTuple):
 
 def publications(cassandra: Session) -> dict[str, Publication]:
     """stored name → what is published under it; also what another definition of the counter has replaced since."""
-    rows = cassandra.execute("SELECT counter, cutoff, revision, definition, ranked FROM cutoffs")
+    rows = cassandra.execute("SELECT counter, cutoff, revision, definition, ranked, charted FROM cutoffs")
     found = {}
     for row in rows:
         at = Published(row.cutoff.replace(tzinfo=UTC), row.revision)
-        found[row.counter] = Publication(at, from_text(row.definition), row.ranked == at.write_time)
+        right = row.ranked == at.write_time, row.charted == at.write_time
+        found[row.counter] = Publication(at, from_text(row.definition), *right)
     return found
 
 
@@ -52,6 +53,11 @@ def unranked(cassandra: Session) -> set[str]:
     """The stored names that a version published which makes no lists of members: those that are there may be older than
     the totals, so readers do without them."""
     return {name for name, one in publications(cassandra).items() if not one.ranked}
+
+
+def uncharted(cassandra: Session) -> set[str]:
+    """The stored names that were published without lists of keys, by such a version or such settings."""
+    return {name for name, one in publications(cassandra).items() if not one.charted}
 
 
 def latest_write(cassandra: Session, runs: Sequence[Noted]) -> int | None:
@@ -115,15 +121,15 @@ def read_totals(spark: SparkSession, settings: Settings) -> DataFrame:
     return keys.unionByName(members)
 
 
-def read_lists(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The lists of the members that counted most: (counter, key, granularity, bucket, members, counts, cutoff,
-    write_time); a row written by hand may lack any but the first four."""
-    stamps = [F.coalesce(F.expr(f"writetime({name})"), F.lit(0)) for name in ("members", "counts", "cutoff")]
-    lists = _table(spark, "batch", settings.batch.keyspace, "ranked_members")
-    columns = ("counter", "key", "granularity", "bucket", "members", "counts", "cutoff")
+def read_lists(spark: SparkSession, settings: Settings, name: str) -> DataFrame:
+    """The lists of what counted most, in the table of that name: (its columns, write_time); a row written by hand may
+    lack any that are not of its key."""
+    columns, key = [column.name for column in table(name).columns], table(name).key
+    stamps = [F.coalesce(F.expr(f"writetime({column})"), F.lit(0)) for column in columns if column not in key]
+    lists = _table(spark, "batch", settings.batch.keyspace, name)
     return lists.select(*columns, F.greatest(*stamps).alias("write_time"))
 
 
-def _table(spark: SparkSession, cluster: str, keyspace: str, table: str) -> DataFrame:
+def _table(spark: SparkSession, cluster: str, keyspace: str, name: str) -> DataFrame:
     reader = spark.read.format("org.apache.spark.sql.cassandra")
-    return reader.options(cluster=cluster, keyspace=keyspace, table=table).load()
+    return reader.options(cluster=cluster, keyspace=keyspace, table=name).load()

@@ -14,6 +14,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from jobs.frames.rankings import KEYS, MEMBERS
 from jobs.frames.totals import changed_by
 from jobs.lake.figures import note_table
 from jobs.ledger.runs import note, statement
@@ -22,6 +23,7 @@ from jobs.sinks.cassandra import upsert, upsert_by_member
 from jobs.sinks.cutoffs import publish
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_lists, read_totals
+from jobs.totals.charts import let_charts_expire, load_charts
 from jobs.totals.comparing import Compared
 from jobs.totals.figures import note_published
 from jobs.totals.ranking import let_expire, load_lists
@@ -30,7 +32,7 @@ from stitch.cutoff import Published
 from stitch.guard import Day, corrected
 from stitch.runs import How, Run, State, overwriting, tag
 from stitch.settings import Settings
-from stitch.tables import KEY_SHARDS
+from stitch.tables import CHARTED, KEY_SHARDS
 
 EXPIRE = timedelta(days=1)  # longer than any request, or answer that is kept
 
@@ -52,13 +54,18 @@ def stored_totals(spark: SparkSession, settings: Settings, run: Run) -> tuple[Da
     stored = stored.persist()
     latest = stored.where(recounted).agg(F.max("write_time")).collect()[0][0]
     run = overwriting(run, latest, "totals (or member_totals)")
-    listed = read_lists(spark, settings).where(recounted).agg(F.max("write_time")).collect()[0][0]
-    return stored, overwriting(run, listed, "ranked_members")
+    for name in (MEMBERS.table, KEYS.table):
+        listed = read_lists(spark, settings, name).where(recounted).agg(F.max("write_time")).collect()[0][0]
+        run = overwriting(run, listed, name)
+    return stored, run
 
 
-def load(work: Work, run: Run) -> int:
+def load(work: Work, run: Run, counters: Collection[str]) -> int:
     """Upsert what the run changed in its branch, with the cutoff that it holds and the run's write timestamp: totals,
-    then the lists of their members. Returns how many totals."""
+    then the lists of their members and keys. Returns how many totals.
+
+    counters: those that the run publishes
+    """
     rows, settings = work.table.written(), work.settings
     ours = F.col("counter").isin([counter.name for counter in settings.counters])
     changed = rows.where(changed_by(run.target.write_time) & ours).select(
@@ -70,12 +77,14 @@ def load(work: Work, run: Run) -> int:
     try:
         upsert_by_member(changed, settings.batch, "totals")
         upsert(keys(rows, run), settings.batch, "keys")
-        by_day = changed.groupBy(F.to_date("bucket").alias("day")).agg(F.count("*").alias("rows"), F.count("member"))
-        found = [(row.day, row.rows, row[2]) for row in by_day.collect()]
+        by_day = changed.groupBy("granularity", F.to_date("bucket").alias("day"))
+        found = by_day.agg(F.count("*").alias("rows"), F.count("member").alias("members")).collect()
     finally:
         changed.unpersist()
-    load_lists(work, run, {day for day, _, of_members in found if of_members})
-    return sum(count for _, count, _ in found)
+    load_lists(work, run, {row.day for row in found if row.members})
+    days = {name: {row.day for row in found if row.granularity == name and row.rows > row.members} for name in CHARTED}
+    load_charts(work, run, counters, {name: of_it for name, of_it in days.items() if of_it})
+    return sum(row.rows for row in found)
 
 
 def keys(rows: DataFrame, run: Run) -> DataFrame:
@@ -97,6 +106,7 @@ def retire(work: Work, run: Run, retired: Collection[str]) -> None:
         whole = rows.where((F.col("granularity") == "all") & F.col("member").isNull())
         upsert(whole.select("counter", _shard(), "key", stamp), work.settings.batch, "keys", EXPIRE)
         let_expire(work, run, rows, EXPIRE)
+        let_charts_expire(work, run, retired, EXPIRE)
         work.table.forget(retired)
 
 
@@ -137,7 +147,8 @@ def load_and_publish(
     note(work.cassandra, run, State.LOADING, reason)
     work.lease.check()
     retire(work, run, retired)
-    written = load(work, run)
+    published = set(work.names) - how.behind.keys()
+    written = load(work, run, published)
     days = [day for day in corrected(compared.days) if day.counter not in how.behind]
     if compared.not_live is None:  # else what readers saw is not known
         keep_corrections(work.spark, days, settings, run)
@@ -145,7 +156,7 @@ def load_and_publish(
     figures = {**how.figures, **(facts or {}), **left, "rows_written": written}
     work.lease.check()
     publish(
-        work.cassandra, run.done, work.named(set(work.names) - how.behind.keys()),
+        work.cassandra, run.done, work.named(published),
         statement(run, State.PUBLISHED, reason, how.counters, figures), retired,
     )  # fmt: skip
     note_published(run.done.cutoff, written, facts or {}, days if compared.not_live is None else ())

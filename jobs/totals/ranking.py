@@ -12,15 +12,13 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.frames.rankings import BUCKET, emptied, large, ranked
+from jobs.frames.rankings import BUCKET, MEMBERS, Lists, emptied, large, ranked
 from jobs.frames.totals import changed_by
 from jobs.sinks.cassandra import upsert
 from jobs.sources.stored import read_lists, unranked
 from jobs.totals.work import Work
 from stitch.runs import Run
 from stitch.tables import RANKED_MEMBERS
-
-TABLE = "ranked_members"
 
 
 def load_lists(work: Work, run: Run, days: Collection[date]) -> None:
@@ -36,21 +34,22 @@ def load_lists(work: Work, run: Run, days: Collection[date]) -> None:
     buckets = large(rows, again | changed_by(run.target.write_time), RANKED_MEMBERS).persist()
     try:
         if buckets.take(1):
-            write(ranked(rows, buckets, RANKED_MEMBERS), work, run)
+            write(ranked(rows, buckets, RANKED_MEMBERS), MEMBERS, work, run)
         if recounted or stale:
-            held = read_lists(work.spark, work.settings).where(F.col("counter").isin(sorted(recounted | stale)))
+            held = read_lists(work.spark, work.settings, MEMBERS.table)
+            held = held.where(F.col("counter").isin(sorted(recounted | stale)))
             others = held.where(F.size("members") > 0).join(buckets, BUCKET, "left_anti")
-            write(emptied(others), work, run)
+            write(emptied(others, MEMBERS), MEMBERS, work, run)
     finally:
         buckets.unpersist()
 
 
 def let_expire(work: Work, run: Run, rows: DataFrame, expire: timedelta) -> None:
     """Write the lists of the rows once more, to be gone after so long, as the totals that they are of."""
-    write(ranked(rows, large(rows, F.lit(True), RANKED_MEMBERS), RANKED_MEMBERS), work, run, expire)
+    write(ranked(rows, large(rows, F.lit(True), RANKED_MEMBERS), RANKED_MEMBERS), MEMBERS, work, run, expire)
 
 
-def write(lists: DataFrame, work: Work, run: Run, expire: timedelta | None = None) -> None:
-    """Upsert lists (*BUCKET, members, counts) as of the run."""
+def write(lists: DataFrame, of: Lists, work: Work, run: Run, expire: timedelta | None = None) -> None:
+    """Upsert lists (*of.bucket, names, counts) as of the run."""
     at = F.lit(run.target.cutoff).alias("cutoff"), F.lit(run.target.write_time).alias("write_time")
-    upsert(lists.select(*BUCKET, "members", "counts", *at), work.settings.batch, TABLE, expire)
+    upsert(lists.select(*of.bucket, of.names, "counts", *at), work.settings.batch, of.table, expire)

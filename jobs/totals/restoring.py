@@ -14,7 +14,7 @@ from jobs.ledger.runs import note, noted_runs, statement
 from jobs.process.errors import BadOption
 from jobs.proof.completeness import held_since
 from jobs.sinks.cutoffs import publish
-from jobs.sources.stored import latest_write, published, unranked
+from jobs.sources.stored import latest_write, published, uncharted, unranked
 from jobs.totals.counting import standing
 from jobs.totals.figures import note_published
 from jobs.totals.loading import keep, load, stored_totals
@@ -107,9 +107,9 @@ def load_kept(work: Work, kept: Published, how: How, back: Run) -> tuple[Run, in
     work.lease.check()
     known = {name: at for name, at in published(cassandra).items() if name in back.recount}
     if first := going_back(known, back.target):
-        publish(cassandra, back.target, work.named(first), unranked=unranked(cassandra))
+        publish(cassandra, back.target, work.named(first), unranked=unranked(cassandra), uncharted=uncharted(cassandra))
         no_longer = settings.serving.timeout + settings.serving.cache
         time.sleep(no_longer.total_seconds())  # than that goes a request on with the cutoff it read before
-    written = load(work, back)
+    written = load(work, back, back.recount)
     work.lease.check()
     return back, written

@@ -132,8 +132,6 @@ def test_what_readers_get_is_counted_on_beside_the_new_definition_until_that_is_
     assert [counter.name for counter in with_earlier(new, published_by(old)).counters] == [own.name, before]
     assert [counter.resolution for counter in with_earlier(new, published_by(old)).counters] == ["15m", "1h"]
     assert replacing(new, {before: FIRST, own.name: SECOND}) == {}
-    charted = by_definition(load(tmp_path, BY_QUARTERS + "chart = true\n"))
-    assert [counter.chart for counter in with_earlier(charted, published_by(old)).counters] == [True, True]
     assert with_earlier(new, {}) == with_earlier(new, {own.name: own}) == new
 
 
