@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from jobs.audit.counts import MOST_RUNS, lists, live_window, publications, recounts, zooms
+from jobs.audit.counts import MOST_RUNS, charts, lists, live_window, publications, recounts, zooms
 from jobs.audit.findings import printed, report_of
 from jobs.audit.log import contiguity, reached, topic_fit
 from jobs.audit.records import conservation, rejected
@@ -26,7 +26,7 @@ from jobs.process.spark import session
 from jobs.proof.completeness import check_ingest_window
 from jobs.sinks.cassandra import connected
 from jobs.sinks.totals_table import TotalsTable
-from jobs.sources.stored import published, unranked
+from jobs.sources.stored import published, uncharted, unranked
 from jobs.totals.definitions import counted_live, judged, written_live
 from stitch.cutoff import Published
 from stitch.errors import ExitStatus
@@ -46,8 +46,9 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
         names = [counter.name for counter in settings.counters]
         runs = noted_runs(cassandra, last=MOST_RUNS)
         known = {name: before[name] for name in names if name in before}
-        without_lists = unranked(cassandra)
+        without_lists, without_charts = unranked(cassandra), uncharted(cassandra)
         listed = {name: at for name, at in known.items() if name not in without_lists}
+        charted = {name: at for name, at in known.items() if name not in without_charts}
         base = newest(names, known)
         edge, complete = reached(spark, settings, now)
         findings = [
@@ -58,7 +59,11 @@ def audit(settings: Settings, sample: float, now: datetime) -> dict[str, Any]:
             *conservation(spark, settings, edge),
             publications(TotalsTable(spark, settings), names, known, runs),
             *recounts(spark, settings, known, runs, sample),
-            *([zooms(spark, settings, known), lists(spark, settings, listed)] if base else []),
+            *(
+                [zooms(spark, settings, known), lists(spark, settings, listed), charts(spark, settings, charted)]
+                if base
+                else []
+            ),
             *(
                 [live_window(spark, live, known, edge, lambda: max(now, datetime.now(UTC)))]
                 if settings.log.kafka

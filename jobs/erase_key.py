@@ -17,14 +17,14 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.archive.erasing import erase_from_log
-from jobs.frames.rankings import BUCKET, MEMBERS
+from jobs.frames.rankings import BUCKET, KEYS, MEMBERS
 from jobs.lake.exclusions import Exclusions
 from jobs.ledger.lease import leased
 from jobs.process import figures
 from jobs.process.errors import BadOption, run
 from jobs.process.spark import session
 from jobs.sinks.cassandra import connected
-from jobs.sinks.erasing import delete, delete_lists, forget_key, of_value
+from jobs.sinks.erasing import delete, delete_charts, delete_lists, forget_key, of_value
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import publications, read_increments, read_lists, read_totals
 from stitch.buckets import ALL_END, micros
@@ -61,6 +61,9 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         erased["totals"] = delete(batch, "totals", totals, now)
         lists = read_lists(spark, settings, MEMBERS.table).withColumn("member", F.explode_outer("members"))
         delete_lists(batch, of_it(lists).select(*BUCKET, "write_time").distinct().collect())
+        charts = read_lists(spark, settings, KEYS.table).withColumn("key", F.explode("keys"))
+        charts = charts.withColumn("member", F.lit(None).cast("string"))
+        delete_charts(batch, of_it(charts).select(*KEYS.bucket, "write_time").distinct().collect())
         at = max([micros(now + timedelta(days=1)), *(one.at.write_time + 1 for one in published.values())])
         forget_key(batch, {*as_key, *(row.counter for row in totals)}, value, at)
         live = of_it(read_increments(spark, settings, None, ALL_END, of_all=True))

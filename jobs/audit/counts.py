@@ -15,7 +15,7 @@ from jobs.frames.audits import unequal_zooms
 from jobs.frames.contributions import contributions
 from jobs.frames.differences import compared, differing
 from jobs.frames.increments import not_before
-from jobs.frames.rankings import BUCKET, MEMBERS, unlike
+from jobs.frames.rankings import BUCKET, KEYS, MEMBERS, unlike, unlike_charts
 from jobs.frames.totals import ROW, totals
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import read_increments, read_lists, read_totals
@@ -23,7 +23,7 @@ from jobs.totals.counting import INCREMENT, expected_increments, first_events
 from stitch.cutoff import Published, window_start
 from stitch.runs import Noted, State, of_tag, publication, tag
 from stitch.settings import Settings
-from stitch.tables import RANKED_MEMBERS
+from stitch.tables import RANKED_KEYS, RANKED_MEMBERS
 
 MOST_RUNS = 1000  # of the ledger: years of nights
 Clock = Callable[[], datetime]
@@ -166,6 +166,30 @@ def lists(spark: SparkSession, settings: Settings, known: Mapping[str, Published
         wrong.unpersist()
         stored.unpersist()
     return Finding("totals: lists", count == 0, f"{count} of {looked} lists of members differ from the totals", details)
+
+
+def charts(spark: SparkSession, settings: Settings, known: Mapping[str, Published]) -> Finding:
+    """Each list of the keys that counted most is that of the totals, and each bucket with keys that count has one.
+    known: of the counters whose charts readers rely on."""
+    if not known:
+        return Finding("totals: charts", True, "not relied on: no counter was published with a chart")
+    stored = read_lists(spark, settings, KEYS.table).where(F.col("counter").isin([*known]))
+    cutoffs = {name: at.cutoff for name, at in known.items()}
+    wrong = unlike_charts(stored, read_totals(spark, settings), cutoffs, RANKED_KEYS).persist()
+    try:
+        count, looked = wrong.count(), stored.count()
+        details = [
+            f"{row.counter} {row.granularity} {row.bucket:%FT%TZ}: "
+            + (
+                f"a list of {len(row.keys)} keys, which are not the first by the stored totals"
+                if row.keys is not None
+                else "no list, where keys count by the stored totals"
+            )
+            for row in _first(wrong, KEYS.bucket)
+        ]
+    finally:
+        wrong.unpersist()
+    return Finding("totals: charts", count == 0, f"{count} of {looked} lists of keys differ from the totals", details)
 
 
 def live_window(

@@ -30,10 +30,20 @@ def delete(cassandra: Session, name: str, rows: list[Any], now: datetime) -> int
 
 
 def delete_lists(cassandra: Session, rows: Iterable[Any]) -> None:
-    """Delete lists of members. Not later than they were written: the next run may bring them back without the value, by
-    an earlier clock than today's, and of two equal write timestamps the deletion wins."""
-    columns = table("ranked_members").key
-    statement = cassandra.prepare(f"DELETE FROM ranked_members USING TIMESTAMP ? WHERE {_each(columns)}")
+    """Delete lists of members."""
+    _delete_as_written(cassandra, "DELETE", "ranked_members", rows)
+
+
+def delete_charts(cassandra: Session, rows: Iterable[Any]) -> None:
+    """Delete what lists of keys say. The rows stay: where there is none, no key counts."""
+    _delete_as_written(cassandra, "DELETE keys, counts", "ranked_keys", rows)
+
+
+def _delete_as_written(cassandra: Session, deletion: str, name: str, rows: Iterable[Any]) -> None:
+    """Delete from rows of lists. Not later than they were written: the next run may bring them back without the value,
+    by an earlier clock than today's, and of two equal write timestamps the deletion wins."""
+    columns = table(name).key
+    statement = cassandra.prepare(f"{deletion} FROM {name} USING TIMESTAMP ? WHERE {_each(columns)}")
     for row in rows:
         values = [row.write_time, *(_utc(row[column]) for column in columns)]
         cassandra.execute(statement, values, execution_profile=WRITE)

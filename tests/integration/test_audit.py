@@ -24,7 +24,7 @@ from tests.steps import event, wait_for_the_window_to_end
 COUNTERS = [
     {"name": "plays", "key": "track_id", "weights": {"play": 1}},
     {"name": "likes", "key": "track_id", "weights": {"like": 1, "unlike": -1}},
-    {"name": "creator_plays", "key": "creator_id", "member": "track_id", "weights": {"play": 1}},
+    {"name": "creator_plays", "key": "creator_id", "member": "track_id", "weights": {"play": 1}, "chart": True},
 ]
 # Partition 0: offsets 0 to 9 are a0 … a9, of t0 and t1 in turn; 10 is a0 again, 11 no event; 12 to 15 are b0 … b3.
 COUNTED = [event(f"a{n}", "play", track_id=f"t{n % 2}", creator_id="c1") for n in range(10)]
@@ -62,6 +62,7 @@ T0 = [
 ]
 T1_ALL = "counter = '{plays}' AND key = 't1' AND granularity = 'all' AND bucket = 0"
 OF_C1 = "counter = '{creator_plays}' AND key = 'c1' AND granularity = 'all' AND bucket = 0 AND member"
+CHART = f"counter = '{{creator_plays}}' AND granularity = 'day' AND bucket = {DAY}"
 GHOST = f"counter = '{{plays}}' AND key = 'ghost' AND granularity = 'hour' AND bucket = {HOURS}"
 LIVE_T0 = (
     "counter = '{plays}' AND key = 't0' AND ingest_date = '{live:%F}' AND ingest_window = '{live:%FT%TZ}' "
@@ -120,6 +121,16 @@ FAULTS = {
          f"VALUES ('{{creator_plays}}', 'c1', 'all', 0, ['{name}'], [5], '{{cutoff}}')" for name in ("t1",)],
         {"totals: lists": [r"^creator_plays@\w+ c1 all 1970-01-01T00:00:00Z: a list of 1 members, which are not"]},
         ["TRUNCATE {batch}.ranked_members"],
+    ),
+    "a chart names a key that is not the first": Fault(
+        [f"UPDATE {{batch}}.ranked_keys SET keys = ['nobody'] WHERE {CHART}"],
+        {"totals: charts": [r"^creator_plays@\w+ day 2024-02-29T00:00:00Z: a list of 1 keys, which are not the first"]},
+        [f"UPDATE {{batch}}.ranked_keys SET keys = ['c1'] WHERE {CHART}"],
+    ),
+    "a chart is deleted": Fault(
+        [f"DELETE FROM {{batch}}.ranked_keys WHERE {CHART}"],
+        {"totals: charts": [r"^creator_plays@\w+ day 2024-02-29T00:00:00Z: no list, where keys count"]},
+        [f"UPDATE {{batch}}.ranked_keys SET keys = ['c1'], counts = [10], cutoff = '{{cutoff}}' WHERE {CHART}"],
     ),
     "an increment is changed": Fault(
         [f"UPDATE {{realtime}}.increments SET count = 1002 WHERE {LIVE_T0}"],

@@ -75,6 +75,7 @@ def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
     assert {about for about, fine in right(run_job("audit_counts")).items() if not fine} == {
         "totals: recount",
         "totals: zoom",
+        "totals: charts",
     }
 
 
