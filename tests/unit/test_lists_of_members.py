@@ -1,10 +1,11 @@
-"""Lists of members are right at every moment, whatever runs do: a state machine beside the one of test_exactness.
+"""Lists of members and keys are right at every moment, whatever runs do: a state machine beside that of test_exactness.
 
 One counter with buckets and members, a table of totals with a branch for each run, and Cassandra's cells, of which the
 later write timestamp wins, and of equal ones a deletion. Runs load row by row in any order, totals before lists, and
-die; they count on, recount, restore an older run; a version that makes no lists runs in between; members are excluded,
-and erased; lists are damaged by hand at any write timestamp, which a recount mends. What jobs.totals.ranking does in
-Spark stands here a second time, in a dozen lines.
+die; they count on, recount, restore an older run; a version that makes no lists runs in between, or settings without a
+chart; members are excluded, and erased; lists are damaged by hand at any write timestamp, which a recount mends. What
+jobs.totals.ranking and charts do in Spark stands here a second time, in two dozen lines. Charts are of the same
+members: what a list names is a member or a key, and all else about it is the same.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Published(NamedTuple):
     cutoff: int
     stamp: int
     ranked: bool
+    charted: bool
 
 
 class Stored(NamedTuple):
@@ -46,12 +48,13 @@ class Stored(NamedTuple):
 
 
 class Load(NamedTuple):
-    """What a run writes at its stamp: totals, then lists, and what it then publishes."""
+    """What a run writes at its stamp: totals, then lists and charts, and what it then publishes."""
 
     stamp: int
     branch: Branch
     totals: list[tuple[Row, Stored]]
     lists: list[tuple[str, Stored]]
+    charts: list[tuple[str, Stored]]
     done: Published
 
 
@@ -59,6 +62,11 @@ def first(branch: Branch, bucket: str) -> List:
     """All members of the bucket that count, in order."""
     found = [(member, count) for (of, member), (count, _) in branch.items() if of == bucket and count]
     return sorted(found, key=lambda one: (-one[1], one[0]))
+
+
+def held(cell: Stored | None) -> List:
+    """What a list says; nothing where it was erased, or is not there."""
+    return cell.value if cell and isinstance(cell.value, list) else []
 
 
 def later(one: Stored | None, other: Stored) -> Stored:
@@ -75,21 +83,23 @@ class Lists(RuleBasedStateMachine):
         self.excluded, self.kept = set[str](), dict[int, Branch]()  # stamp of a run → its totals
         self.branches = dict[int, Branch]()  # of all runs, by what they wrote
         self.cutoffs, self.published = dict[int, int](), None
-        self.totals, self.lists = dict[Row, Stored](), dict[str, Stored]()
+        self.totals, self.lists, self.charts = dict[Row, Stored](), dict[str, Stored](), dict[str, Stored]()
         self.died: dict[int, bool] = {}  # stamp of a run that did not publish → whether it recounted
 
     published: Published | None
 
     @initialize()
     def all_members_count_and_are_listed(self) -> None:
-        self.a_run_counts([(row, 5) for row in ROWS], None, False, True, None, Random(0))
+        self.a_run_counts([(row, 5) for row in ROWS], None, False, True, True, None, Random(0))
 
-    @rule(events=EVENTS, spam=SPAM, full=RARELY, lists=MOSTLY, dies=DIES,
+    @rule(events=EVENTS, spam=SPAM, full=RARELY, lists=MOSTLY, chart=MOSTLY, dies=DIES,
           dice=st.randoms())  # fmt: skip
     def a_run_counts(
-        self, events: list[tuple[Row, int]], spam: str | None, full: bool, lists: bool, dies: int | None, dice: Random
-    ) -> None:
-        """spam: a member that is excluded first; lists: whether by a version that makes them."""
+        self, events: list[tuple[Row, int]], spam: str | None, full: bool, lists: bool, chart: bool, dies: int | None,
+        dice: Random,
+    ) -> None:  # fmt: skip
+        """spam: a member that is excluded first; lists: whether by a version that makes them; chart: by settings that
+        say so."""
         self.now += 1
         self.events += [(self.now, row, amount) for row, amount in events]
         self.excluded |= {spam} if spam else set()
@@ -103,31 +113,34 @@ class Lists(RuleBasedStateMachine):
                 counted[row] += amount
         branch = self.recounted(before, counted, stamp) if again else self.added(before, counted, stamp)
         rows, listed = self.changed(branch, stamp, self.now), self.ranked(branch, stamp, self.now, again, lists)
-        self.load(Load(stamp, branch, rows, listed, Published(self.now, stamp, lists)), again, dies, dice)
+        charts = self.charted(branch, stamp, self.now, again, lists and chart)
+        done = Published(self.now, stamp, lists, lists and chart)
+        self.load(Load(stamp, branch, rows, listed, charts, done), again, dies, dice)
 
     @rule(events=EVENTS, dice=st.randoms())
     def a_night_passes(self, events: list[tuple[Row, int]], dice: Random) -> None:
-        self.a_run_counts(events, None, False, True, None, dice)
+        self.a_run_counts(events, None, False, True, True, None, dice)
 
     @rule(row=st.sampled_from(ROWS), dice=st.randoms())
     def what_a_run_listed_before_it_died_is_excluded_from_the_next(self, row: Row, dice: Random) -> None:
-        self.a_run_counts([(row, 9)], None, False, True, 99, dice)
-        self.a_run_counts([], row[1], False, True, None, dice)
+        self.a_run_counts([(row, 9)], None, False, True, True, 99, dice)
+        self.a_run_counts([], row[1], False, True, True, None, dice)
 
     @precondition(lambda self: self.kept and self.published and self.published.stamp in self.kept)
-    @rule(which=st.integers(0, 5), dies=DIES, dice=st.randoms())
-    def a_kept_run_is_restored(self, which: int, dies: int | None, dice: Random) -> None:
+    @rule(which=st.integers(0, 5), chart=MOSTLY, dies=DIES, dice=st.randoms())
+    def a_kept_run_is_restored(self, which: int, chart: bool, dies: int | None, dice: Random) -> None:
         assert self.published
         tag = sorted(self.kept)[which % len(self.kept)]
         cutoff, stamp = self.cutoffs[tag], self.next_stamp(True)
         counted = Counter({row: count for row, (count, _) in self.kept[tag].items()})
         branch = self.recounted(self.kept[self.published.stamp], counted, stamp, cutoff)
-        lists = self.ranked(branch, stamp, cutoff, True, True)
+        lists, charts = (make(branch, stamp, cutoff, True, wanted)
+                         for make, wanted in ((self.ranked, True), (self.charted, chart)))  # fmt: skip
         if self.published.cutoff >= cutoff:
-            self.published = Published(cutoff, stamp, self.published.ranked)
+            self.published = Published(cutoff, stamp, self.published.ranked, chart and self.published.charted)
             self.branches[stamp] = branch
-        rows, done = self.changed(branch, stamp, cutoff), Published(cutoff, stamp + 1, True)
-        self.load(Load(stamp, branch, rows, lists, done), True, dies, dice)
+        rows, done = self.changed(branch, stamp, cutoff), Published(cutoff, stamp + 1, True, chart)
+        self.load(Load(stamp, branch, rows, lists, charts, done), True, dies, dice)
 
     @precondition(lambda self: len(self.excluded) < 4)
     @rule(member=st.sampled_from("abcd"))
@@ -137,37 +150,54 @@ class Lists(RuleBasedStateMachine):
             for row in [row for row in branch if row[1] == member]:
                 del branch[row]
         self.totals = {row: cell for row, cell in self.totals.items() if row[1] != member}
-        for bucket, cell in self.lists.items():
-            if member in [name for name, _ in self.held(bucket)]:
-                self.lists[bucket] = later(cell, cell._replace(value=None))
+        for of in (self.lists, self.charts):
+            for bucket, cell in of.items():
+                if member in [name for name, _ in held(cell)]:
+                    of[bucket] = later(cell, cell._replace(value=None))
 
     @precondition(lambda self: self.published)
-    @rule(bucket=st.sampled_from(BUCKETS), ahead=st.integers(0, 9), dice=st.randoms())
-    def a_list_is_damaged_by_hand_and_mended(self, bucket: str, ahead: int, dice: Random) -> None:
-        newest = max(self.next_stamp(True), self.lists[bucket].stamp + 1 if bucket in self.lists else 0)
-        self.lists[bucket] = Stored([("nobody", 9)], self.now, newest + ahead)
-        self.a_run_counts([], None, True, True, None, dice)
+    @rule(bucket=st.sampled_from([*BUCKETS, "ghost"]), chart=st.booleans(), ahead=st.integers(0, 9), dice=st.randoms())
+    def a_list_is_damaged_by_hand_and_mended(self, bucket: str, chart: bool, ahead: int, dice: Random) -> None:
+        of = self.charts if chart else self.lists
+        newest = max(self.next_stamp(True), of[bucket].stamp + 1 if bucket in of else 0)
+        of[bucket] = Stored([("nobody", 9)], self.now, newest + ahead)
+        self.a_run_counts([], None, True, True, True, None, dice)
 
     @invariant()
     def every_list_that_readers_rely_on_has_the_first_of_its_bucket(self) -> None:
         if self.published is None or not self.published.ranked:
             return
-        for bucket in BUCKETS:
-            if not (held := self.held(bucket)):
-                continue
-            cell = self.lists[bucket]
-            by = self.published.stamp if cell.cutoff <= self.published.cutoff else cell.stamp
-            assert held == first(self.branches[by], bucket)[: len(held)], (bucket, cell, self.published)
+        for bucket, cell in self.lists.items():
+            if of_it := held(cell):
+                assert of_it == self.first_by(cell, bucket)[: len(of_it)], (bucket, cell, self.published)
+
+    @invariant()
+    def every_chart_that_readers_rely_on_has_the_first_of_its_bucket_and_where_is_none_nothing_counts(self) -> None:
+        if self.published is None or not self.published.charted:
+            return
+        for bucket in (*BUCKETS, "ghost"):
+            cell = self.charts.get(bucket)
+            if cell is None or cell.value is not None:  # else it was erased
+                right = self.first_by(cell, bucket)[:MOST]
+                assert held(cell) == right, (bucket, cell, self.published)
+
+    def first_by(self, cell: Stored | None, bucket: str) -> List:
+        """What counts in the bucket, in order: as published, or at the later cutoff of the list."""
+        assert self.published
+        published = cell is None or cell.cutoff <= self.published.cutoff
+        return first(self.branches[self.published.stamp if published or cell is None else cell.stamp], bucket)
 
     def load(self, load: Load, recounts: bool, dies: int | None, dice: Random) -> None:
-        """Write it in any order, totals before lists, and publish; or so many rows."""
+        """Write it in any order, totals before lists before charts, and publish; or so many rows."""
         self.branches |= {load.stamp: load.branch, load.done.stamp: load.branch}
         dice.shuffle(load.totals)
-        dice.shuffle(load.lists)
+        for lists in (load.lists, load.charts):
+            dice.shuffle(lists)
         for row, cell in load.totals[:dies]:
             self.totals[row] = later(self.totals.get(row), cell)
-        for bucket, cell in load.lists[: None if dies is None else max(0, dies - len(load.totals))]:
-            self.lists[bucket] = later(self.lists.get(bucket), cell)
+        written = [(self.lists, one) for one in load.lists] + [(self.charts, one) for one in load.charts]
+        for of, (bucket, cell) in written[: None if dies is None else max(0, dies - len(load.totals))]:
+            of[bucket] = later(of.get(bucket), cell)
         if dies is not None:
             self.died[load.done.stamp] = recounts
             return
@@ -176,8 +206,9 @@ class Lists(RuleBasedStateMachine):
 
     def next_stamp(self, recounts: bool) -> int:
         """Later than what was published, than runs that died, and, of a recount, than all that is stored."""
-        stored = [cell.stamp for cell in [*self.totals.values(), *self.lists.values()]] if recounts else []
-        return max([self.now, self.published.stamp if self.published else 0, *self.died, *stored]) + 1
+        cells = [*self.totals.values(), *self.lists.values(), *self.charts.values()] if recounts else []
+        before = self.published.stamp if self.published else 0
+        return max([self.now, before, *self.died, *(cell.stamp for cell in cells)]) + 1
 
     def added(self, before: Branch, counted: Counter[Row], stamp: int) -> Branch:
         """As jobs.frames.totals.added, with the rows of runs that died written again."""
@@ -214,12 +245,19 @@ class Lists(RuleBasedStateMachine):
                 order = first(branch, bucket)
                 found[bucket] = order[:MOST] if len(order) > MOST else []
         if recounts or not (self.published and self.published.ranked):
-            found |= {bucket: [] for bucket in BUCKETS if bucket not in found and self.held(bucket)}
+            found |= {bucket: [] for bucket, cell in self.lists.items() if bucket not in found and held(cell)}
         return [(bucket, Stored(names, cutoff, stamp)) for bucket, names in found.items()]
 
-    def held(self, bucket: str) -> List:
-        cell = self.lists.get(bucket)
-        return cell.value if cell and isinstance(cell.value, list) else []
+    def charted(self, branch: Branch, stamp: int, cutoff: int, recounts: bool, chart: bool) -> list[tuple[str, Stored]]:
+        """As jobs.totals.charts."""
+        if not chart:
+            return []
+        whole = recounts or not (self.published and self.published.charted)
+        touched = {bucket for (bucket, _), (_, at) in branch.items() if whole or at == stamp}
+        found = {bucket: first(branch, bucket)[:MOST] for bucket in touched}
+        if whole:
+            found |= {bucket: [] for bucket, cell in self.charts.items() if bucket not in found and cell.value != []}
+        return [(bucket, Stored(names, cutoff, stamp)) for bucket, names in found.items()]
 
 
 TestLists = Lists.TestCase
