@@ -1,4 +1,4 @@
-"""Lists of the members that counted most, on a real Cassandra: right after whatever a run may do or meet."""
+"""Lists of the members and keys that counted most, on a real Cassandra: right after whatever a run may do or meet."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from jobs.process.errors import JobError
 from stitch.definitions import name_of, stored_names
 from stitch.runs import tag
+from stitch.tables import CHARTED
 from stitch_local.producer import produce
 from tests.conftest import Stack
 from tests.faults.failpoints import armed
@@ -30,7 +31,7 @@ KEY = "counter, key, granularity, bucket"
 
 @pytest.fixture(autouse=True)
 def short_lists() -> Iterator[None]:
-    with mock.patch("jobs.totals.ranking.RANKED_MEMBERS", MOST):
+    with mock.patch("jobs.totals.ranking.RANKED_MEMBERS", MOST), mock.patch("jobs.totals.charts.RANKED_KEYS", MOST):
         yield
 
 
@@ -53,20 +54,51 @@ def right(cassandra: Any, keyspace: str) -> Lists:
             for bucket, names in order.items() if len(names) > MOST}  # fmt: skip
 
 
+def charted(cassandra: Any, keyspace: str) -> Lists:
+    """The charts that readers rely on, without those that say that no key counts, or nothing since an erasure."""
+    rows = cassandra.execute(f"SELECT counter, charted, WRITETIME(cutoff) FROM {keyspace}.cutoffs")
+    relied_on = {row.counter for row in rows if row.charted == row[2]}
+    assert {name_of(counter) for counter in relied_on} == {"plays"}
+    rows = cassandra.execute(f"SELECT counter, granularity, bucket, keys, counts FROM {keyspace}.ranked_keys")
+    return {("plays", "", *row[1:3]): (row.keys, row.counts) for row in rows if row.keys and row.counter in relied_on}
+
+
+def right_charts(cassandra: Any, keyspace: str) -> Lists:
+    """What the charts should be, of the totals that are stored."""
+    counted: dict[Bucket, dict[str, int]] = defaultdict(dict)
+    for row in cassandra.execute(f"SELECT {KEY}, count FROM {keyspace}.totals"):
+        if row.count and name_of(row.counter) == "plays" and row.granularity in CHARTED:
+            counted["plays", "", row.granularity, row.bucket][row.key] = row.count
+    order = {bucket: sorted(found, key=lambda one: (-found[one], one))[:MOST] for bucket, found in counted.items()}
+    return {bucket: (names, [counted[bucket][name] for name in names]) for bucket, names in order.items()}
+
+
+def of_all(charts: Lists) -> dict[str, int]:
+    names, counts = next((found for bucket, found in charts.items() if bucket[2] == "all"), ([], []))
+    return dict(zip(names, counts, strict=True))
+
+
 def of_creator(lists: Lists, key: str = "c1", granularity: str = "all") -> tuple[list[str], list[int]] | None:
     return next((found for bucket, found in lists.items()
                  if (name_of(bucket[0]), *bucket[1:3]) == ("creator_plays", key, granularity)), None)  # fmt: skip
 
 
 def damage(cassandra: Any, stack: Stack) -> None:
-    """By hand: a list of a client that counts in ns, one of a bucket that has none, and one that is deleted."""
+    """By hand: a list of a client that counts in ns, one of a bucket that has none, and one that is deleted; of members
+    and of keys."""
     creators, table = stored_names(stack.settings)["creator_plays"], f"{stack.settings.batch.keyspace}.ranked_members"
+    plays, charts = stored_names(stack.settings)["plays"], f"{stack.settings.batch.keyspace}.ranked_keys"
+    of_plays = f"WHERE counter = '{plays}' AND granularity"
     of_c1 = f"WHERE counter = '{creators}' AND key = 'c1' AND granularity"
     for statement in (
         f"UPDATE {table} USING TIMESTAMP {time.time_ns()} SET members = ['nobody'] {of_c1} = 'all' AND bucket = 0",
         f"DELETE FROM {table} {of_c1} = 'day' AND bucket = '2024-02-29'",
         f"INSERT INTO {table} ({KEY}, members, counts, cutoff) "
         f"VALUES ('{creators}', 'ghost', 'all', 0, ['nobody'], [1], '2024-03-01')",
+        f"UPDATE {charts} USING TIMESTAMP {time.time_ns()} SET keys = ['nobody'] {of_plays} = 'all' AND bucket = 0",
+        f"DELETE FROM {charts} {of_plays} = 'day' AND bucket = '2024-02-29'",
+        f"INSERT INTO {charts} (counter, granularity, bucket, keys, counts, cutoff) "
+        f"VALUES ('{plays}', 'day', '2023-01-01', ['nobody'], [1], '2024-03-01')",
     ):
         cassandra.execute(statement)
 
@@ -88,6 +120,7 @@ def test_lists_are_right_after_nights_damage_a_run_that_died_a_restore_exclusion
         run_job("batch_totals", **asked)
         found = listed(cassandra, keyspace)
         assert found == right(cassandra, keyspace)
+        assert charted(cassandra, keyspace) == right_charts(cassandra, keyspace) != {}
         return found
 
     played("a", {"t0": 5, "t1": 4, "t2": 4, "t3": 1})
@@ -95,6 +128,8 @@ def test_lists_are_right_after_nights_damage_a_run_that_died_a_restore_exclusion
     first = night()
     assert of_creator(first) == (["t0", "t1", "t2"], [5, 4, 4]) and of_creator(first, "few") is None
     assert {bucket[2] for bucket in first if bucket[1] == "c1"} == {"hour", "day", "month", "all"}
+    assert {bucket[2] for bucket in charted(cassandra, keyspace)} == {"day", "month", "all"}
+    assert of_all(charted(cassandra, keyspace)) == {"t0": 5, "t1": 4, "t2": 4}
     played("b", {"t3": 9})
     assert of_creator(night()) == (["t3", "t0", "t1"], [10, 5, 4])
     (_, second) = kept_totals(fresh.settings)
@@ -107,6 +142,7 @@ def test_lists_are_right_after_nights_damage_a_run_that_died_a_restore_exclusion
     with armed("before_publish"), pytest.raises(JobError, match="before_publish"):
         run_job("batch_totals")
     assert of_creator(listed(cassandra, keyspace)) == (["t4", "t3", "t0"], [20, 10, 5])
+    assert of_all(charted(cassandra, keyspace)) == {"t4": 20, "t3": 10, "t0": 5}
     spam = tmp_path / "spam.jsonl"
     spam.write_text('{"track_id": "t4"}\n{"track_id": "t3"}\n{"track_id": "t7"}\n', "utf-8")
     assert of_creator(night(exclude=str(spam), accept=True)) == (["t3", "t0", "t1"], [10, 5, 4])
@@ -116,7 +152,9 @@ def test_lists_are_right_after_nights_damage_a_run_that_died_a_restore_exclusion
     assert of_creator(night(full=True, include=str(spam), accept=True)) == (["t4", "t3", "t0"], [20, 10, 5])
 
     run_job("erase_key", field="track_id", value="t0")
-    assert of_creator(listed(cassandra, keyspace)) is None
+    assert of_creator(listed(cassandra, keyspace)) is None and charted(cassandra, keyspace) == {}
+    of_plays = [*cassandra.execute(f"SELECT granularity, keys, counts, cutoff FROM {keyspace}.ranked_keys")]
+    assert {row.granularity for row in of_plays if row.keys is None and row.counts is None and row.cutoff} == {*CHARTED}
     played("d", {"t1": 1})
     assert of_creator(night()) == (["t4", "t3", "t1"], [20, 10, 5])
     run_job("erase_key", field="creator_id", value="c1")
@@ -125,7 +163,7 @@ def test_lists_are_right_after_nights_damage_a_run_that_died_a_restore_exclusion
 
 
 @pytest.mark.thorough
-def test_lists_that_an_earlier_version_left_behind_are_not_relied_on_and_emptied_by_the_next_run(
+def test_lists_that_an_earlier_version_left_behind_are_not_relied_on_and_charts_made_and_others_emptied_by_the_next_run(
     fresh: Stack, run_job: Run, cassandra: Any
 ) -> None:
     keyspace, creators = fresh.settings.batch.keyspace, stored_names(fresh.settings)["creator_plays"]
@@ -139,6 +177,9 @@ def test_lists_that_an_earlier_version_left_behind_are_not_relied_on_and_emptied
     # As where it publishes, which leaves the column as it was.
     (row,) = cassandra.execute(f"SELECT WRITETIME(cutoff) FROM {keyspace}.cutoffs WHERE counter = '{creators}'")
     cassandra.execute(f"DELETE ranked FROM {keyspace}.cutoffs USING TIMESTAMP {row[0]} WHERE counter = '{creators}'")
+    plays = stored_names(fresh.settings)["plays"]
+    cassandra.execute(f"DELETE charted FROM {keyspace}.cutoffs USING TIMESTAMP {row[0]} WHERE counter = '{plays}'")
+    cassandra.execute(f"TRUNCATE {keyspace}.ranked_keys")
     assert listed(cassandra, keyspace) == {}
     produce(fresh.settings.kafka, [event("later", "play", track_id="t4", creator_id="c1")])
     run_job("streaming_counts")
@@ -148,3 +189,4 @@ def test_lists_that_an_earlier_version_left_behind_are_not_relied_on_and_emptied
     found = listed(cassandra, keyspace)
     assert {bucket[1] for bucket in found} == {"c1"}
     assert found == {bucket: names for bucket, names in right(cassandra, keyspace).items() if bucket[1] == "c1"}
+    assert charted(cassandra, keyspace) == right_charts(cassandra, keyspace) != {}
