@@ -24,6 +24,7 @@ from jobs.process import figures
 from jobs.process.errors import BadOption, run
 from jobs.process.spark import session
 from jobs.sinks.cassandra import connected
+from jobs.sinks.cutoffs import mark_lacking
 from jobs.sinks.erasing import delete, delete_charts, delete_lists, forget_key, of_value
 from jobs.sinks.totals_table import TotalsTable
 from jobs.sources.stored import publications, read_increments, read_lists, read_totals
@@ -63,7 +64,10 @@ def erase_key(settings: Settings, field: str, value: str, now: datetime) -> dict
         delete_lists(batch, of_it(lists).select(*BUCKET, "write_time").distinct().collect())
         charts = read_lists(spark, settings, KEYS.table).withColumn("key", F.explode("keys"))
         charts = charts.withColumn("member", F.lit(None).cast("string"))
-        delete_charts(batch, of_it(charts).select(*KEYS.bucket, "write_time").distinct().collect())
+        of_keys = of_it(charts).select(*KEYS.bucket, "write_time").distinct().collect()
+        for counter in {row.counter for row in of_keys} & {name for name, one in published.items() if one.charted}:
+            mark_lacking(batch, counter, published[counter].at)
+        delete_charts(batch, of_keys)
         at = max([micros(now + timedelta(days=1)), *(one.at.write_time + 1 for one in published.values())])
         forget_key(batch, {*as_key, *(row.counter for row in totals)}, value, at)
         live = of_it(read_increments(spark, settings, None, ALL_END, of_all=True))

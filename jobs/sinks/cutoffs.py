@@ -43,3 +43,10 @@ def publish(
     if noted:
         batch.add(*noted)
     cassandra.execute(batch, timeout=60, execution_profile=WRITE)
+
+
+def mark_lacking(cassandra: Session, counter: str, at: Published) -> None:
+    """Note that lists in ranked_keys of the published counter are about to be erased, for the next run: `charted` says
+    the same as before, but was written later than the publication. So that run writes later still."""
+    statement = "UPDATE cutoffs USING TIMESTAMP %s SET charted = %s WHERE counter = %s"
+    cassandra.execute(statement, (at.write_time + 1, at.write_time, counter), execution_profile=WRITE)

@@ -60,11 +60,17 @@ def uncharted(cassandra: Session) -> set[str]:
     return {name for name, one in publications(cassandra).items() if not one.charted}
 
 
+def lacking_charts(cassandra: Session) -> set[str]:
+    """The stored names of which an erasure took lists of keys since they were published (cutoffs.mark_lacking)."""
+    rows = cassandra.execute("SELECT counter, charted, WRITETIME(charted) AS written FROM cutoffs")
+    return {row.counter for row in rows if row.charted is not None and row.written > row.charted}
+
+
 def latest_write(cassandra: Session, runs: Sequence[Noted]) -> int | None:
     """The latest write timestamp (µs) in the table of cutoffs, whoever wrote it, and of the runs; None where there are
     none."""
-    rows = cassandra.execute("SELECT WRITETIME(cutoff) AS cutoff, WRITETIME(revision) AS revision FROM cutoffs")
-    stamps = [stamp for row in rows for stamp in (row.cutoff, row.revision) if stamp is not None]
+    rows = cassandra.execute("SELECT WRITETIME(cutoff), WRITETIME(revision), WRITETIME(charted) FROM cutoffs")
+    stamps = [stamp for row in rows for stamp in row if stamp is not None]
     return max([*stamps, *(run.at.write_time for run in runs)], default=None)
 
 

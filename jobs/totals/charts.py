@@ -1,7 +1,8 @@
 """Which keys of a counter counted most in each day, each month and all time: its charts, loaded beside the totals.
 
-A run lists the buckets in which it changed the total of a key; of a counter that it recounts, or whose last publication
-was without charts, all. So where readers rely on charts, a bucket without a list is one in which no key counts.
+A run lists the buckets in which it changed the total of a key, and those whose lists an erasure took; of a counter that
+it recounts, or whose last publication was without charts, all. So where readers rely on charts, a bucket without a list
+is one in which no key counts.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 from jobs.frames.rankings import KEYS, emptied, first
-from jobs.sources.stored import read_lists, uncharted
+from jobs.sources.stored import lacking_charts, read_lists, uncharted
 from jobs.totals.ranking import write
 from jobs.totals.work import Work
 from stitch.runs import Run
@@ -27,18 +28,28 @@ def load_charts(work: Work, run: Run, counters: Collection[str], days: Mapping[s
     changed keys of them."""
     charted = {counter.name for counter in work.named(counters) if counter.chart}
     whole = charted & (run.recount | uncharted(work.cassandra))
-    if not whole and not (charted and days):
+    lacking = (charted & lacking_charts(work.cassandra)) - whole
+    if not whole and not lacking and not (charted and days):
         return
+    # What is to be made, or else emptied: all that a counter has, or the lists that are not there any more.
+    again, erased = (F.col("counter").isin(sorted(names)) for names in (whole, lacking))
+    held = read_lists(work.spark, work.settings, KEYS.table)
+    held = held.where((again & ~F.col("keys").eqNullSafe(F.array())) | (erased & F.col("keys").isNull()))
+    touched = {name: {*of_it} for name, of_it in days.items()}
+    if lacking:
+        for row in held.where(erased).select("granularity", F.to_date("bucket").alias("day")).distinct().collect():
+            touched.setdefault(row.granularity, set()).add(row.day)
     # Without asking which of the counters changed on such a day: nobody's list is less right for being written again.
-    touched = [(F.col("granularity") == name) & work.table.of_days(of_it) for name, of_it in days.items()]
-    again = F.col("counter").isin(sorted(whole))
-    wanted = reduce(Column.__or__, touched, again if whole else F.lit(False))
+    wanted = reduce(Column.__or__, [again, *(_of_days(work, name, of_it) for name, of_it in touched.items())])
     rows = KEYS.among(work.table.written()).where(F.col("counter").isin(sorted(charted)) & wanted)
     write(first(rows, KEYS, RANKED_KEYS), KEYS, work, run)
-    if whole:
-        held = read_lists(work.spark, work.settings, KEYS.table).where(again & ~F.col("keys").eqNullSafe(F.array()))
-        others = held.join(rows.where(again).select(*KEYS.bucket).distinct(), KEYS.bucket, "left_anti")
-        write(emptied(others, KEYS), KEYS, work, run)
+    if whole or lacking:
+        made = rows.where(again | erased).select(*KEYS.bucket).distinct()
+        write(emptied(held.join(made, KEYS.bucket, "left_anti"), KEYS), KEYS, work, run)
+
+
+def _of_days(work: Work, granularity: str, days: Collection[date]) -> Column:
+    return (F.col("granularity") == granularity) & work.table.of_days(days)
 
 
 def let_charts_expire(work: Work, run: Run, retired: Collection[str], expire: timedelta) -> None:

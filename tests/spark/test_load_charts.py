@@ -36,7 +36,7 @@ class Charts:
     """The table ranked_keys, and which counters were published with it."""
 
     def __init__(self, spark: SparkSession) -> None:
-        self.spark, self.uncharted = spark, set[str]()
+        self.spark, self.uncharted, self.lacking = spark, set[str](), set[str]()
         self.rows: dict[tuple[str, str, datetime], tuple[Any, ...]] = {}
         self.written, self.expire = set[int](), None
 
@@ -70,6 +70,7 @@ def charts(spark: SparkSession) -> Iterator[Charts]:
         mock.patch("jobs.totals.ranking.upsert", charts.upsert),
         mock.patch("jobs.totals.charts.read_lists", charts.read),
         mock.patch("jobs.totals.charts.uncharted", lambda _: charts.uncharted),
+        mock.patch("jobs.totals.charts.lacking_charts", lambda _: charts.lacking),
     ):
         yield charts
 
@@ -132,6 +133,20 @@ def test_a_counter_that_was_published_without_charts_gets_all_of_them_and_what_i
     assert night(charts, work_of(settings, table), FIRST, SECOND, {}) == OF_HISTORY | {9: "", 8: ""}
     charts.uncharted = {"likes"}
     assert night(charts, work_of(settings, table), SECOND, THIRD, {}) == {}
+
+
+def test_lists_that_an_erasure_took_are_made_again_or_emptied_where_no_key_is_left(
+    charts: Charts, settings: Settings, table: TotalsTable
+) -> None:
+    work = work_of(settings, table)
+    night(charts, work, None, FIRST, HISTORY, recount=["plays"])
+    for day in (1, 7):
+        charts.rows["plays", "day", MAY.replace(day=day)] = (None, None, FIRST.cutoff, 1)
+    charts.lacking = {"plays"}
+    assert night(charts, work, FIRST, SECOND, {}) == {1: OF_HISTORY[1], 7: ""}
+    assert charts.lists() == OF_HISTORY | {7: ""}
+    charts.lacking = {"likes"}
+    assert night(charts, work, SECOND, THIRD, {}) == {}
 
 
 def test_a_counter_that_the_run_leaves_as_it_was_keeps_its_lists(

@@ -84,6 +84,7 @@ class Lists(RuleBasedStateMachine):
         self.branches = dict[int, Branch]()  # of all runs, by what they wrote
         self.cutoffs, self.published = dict[int, int](), None
         self.totals, self.lists, self.charts = dict[Row, Stored](), dict[str, Stored](), dict[str, Stored]()
+        self.lacking = False  # whether an erasure took charts since they were published
         self.died: dict[int, bool] = {}  # stamp of a run that did not publish → whether it recounted
 
     published: Published | None
@@ -150,6 +151,7 @@ class Lists(RuleBasedStateMachine):
             for row in [row for row in branch if row[1] == member]:
                 del branch[row]
         self.totals = {row: cell for row, cell in self.totals.items() if row[1] != member}
+        self.lacking |= any(member in [name for name, _ in held(cell)] for cell in self.charts.values())
         for of in (self.lists, self.charts):
             for bucket, cell in of.items():
                 if member in [name for name, _ in held(cell)]:
@@ -177,7 +179,9 @@ class Lists(RuleBasedStateMachine):
             return
         for bucket in (*BUCKETS, "ghost"):
             cell = self.charts.get(bucket)
-            if cell is None or cell.value is not None:  # else it was erased
+            if cell and cell.value is None:
+                assert self.lacking
+            else:
                 right = self.first_by(cell, bucket)[:MOST]
                 assert held(cell) == right, (bucket, cell, self.published)
 
@@ -201,13 +205,13 @@ class Lists(RuleBasedStateMachine):
         if dies is not None:
             self.died[load.done.stamp] = recounts
             return
-        self.published, self.died = load.done, {}
+        self.published, self.died, self.lacking = load.done, {}, False
         self.kept[load.done.stamp], self.cutoffs[load.done.stamp] = load.branch, load.done.cutoff
 
     def next_stamp(self, recounts: bool) -> int:
         """Later than what was published, than runs that died, and, of a recount, than all that is stored."""
         cells = [*self.totals.values(), *self.lists.values(), *self.charts.values()] if recounts else []
-        before = self.published.stamp if self.published else 0
+        before = self.published.stamp + self.lacking if self.published else 0
         return max([self.now, before, *self.died, *(cell.stamp for cell in cells)]) + 1
 
     def added(self, before: Branch, counted: Counter[Row], stamp: int) -> Branch:
@@ -254,6 +258,7 @@ class Lists(RuleBasedStateMachine):
             return []
         whole = recounts or not (self.published and self.published.charted)
         touched = {bucket for (bucket, _), (_, at) in branch.items() if whole or at == stamp}
+        touched |= {bucket for bucket, cell in self.charts.items() if self.lacking and cell.value is None}
         found = {bucket: first(branch, bucket)[:MOST] for bucket in touched}
         if whole:
             found |= {bucket: [] for bucket, cell in self.charts.items() if bucket not in found and cell.value != []}
