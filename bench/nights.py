@@ -123,11 +123,11 @@ def cpu_seconds() -> float:
     return sum(sum(process.cpu_times()[:4]) for process in [me, *me.children(recursive=True)])
 
 
-def settings_of(stack_settings: Settings, folder: Path) -> Settings:
+def settings_of(stack_settings: Settings, folder: Path, chart: bool = False) -> Settings:
     """The stack's Cassandra, with a log and a table of totals of one's own in the folder."""
     name = folder.name.lower().replace("-", "_")
     said: dict[str, Any] = {
-        "counters": COUNTERS,
+        "counters": [{**counter, "chart": chart} for counter in COUNTERS],
         "lake": {"catalog": f"bench_{name}", "warehouse": str(folder / "lake")},
         "log": {"kafka": False},
         "events": {"types": {"duration_s": "int"}, "max_past": "36500d"},
@@ -143,7 +143,8 @@ def settings_of(stack_settings: Settings, folder: Path) -> Settings:
 @click.option("--tracks", default=5_000, show_default=True, help="of the catalogue")
 @click.option("--released", default=0, show_default=True, help="new tracks a day")
 @click.option("--every", is_flag=True, help="a night behind each day")
-def main(count: int, events: int, tracks: int, released: int, every: bool) -> None:
+@click.option("--chart", is_flag=True, help="each counter has a chart")
+def main(count: int, events: int, tracks: int, released: int, every: bool, chart: bool) -> None:
     """Measure, and print the table of bench/README.md."""
     from stitch_local.schema import apply_schema
 
@@ -153,7 +154,7 @@ def main(count: int, events: int, tracks: int, released: int, every: bool) -> No
     stack.up(of_stack)
     try:
         with tempfile.TemporaryDirectory(prefix="nights") as folder:
-            settings = settings_of(of_stack, Path(folder))
+            settings = settings_of(of_stack, Path(folder), chart)
             apply_schema(settings)
             spark = spark_in(Path(folder), "nights")
             print("| night | seconds | CPU s | written | rows into Cassandra | held |")
