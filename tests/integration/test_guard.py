@@ -111,6 +111,11 @@ def test_a_counter_that_is_refused_stays_where_it_was_while_the_others_go_on(
         known = client.get("/v1/status").json["cutoffs"]
         return known["plays"], known["likes"]
 
+    def charts_of() -> tuple[str, ...]:
+        """The cutoffs of the charts, which plays have."""
+        with connected(strict.batch, "batch") as cassandra:
+            return tuple({f"{row.cutoff:%FT%TZ}" for row in cassandra.execute("SELECT cutoff FROM ranked_keys")})
+
     archived("first", {"t1": 20, "bot": 1}, 10)
     run_in(strict, "batch_totals", accept=True)
     first, _ = cutoffs()
@@ -126,7 +131,7 @@ def test_a_counter_that_is_refused_stays_where_it_was_while_the_others_go_on(
     )
     assert "batch_totals published" in capfd.readouterr().out
     (plays_at, likes_at) = cutoffs()
-    assert plays_at == first < likes_at
+    assert plays_at == first < likes_at and charts_of() == (first,)
     assert (counted("plays"), counted("likes")) == ([30, 6], [17, 0])
     assert (counted("plays", "batch"), counted("likes", "batch")) == ([20, 1], [17, 0])
     run = client.get("/v1/status").json["runs"][0]
@@ -134,10 +139,10 @@ def test_a_counter_that_is_refused_stays_where_it_was_while_the_others_go_on(
 
     # Lost rows are loaded again, those of a counter that was left behind as of its own cutoff.
     with connected(strict.batch, "batch") as cassandra:
-        for table in ("totals", "member_totals", "cutoffs"):
+        for table in ("totals", "member_totals", "ranked_keys", "cutoffs"):
             cassandra.execute(f"TRUNCATE {table}")
     run_in(strict, "batch_totals", reload=True)
-    assert cutoffs() == (plays_at, likes_at)
+    assert cutoffs() == (plays_at, likes_at) and charts_of() == (first,)
     assert (counted("plays"), counted("likes")) == ([30, 6], [17, 0])
 
     # The next night compares the same again, and not as a smaller part of more: it is not accepted by waiting.

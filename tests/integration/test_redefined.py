@@ -128,9 +128,11 @@ def cutoffs_of(cassandra: Any, settings: Settings) -> set[str]:
 
 
 def expiring(cassandra: Any, settings: Settings) -> dict[str, bool]:
-    """Stored name → whether all its totals expire, or none."""
-    rows = cassandra.execute(f"SELECT counter, ttl(count) AS ttl FROM {settings.batch.keyspace}.totals")
-    found = {(row.counter, row.ttl is not None) for row in rows if row.counter.startswith("plays@")}
+    """Stored name → whether all its totals and charts expire, or none."""
+    found = set[tuple[str, bool]]()
+    for column in ("count) AS ttl FROM {}.totals", "counts) AS ttl FROM {}.ranked_keys"):
+        rows = cassandra.execute(f"SELECT counter, ttl({column.format(settings.batch.keyspace)}")
+        found |= {(row.counter, row.ttl is not None) for row in rows if row.counter.startswith("plays@")}
     assert len(found) == len(dict(found))
     return dict(found)
 
