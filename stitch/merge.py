@@ -66,11 +66,15 @@ class Total:
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """The members of a bucket that counted most, up to the cutoff: by count, then by name. One that is not among them
-    comes after the last of them. It has a member at least."""
+    comes after the last of them. Or the same of the keys of a counter."""
 
     members: Sequence[str]
     counts: Sequence[int]
     cutoff: datetime
+
+    def __bool__(self) -> bool:
+        """Whether it names any."""
+        return bool(self.members)
 
 
 @dataclass(frozen=True)

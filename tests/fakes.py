@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date, datetime
 
 from serving.layers.interface import (
+    ChartOf,
     Corrected,
     IncrementsSince,
     KeysFrom,
@@ -18,6 +19,7 @@ from serving.layers.interface import (
     Ran,
     TotalsRange,
 )
+from stitch.buckets import EPOCH
 from stitch.counters import Counter
 from stitch.cutoff import Published
 from stitch.definitions import Publication, name_of
@@ -35,6 +37,8 @@ class FakeLayers(Layers):
         self.member_total_rows: dict[tuple[str, str, str, datetime, str], Total] = {}
         self.ranked_rows: dict[tuple[str, str, str, datetime], Ranking] = {}
         self.ranked_with_it = True  # with what is published
+        self.chart_rows: dict[tuple[str, str, datetime], Ranking | None] = {}
+        self.charted_with_it = True
         self.increment_rows: list[tuple[str, str, Increment]] = []
         self.member_increment_rows: list[tuple[str, str, Increment]] = []
         self.correction_rows: list[tuple[str, Corrected]] = []
@@ -49,7 +53,9 @@ class FakeLayers(Layers):
     def cutoffs(self) -> Pending[dict[str, Publication]]:
         self._check("batch")
         found = {
-            counter: Publication(Published(cutoff, 0), self.definitions.get(counter), self.ranked_with_it)
+            counter: Publication(
+                Published(cutoff, 0), self.definitions.get(counter), self.ranked_with_it, self.charted_with_it
+            )
             for counter, cutoff in self.published.items()
         }
         self.after_cutoffs()
@@ -95,6 +101,13 @@ class FakeLayers(Layers):
         self.reads += len(reads)
         places = [(self._of(r.counter), r.key, r.bucket.granularity, r.bucket.start) for r in reads]
         found = [self.ranked_rows.get(place) for place in places]
+        return lambda: found
+
+    def charts(self, reads: Sequence[ChartOf]) -> Pending[list[Ranking | None]]:
+        self._check("batch")
+        self.reads += len(reads)
+        places = [(self._of(r.counter), r.bucket.granularity, r.bucket.start) for r in reads]
+        found = [self.chart_rows.get(place, Ranking([], [], EPOCH)) for place in places]
         return lambda: found
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:

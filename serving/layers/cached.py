@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from serving.layers.interface import (
+    ChartOf,
     Deadline,
     IncrementsSince,
     Layers,
@@ -111,7 +112,7 @@ class CachedLayers(Through):
         self._deadline: Deadline | None = None
         brief, long = serving.cache.total_seconds(), serving.cache_closed.total_seconds()
 
-        def of_run(read: TotalsRange | MembersOf, rows: Any) -> float:
+        def of_run(read: TotalsRange | MembersOf | ChartOf, rows: Any) -> float:
             return long if read.at and rows else brief  # before the first run has published, its rows come one by one
 
         def briefly(_: Any, __: Any) -> float:
@@ -123,6 +124,7 @@ class CachedLayers(Through):
         self._totals: RowCache[TotalsRange, dict[datetime, Total]] = RowCache("totals", memory, of_run, join, recall)
         self._members: RowCache[MembersOf, dict[str, Total]] = RowCache("member_totals", memory, of_run, join, recall)
         self._ranked: RowCache[MembersOf, Ranking | None] = RowCache("ranked_members", memory, of_run, join, recall)
+        self._charts: RowCache[ChartOf, Ranking | None] = RowCache("ranked_keys", memory, of_run, join)
         self._slices = Slices(self._totals, settings.events.max_future)
         self._live: RowCache[IncrementsSince, list[Increment]] = RowCache("increments", memory, briefly, join)
         self._live_members: RowCache[IncrementsSince, list[Increment]] = RowCache(
@@ -153,6 +155,9 @@ class CachedLayers(Through):
 
     def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
         return self._ranked.many(reads, self._layers.ranked, self._until())
+
+    def charts(self, reads: Sequence[ChartOf]) -> Pending[list[Ranking | None]]:
+        return self._charts.many(reads, self._layers.charts, self._until())
 
     def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
         found = [self._slices.recalled(read) for read in reads]

@@ -15,6 +15,7 @@ from typing import Any
 
 from serving.layers.connection import Connection, Limits, Rows
 from serving.layers.interface import (
+    ChartOf,
     Corrected,
     Deadline,
     IncrementsSince,
@@ -35,9 +36,10 @@ from stitch.settings import Settings
 from stitch.tables import KEY_SHARDS
 
 STREAMING_JOB = "streaming_counts"
+NO_KEYS = Ranking([], [], EPOCH)
 
 _BATCH = {
-    "cutoffs": "SELECT counter, cutoff, revision, definition, ranked FROM cutoffs",
+    "cutoffs": "SELECT counter, cutoff, revision, definition, ranked, charted FROM cutoffs",
     "totals": "SELECT bucket, count, cutoff FROM totals"
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket >= ? AND bucket < ?",
     "member_totals": "SELECT member, count, cutoff FROM member_totals"
@@ -46,6 +48,7 @@ _BATCH = {
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ? AND member IN ?",
     "ranked_members": "SELECT members, counts, cutoff FROM ranked_members"
     " WHERE counter = ? AND key = ? AND granularity = ? AND bucket = ?",
+    "ranked_keys": "SELECT keys, counts, cutoff FROM ranked_keys WHERE counter = ? AND granularity = ? AND bucket = ?",
     "keys_from": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key >= ? LIMIT ?",
     "keys_after": "SELECT key FROM keys WHERE counter = ? AND shard = ? AND key > ? LIMIT ?",
     "runs": "SELECT cutoff, kind, state, noted_at, figures FROM runs"
@@ -84,8 +87,10 @@ class CassandraLayers(Layers):
     def cutoffs(self) -> Pending[dict[str, Publication]]:
         sent = self._send(self._batch, "cutoffs", [()])
         return lambda: {
-            stored: Publication(at, from_text(definition), ranked == at.write_time)
-            for stored, cutoff, revision, definition, ranked in sent()[0]
+            stored: Publication(
+                at, from_text(definition), ranked=ranked == at.write_time, charted=charted == at.write_time
+            )
+            for stored, cutoff, revision, definition, ranked, charted in sent()[0]
             if cutoff and (at := Published(_utc(cutoff), revision or 0))
         }
 
@@ -112,6 +117,11 @@ class CassandraLayers(Layers):
     def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
         sent = self._send(self._batch, "ranked_members", [_partition(read) for read in reads])
         return lambda: [_ranking(rows) for rows in sent()]
+
+    def charts(self, reads: Sequence[ChartOf]) -> Pending[list[Ranking | None]]:
+        partitions = [(read.counter, read.bucket.granularity, read.bucket.start) for read in reads]
+        sent = self._send(self._batch, "ranked_keys", partitions)
+        return lambda: [_ranking(rows) if not _says_none(rows) else NO_KEYS for rows in sent()]
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._send_increments("increments", reads)
@@ -167,6 +177,11 @@ def _ranking(rows: list[tuple[Any, ...]]) -> Ranking | None:
     if not members or not counts or len(members) != len(counts) or not cutoff:
         return None
     return Ranking(members, counts, _utc(cutoff))
+
+
+def _says_none(rows: list[tuple[Any, ...]]) -> bool:
+    """Whether they say that no key counts: without a row, or by an empty list. One that was erased is null."""
+    return not rows or rows[0][0] == []
 
 
 def _whole(rows: list[tuple[Any, ...]]) -> list[tuple[Any, Total]]:

@@ -117,6 +117,15 @@ class MembersOf:
 
 
 @dataclass(frozen=True)
+class ChartOf:
+    """The keys of a counter that counted most in one bucket: one row."""
+
+    counter: str
+    bucket: Bucket
+    at: Published | None = None
+
+
+@dataclass(frozen=True)
 class IncrementsSince:
     """The increments of one key in one ingest date's partition, from an ingest window on (None: all of them)."""
 
@@ -191,6 +200,11 @@ class Layers(ABC):
         """The members that counted most, for each read; None where that is not held, since they are few, say."""
 
     @abstractmethod
+    def charts(self, reads: Sequence[ChartOf]) -> Pending[list[Ranking | None]]:
+        """The keys that counted most, for each read; an empty one where no key counts, and None where it is not known:
+        a key was erased from it, say."""
+
+    @abstractmethod
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         """The increments of each read."""
 
@@ -260,6 +274,9 @@ class Through(Layers):
 
     def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
         return self._layers.ranked(reads)
+
+    def charts(self, reads: Sequence[ChartOf]) -> Pending[list[Ranking | None]]:
+        return self._layers.charts(reads)
 
     def increments(self, reads: Sequence[IncrementsSince]) -> Pending[list[list[Increment]]]:
         return self._layers.increments(reads)

@@ -19,7 +19,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from pymemcache import HashClient
 
-from serving.layers.interface import Deadline, Layers, MembersOf, Pending, Recalled, Through, TotalsRange
+from serving.layers.interface import ChartOf, Deadline, Layers, MembersOf, Pending, Recalled, Through, TotalsRange
 from serving.observe.metrics import CACHE_READS
 from stitch.buckets import EPOCH, micros
 from stitch.cutoff import Published
@@ -27,7 +27,7 @@ from stitch.definitions import Publication, as_text, from_text
 from stitch.merge import Ranking, Total
 from stitch.settings import Settings
 
-R = TypeVar("R", TotalsRange, MembersOf)
+R = TypeVar("R", TotalsRange, MembersOf, ChartOf)
 K = TypeVar("K")
 V = TypeVar("V")
 Kind = Literal["rows", "ranked"]
@@ -81,6 +81,9 @@ class MemcachedLayers(Through):
 
     def ranked(self, reads: Sequence[MembersOf]) -> Pending[list[Ranking | None]]:
         return self._through("ranked", reads, self._layers.ranked, *_RANKING)
+
+    def charts(self, reads: Sequence[ChartOf]) -> Pending[list[Ranking | None]]:
+        return self._through("ranked", reads, self._layers.charts, *_RANKING)
 
     def recalled_totals(self, reads: Sequence[TotalsRange]) -> list[Recalled]:
         """Those that another process, or this one, read within the last `serving.cache_closed`."""
@@ -146,14 +149,14 @@ class MemcachedLayers(Through):
                 break
             self._client.set_many({name: rows[name] for name in names[first : first + AT_ONCE]}, expire=self._expire)
 
-    def _name(self, of: TotalsRange | MembersOf | Literal["cutoffs"], kind: Kind = "rows") -> str:
+    def _name(self, of: TotalsRange | MembersOf | ChartOf | Literal["cutoffs"], kind: Kind = "rows") -> str:
         """A name that memcached takes: 250 bytes at most, without spaces, and the read's alone."""
         named = (self._keyspace, of) if kind == "rows" else (self._keyspace, kind, of)
         return "stitch:" + hashlib.sha256(repr(named).encode()).hexdigest()
 
 
 def _published_as_text(said: Mapping[str, Publication]) -> bytes:
-    """In the form of every version that may share the memcached: without `ranked`, so that no list is relied on."""
+    """In the form of every version that may share the memcached: without what says that lists can be relied on."""
     rows = {stored: (micros(one.at.cutoff), one.at.revision, one.counter and as_text(one.counter))
             for stored, one in said.items()}  # fmt: skip
     return json.dumps(rows).encode()

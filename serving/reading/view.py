@@ -115,6 +115,11 @@ class View:
         found = self._published(counter)
         return found is not None and found.ranked
 
+    def charted(self, counter: Counter) -> bool:
+        """The same of lists of its keys."""
+        found = self._published(counter)
+        return found is not None and found.charted
+
     def stored(self, counter: Counter) -> str:
         """Under which name the counter's rows are found."""
         return self.last.stored[counter.name]

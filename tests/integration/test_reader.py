@@ -17,10 +17,10 @@ from cassandra import concurrent
 from serving.app import create_app
 from serving.layers.cached import CachedLayers
 from serving.layers.cassandra import CassandraLayers
-from serving.layers.interface import MembersOf, TotalsRange
+from serving.layers.interface import ChartOf, MembersOf, TotalsRange
 from serving.layers.memcached import MemcachedLayers
 from serving.layers.memory import Memory
-from stitch.buckets import ALL, EPOCH, floor
+from stitch.buckets import ALL, EPOCH, Bucket, floor
 from stitch.cutoff import Published
 from stitch.definitions import stored_names
 from stitch.merge import Ranking, Total
@@ -117,7 +117,9 @@ def test_while_the_batch_layer_is_away_totals_that_another_process_read_are_reca
     one.member_total_rows["plays", "t1", "all", EPOCH, "m"] = Total(2, CUTOFF)
     first = MemcachedLayers(one, settings)
     list_of_one = one.ranked_rows["plays", "t1", "all", EPOCH] = Ranking(["m"], [2], CUTOFF)
-    first.totals(reads[:1])(), first.member_totals(members[:1])(), first.ranked(members)()
+    list_of_keys = one.chart_rows["plays", "all", EPOCH] = Ranking(["t1"], [3], CUTOFF)
+    first.totals(reads[:1])(), first.member_totals(members[:1])()
+    first.charts([ChartOf("plays", ALL, at)])(), first.ranked(members)()
     deadline = time.monotonic() + 5
     while first.recalled_ranked(members[:1]) == [None]:  # memcached is not waited for
         assert time.monotonic() < deadline
@@ -129,17 +131,23 @@ def test_while_the_batch_layer_is_away_totals_that_another_process_read_are_reca
         assert [(one.rows, bool(one.lacking)) for one in found] == [({EPOCH: Total(3, CUTOFF)}, False), ({}, True)]
         assert layers.recalled_members(members) == [{"m": Total(2, CUTOFF)}, None]
         assert layers.recalled_ranked(members) == [list_of_one, None]
+        assert layers.charts([ChartOf("plays", ALL, at), ChartOf("likes", ALL, at)])() == [
+            list_of_keys,
+            Ranking([], [], EPOCH),
+        ]
 
 
-def test_lists_of_members_and_members_by_name_are_read_and_a_list_that_is_not_whole_is_none(
+def test_lists_of_members_or_keys_and_members_by_name_are_read_and_a_list_that_is_not_whole_is_none(
     fresh: Stack, cassandra: Any, tmp_path: Path
 ) -> None:
     settings = changed(fresh, tmp_path)
     batch, at = settings.batch.keyspace, Published(CUTOFF, 3)
     of = "(counter, key, granularity, bucket"
+    none = Ranking([], [], EPOCH)
     lists = {
         "k": (["a", "ü"], [3, -1], CUTOFF),
         "few": ([], [], CUTOFF),
+        "erased": (None, None, CUTOFF),
         "by hand": (["a"], None, CUTOFF),
         "by hand, too": (["a"], [1, 2], CUTOFF),
     }
@@ -148,6 +156,13 @@ def test_lists_of_members_and_members_by_name_are_read_and_a_list_that_is_not_wh
             f"INSERT INTO {batch}.ranked_members {of}, members, counts, cutoff) "
             "VALUES ('c', %s, 'all', %s, %s, %s, %s)",
             (key, EPOCH, *row),
+        )
+    days = [Bucket("day", EPOCH + timedelta(days=n), EPOCH + timedelta(days=n + 1)) for n in range(len(lists))]
+    for day, row in zip(days, lists.values(), strict=True):
+        cassandra.execute(
+            f"INSERT INTO {batch}.ranked_keys (counter, granularity, bucket, keys, counts, cutoff) "
+            "VALUES ('c', 'day', %s, %s, %s, %s)",
+            (day.start, *row),
         )
     for member in "abc":
         cassandra.execute(
@@ -159,10 +174,16 @@ def test_lists_of_members_and_members_by_name_are_read_and_a_list_that_is_not_wh
             f"INSERT INTO {batch}.cutoffs (counter, cutoff, revision, ranked) VALUES (%s, %s, 3, %s)",
             (counter, CUTOFF, ranked),
         )
+        cassandra.execute(
+            f"INSERT INTO {batch}.cutoffs (counter, cutoff, revision, charted) VALUES (%s, %s, 3, %s)",
+            (f"keys {counter}", CUTOFF, ranked),
+        )
     layers = CassandraLayers(settings)
     try:
         found = layers.ranked([MembersOf("c", key, ALL) for key in [*lists, "none"]])()
-        assert found == [Ranking(["a", "ü"], [3, -1], CUTOFF), None, None, None, None]
+        assert found == [Ranking(["a", "ü"], [3, -1], CUTOFF), None, None, None, None, None]
+        keys = layers.charts([ChartOf("c", bucket) for bucket in [*days, ALL]])()
+        assert keys == [found[0], none, None, None, None, none]
         reads = [MembersOf("c", "k", ALL, among=among) for among in (("c", "a", "x"), None, ("b",), ())]
         expected = [{"a", "c"}, {"a", "b", "c"}, {"b"}, set()]
         assert [one.keys() for one in layers.member_totals(reads)()] == expected
@@ -170,6 +191,7 @@ def test_lists_of_members_and_members_by_name_are_read_and_a_list_that_is_not_wh
         assert {name: said[name].ranked for name in ("with", "older", "without")} == {
             "with": True, "older": False, "without": False
         }  # fmt: skip
+        assert [name for name, one in said.items() if one.charted] == ["keys with"]
     finally:
         layers.close()
 

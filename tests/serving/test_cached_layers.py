@@ -16,6 +16,7 @@ import pytest
 
 from serving.layers.cached import CachedLayers
 from serving.layers.interface import (
+    ChartOf,
     Deadline,
     IncrementsSince,
     LayerDown,
@@ -153,6 +154,26 @@ def test_lists_of_members_are_kept_until_another_run_publishes_and_recalled_afte
     clock[0] += settings.serving.cache_closed.total_seconds() + 1
     assert layers.recalled_ranked([first, second]) == [one, other]
     assert layers.ranked([first])() == [other]
+
+
+def test_lists_of_keys_are_kept_until_another_run_publishes_and_that_there_is_none_for_a_moment(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    fake = FakeLayers()
+    layers = CachedLayers(fake, settings, Memory(10**7))
+    first, second = (ChartOf("plays", ALL, at) for at in (FIRST_RUN, SECOND_RUN))
+    one, other = (Ranking([name], [5], CUTOFF) for name in ("one", "other"))
+    none = Ranking([], [], EPOCH)
+    assert layers.charts([first])() == [none]
+    fake.chart_rows["plays", "all", EPOCH] = one
+    assert layers.charts([first])() == [none]
+    clock[0] += settings.serving.cache.total_seconds() + 0.1
+    assert layers.charts([first])() == [one]
+    fake.chart_rows["plays", "all", EPOCH] = other
+    assert layers.charts([first])() == [one]
+    assert layers.charts([second, first])() == [other, one]
 
 
 def test_members_that_are_asked_for_by_name_are_not_taken_for_all_members(settings: Settings) -> None:
