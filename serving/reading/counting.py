@@ -73,6 +73,10 @@ class Counting:
         found = iter([self._merged(one, groups, *rows) for one, *rows in parts])
         return [[next(found) for _ in self._query.counters] for _ in self._query.keys]
 
+    def cost(self, groups: Groups) -> Cost:
+        """What their counts take of the layers."""
+        return self._cost(self._plans(groups))
+
     def points(self, groups: Groups, asked: Asked) -> list[list[list[Point]]]:
         """key → group → its points."""
         return [

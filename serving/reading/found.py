@@ -1,4 +1,4 @@
-"""What is found of a question: points, totals, series, tops; and what makes them of the counts. Pure."""
+"""What is found of a question: points, totals, series, tops, charts; and what makes them of the counts. Pure."""
 
 from __future__ import annotations
 
@@ -71,6 +71,17 @@ class Top:
     total: int
     partial: bool
     next: str | None
+    comparison: Comparison | None = None
+    changes: dict[str, Change] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """exact: whether nobody else belongs to it, by what the batch counted; changes: as of Top, of the keys"""
+
+    keys: list[tuple[str, int]]
+    exact: bool
+    partial: bool
     comparison: Comparison | None = None
     changes: dict[str, Change] = field(default_factory=dict)
 

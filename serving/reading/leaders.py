@@ -6,6 +6,8 @@ where they are known, elsewhere those of the lists' last members and what it gai
 its last member is known, and no other bound comes before that: this is the threshold algorithm (Fagin, Lotem and Naor,
 2001). Members whose bound comes before are asked for by name, a few times; where that is not enough, all are read.
 
+Members are those of a key, or the keys of a counter: of these, nobody knows what others gained.
+
 Counts and gains may be negative, and a member without a row counted 0: so no bound of a list is below that.
 """
 
@@ -15,6 +17,7 @@ import heapq
 from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
@@ -115,6 +118,28 @@ def leaders(
         if wave == WAVES or not ask(lacking(members, needed, CELLS)):
             break
     return None
+
+
+@dataclass(frozen=True)
+class First:
+    """names: those that counted most, by count, then by name; decided: no other comes before the last of them.
+    others: how much any other counted at most"""
+
+    names: list[str]
+    decided: bool
+    others: int
+
+
+def first(members: Mapping[Bucket, Members], limit: int, ask: Callable[[Names], bool]) -> First:
+    """The first `limit` members, or all that count; where lists do not decide, the first of those that are known."""
+    each = list(members.values())
+    decided = all(one.whole for one in each) or leaders(members, limit, Told(), ask) is not None
+    known, bounds = _known(each)
+    rows = heapq.nsmallest(limit, ((-count, name) for name, count in known.items() if count))
+    names = [name for _, name in rows]
+    most = [count for name, count in (known | bounds).items() if name not in set(names)]
+    in_order = len(each) == 1 and len(rows) == limit  # of one bucket: the list is
+    return First(names, decided or in_order, max([sum(one.most for one in each), *most]))
 
 
 def _known(members: Iterable[Members]) -> tuple[dict[str, int], dict[str, int]]:

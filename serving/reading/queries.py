@@ -145,6 +145,19 @@ class TopQuery:
 
 
 @dataclass(frozen=True)
+class ChartQuery:
+    """order: by `count`, or by `rising`: by how much more than in the earlier range."""
+
+    counter: Counter
+    span: Span
+    limit: int
+    order: str
+    format: str
+    partial: bool = False
+    layer: Layer = "merged"
+
+
+@dataclass(frozen=True)
 class KeysQuery:
     counter: Counter
     prefix: str

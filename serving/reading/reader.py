@@ -25,9 +25,10 @@ from serving.layers.interface import (
     Unavailable,
 )
 from serving.reading.budget import Asked, too_many_rows
+from serving.reading.charts import chart_of
 from serving.reading.counting import Counting
-from serving.reading.found import Series, Top, Totals, check_some, held, is_partial, series_of, totals_of
-from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
+from serving.reading.found import Chart, Series, Top, Totals, check_some, held, is_partial, series_of, totals_of
+from serving.reading.queries import ChartQuery, CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
 from serving.reading.ranking import top_of
 from serving.reading.slices import apart, as_point, as_range, beginning, compared_points
 from serving.reading.view import Down, LastPublished, View, answer, deferred, look, together
@@ -37,6 +38,7 @@ from stitch.definitions import served, stored_names
 from stitch.settings import Settings
 
 T = TypeVar("T")
+Counted = TotalsQuery | SeriesQuery | TopQuery | ChartQuery
 
 
 class Reader:
@@ -101,6 +103,10 @@ class Reader:
         """The members that counted most. `others` holds the rest, events without a member among them."""
         return self._answer(query, lambda view: top_of(self._settings, view, query))
 
+    def chart(self, query: ChartQuery) -> tuple[Chart, View]:
+        """The keys that counted most, or rose most."""
+        return self._answer(query, lambda view: chart_of(self._settings, view, query))
+
     def keys(self, query: KeysQuery) -> tuple[list[str], str | None]:
         """Keys of the counter, and where to go on; raises Unavailable."""
         read = KeysFrom(self._stored(query.counter), query.prefix, query.after, query.limit + 1)
@@ -138,14 +144,15 @@ class Reader:
         except Unavailable:
             return []
 
-    def _answer(self, query: TotalsQuery | SeriesQuery | TopQuery, ask: Callable[[View], T]) -> tuple[T, View]:
+    def _answer(self, query: Counted, ask: Callable[[View], T]) -> tuple[T, View]:
         deadline = self._deadline()
         layers = self._layers.within(deadline)
         try:
             found, view = answer(layers, self._last, query.layer, self._now(), self._retention(), ask)
         except TooManyRows as error:
             several = isinstance(query, TotalsQuery) or (isinstance(query, SeriesQuery) and query.many)
-            raise too_many_rows(error, "keys" if several else "key") from error
+            alone = "limit" if isinstance(query, ChartQuery) else "key"
+            raise too_many_rows(error, "keys" if several else alone) from error
         return found, self._remember(view, deadline)
 
     def _look(self, layers: Layers, missing: tuple[LayerName, ...]) -> View:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from serving.layers.interface import IncrementsSince, MembersOf, Pending, Recalled, TotalsRange
+from serving.layers.interface import ChartOf, IncrementsSince, MembersOf, Pending, Recalled, TotalsRange
 from serving.reading.view import FIRST, View, deferred
 from stitch.counters import Counter
 from stitch.cutoff import Published, ingest_dates
@@ -74,6 +74,11 @@ class Reads:
             recalled = self._view.layers.recalled_ranked(reads)
             return lambda: recalled
         return deferred(lambda: self._view.layers.ranked(reads)) if self._view.ranked(counter) else None
+
+    def charts(self, reads: list[ChartOf]) -> Pending[list[Ranking | None]]:
+        """The keys that counted most. Asked for where the batch layer is there, and has charts with what it
+        published."""
+        return deferred(lambda: self._view.layers.charts(reads))
 
     def increments(self, reads: list[IncrementsSince]) -> Pending[list[list[Increment]]] | None:
         return self._of_realtime(self._view.layers.increments, reads)
