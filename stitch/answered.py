@@ -49,6 +49,14 @@ def top(answer: Answer) -> Table:
     return ["member", "count", *(["before"] if changes else [])], rows
 
 
+def chart(answer: Answer) -> Table:
+    changes = {row["key"]: row for row in answer.get("comparison", {}).get("data", ())}
+    return ["key", "count", *(["before"] if changes else [])], [
+        [row["key"], _count(row["count"]), *([_count(changes[row["key"]]["previous"])] if changes else [])]
+        for row in answer["keys"]
+    ]
+
+
 def keys(answer: Answer) -> Table:
     return ["key"], [[row["key"]] for row in answer["data"]]
 
@@ -64,7 +72,8 @@ def counters(answer: Answer) -> Table:
 
 
 TABLES: Mapping[str, Callable[[Answer], Table]] = {
-    "totals": totals, "series": series, "top": top, "keys": keys, "corrections": corrections, "counters": counters,
+    "totals": totals, "series": series, "top": top, "chart": chart, "keys": keys, "corrections": corrections,
+    "counters": counters,
 }  # fmt: skip
 
 
@@ -87,6 +96,8 @@ def notes(answer: Answer) -> list[str]:
         found.append(f"the {' and the '.join(meta['missing'])} layer does not answer")
     if meta.get("partial"):
         found.append(f"not every count is whole: {meta.get('reason', '')}")
+    if answer.get("exact") is False:
+        found.append("lists do not decide this chart: another key may belong to it")
     if answer.get("next"):
         found.append(f"there are more: --after {answer['next']}")
     return found

@@ -23,8 +23,8 @@ from serving.api.rate_limit import address, rate_limit, told
 from serving.api.scope import EVERYTHING, Scope, Scopes
 from serving.layers.interface import Corrected, LayerName, Ran
 from serving.observe.logs import TOKEN
-from serving.reading.found import Series, Top, Totals
-from serving.reading.queries import CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
+from serving.reading.found import Chart, Series, Top, Totals
+from serving.reading.queries import ChartQuery, CorrectionsQuery, KeysQuery, SeriesQuery, TopQuery, TotalsQuery
 from serving.reading.reader import Reader
 from serving.reading.view import View
 from stitch.counters import Counter
@@ -47,7 +47,7 @@ _PLAIN = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")  # a path, without 
 _SHARED = r"/(v1/.*|openapi\.json|static/.*)"  # what pages of the allowed origins may read
 EXPOSED = ["ETag", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-ID", "Content-Disposition",
            "Stitch-Missing", "Stitch-Partial", "Stitch-Realtime-Through", "Stitch-Next", "Stitch-Others",
-           "Stitch-Total"]  # fmt: skip
+           "Stitch-Total", "Stitch-As-Of", "Stitch-Exact"]  # fmt: skip
 Environ = dict[str, Any]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
@@ -94,6 +94,12 @@ class ScopedReader:
     def top(self, query: TopQuery) -> tuple[Top, View]:
         self._check([query.counter], [query.key])
         return self._reader.top(query)
+
+    def chart(self, query: ChartQuery) -> tuple[Chart, View]:
+        """It tells keys that nobody named, so it takes the right to list all of them."""
+        if not self._scope.lists(query.counter.name, ""):
+            refuse([query.counter.name], ": a chart of its keys")
+        return self._reader.chart(query)
 
     def keys(self, query: KeysQuery) -> tuple[list[str], str | None]:
         """A right of its own: whoever knows a key has not been told who else is counted."""

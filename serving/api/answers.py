@@ -71,6 +71,7 @@ class CounterInfo(TypedDict):
     unit: Annotated[str | None, Field(description="what is counted, where that is not the title")]
     key_label: Annotated[str, Field(description="what to call the key")]
     member_label: Annotated[str | None, Field(description="what to call the member")]
+    chart: Annotated[bool, Field(description="whether `/v1/chart` has its keys")]
 
 
 @_exactly
@@ -243,6 +244,49 @@ class Top(TypedDict):
         ),
     ]
     comparison: NotRequired[TopComparison]
+
+
+@_exactly
+class KeyCount(TypedDict):
+    key: str
+    count: Count
+
+
+@_exactly
+class KeyChange(TypedDict):
+    key: str
+    current: Count | None
+    previous: Count | None
+    change: Annotated[
+        float | None, Field(description="(current − previous) / |previous|; null where previous is 0 or one is null")
+    ]
+
+
+@_exactly
+class ChartComparison(TypedDict):
+    """As for totals; of the keys of the chart, in their order."""
+
+    compare: Literal["previous_period", "year_over_year"]
+    match_weekday: bool
+    current: Bounds
+    previous: Bounds
+    data: list[KeyChange]
+
+
+@_exactly
+class Chart(TypedDict):
+    query: Annotated[dict[str, Any], Field(description="what was understood")]
+    meta: Meta
+    keys: Annotated[list[KeyCount], Field(description="in the order asked for, then by name; counts are live")]
+    as_of: Annotated[
+        Instant,
+        Field(description="the cutoff: whoever belonged to the chart then is there, unless others come before now"),
+    ]
+    exact: Annotated[
+        bool,
+        Field(description="false: lists do not decide it, and another key may belong there; counts are right"),
+    ]
+    comparison: NotRequired[ChartComparison]
 
 
 @_exactly

@@ -41,6 +41,8 @@ _CSV_HEADERS = {
     "Stitch-Next": "of CSV: what JSON has as `next`, as `after` takes it",
     "Stitch-Others": "of CSV: what JSON has as `others`",
     "Stitch-Total": "of CSV: what JSON has as `total`",
+    "Stitch-As-Of": "of CSV: what JSON has as `as_of`",
+    "Stitch-Exact": "of CSV: what JSON has as `exact`",
     "Stitch-Missing": "of CSV: the layers that did not answer",
     "Stitch-Partial": "of CSV: `true` where a count is null or ends with the cutoff",
     "Stitch-Realtime-Through": "of CSV: what JSON has as `meta.realtime_through`",
@@ -162,8 +164,8 @@ def _operation(operation: Operation, name: str, said: str, answer: Schema, setti
 
 
 def _parameter(name: str, parameter: Parameter, endpoint: str, settings: Settings) -> Schema:
-    if name == "counter" and endpoint == "top":
-        shown = [counter for counter in settings.counters if counter.member]
+    if name == "counter" and endpoint in ("top", "chart"):
+        shown = [one for one in settings.counters if (one.member if endpoint == "top" else one.chart)]
         settings = settings.model_copy(update={"counters": shown})
     schema = parameter.schema(settings)
     if name == "key" and endpoint == "totals":  # as many as one likes, beside or in place of `keys`

@@ -21,6 +21,7 @@ MAX_LIMIT = 1000
 LAYERS = get_args(Layer)
 FILLS = ("zero", "null", "none")
 PARTIAL = ("refuse", "allow")
+ORDERS = ("count", "rising")
 FORMATS = ("json", "csv")
 
 TIME = ("start", "end", "period", "tz")
@@ -33,10 +34,12 @@ SERIES = (
 )  # fmt: skip
 SERIES_BODY = tuple(name for name in SERIES if name not in ("key", "download"))
 TOP = ("counter", "key", *TIME, *COMPARING, "limit", "after", "layer", "partial", "format", "download")
+CHART = ("counter", *TIME, *COMPARING, "order", "limit", "partial", "format", "download")
 KEYS = ("counter", "prefix", "limit", "after", "format", "download")
 CORRECTIONS = ("counter", "start", "end", "format", "download")
 # The values of parameters that take one of few, whatever is counted.
-CHOICES = {"compare": tuple(COMPARES), "fill": tuple(FILLS), "layer": tuple(LAYERS), "partial": tuple(PARTIAL)}
+CHOICES = {"compare": tuple(COMPARES), "fill": tuple(FILLS), "layer": tuple(LAYERS), "partial": tuple(PARTIAL),
+           "order": tuple(ORDERS)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,11 @@ PARAMETERS: dict[str, Parameter] = {
         "points without a count: `zero` shows 0; `null` shows null for those of the future; `none` leaves both out. A "
         "count that is not known is null, whatever is asked here",
         _one_of(*CHOICES["fill"], default="zero"),
+    ),
+    "order": Parameter(
+        "`rising`: by how much more a key counted than in the earlier range (`previous_period`, unless `compare` says "
+        "another), of those that did",
+        _one_of(*CHOICES["order"], default="count"),
     ),
     "limit": Parameter(
         "at most so many rows", lambda _: {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 10}

@@ -18,6 +18,7 @@ from serving.reading.queries import (
     LONGEST,
     TOLD,
     BadRequest,
+    ChartQuery,
     CorrectionsQuery,
     KeysQuery,
     Mistake,
@@ -31,7 +32,7 @@ from serving.reading.queries import (
 from serving.reading.told import Told, from_cursor
 from stitch.buckets import FIXED, Bucket, Range
 from stitch.counters import Counter
-from stitch.periods import NoEarlierRangeError, changes_at, comparison, range_of
+from stitch.periods import HOURS, Compare, NoEarlierRangeError, changes_at, comparison, range_of
 from stitch.settings import Settings
 from stitch.zones import Calendar
 
@@ -128,6 +129,28 @@ def parse_top(raw: Raw, settings: Settings, now: datetime, preferred: str = "jso
     return form.done(lambda: TopQuery(counters[0], key, span, limit, after, form.layer, form.format, form.partial))
 
 
+def parse_chart(raw: Raw, settings: Settings, now: datetime, preferred: str = "json") -> ChartQuery:
+    """Days are UTC's, as the batch lists their keys."""
+    form = Form(raw, settings, parameters.CHART, preferred)
+    counters = form.counter()
+    if counters and not counters[0].chart:
+        charted = ", ".join(counter.name for counter in settings.counters if counter.chart)
+        form.wrong("counter", f"{counters[0].name!r} has no chart; counters that have: {charted or 'none'}")
+    asked, order = form.utc_range("day"), form.choice("order", parameters.ORDERS, "count") or "count"
+    if form.calendar.name != "UTC":
+        form.wrong("tz", "charts are of days and months of UTC: leave it out")
+    if form.period in HOURS:
+        form.wrong("period", f"{form.period!r} is no whole days, which charts are of")
+    elif form.period:
+        asked = range_of(form.period, now, form.calendar)
+    if order == "rising" and not asked:
+        form.wrong("order", "needs a range: `start` and `end`, or a `period` other than `all`")
+    faced: Compare | None = "previous_period" if order == "rising" else None
+    span = _compared(form, asked, alignment(counters), now, bool(form.period), faced)
+    limit = form.limit()
+    return form.done(lambda: ChartQuery(counters[0], span, limit, order, form.format, form.partial))
+
+
 def parse_keys(raw: Raw, settings: Settings, preferred: str = "json") -> KeysQuery:
     form = Form(raw, settings, parameters.KEYS, preferred)
     counters, prefix, after, limit = form.counter(), form.text("prefix"), form.told_key("after"), form.limit()
@@ -175,8 +198,12 @@ def _span(form: Form, counters: Sequence[Counter], now: datetime) -> Span:
     return span
 
 
-def _compared(form: Form, asked: Range | None, finest: str, now: datetime, relative: bool) -> Span:
+def _compared(
+    form: Form, asked: Range | None, finest: str, now: datetime, relative: bool, default: Compare | None = None
+) -> Span:
+    """default: what the range is compared with where nothing is asked for"""
     compare, match_weekday = form.compare(asked is not None)
+    compare = compare or default
     found = None
     if asked and compare:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 from serving.api import answers
 from serving.api.answers import iso, number_or_none
 from serving.layers.interface import Ran
-from serving.reading.found import Point, Series
+from serving.reading.found import Chart, Point, Series
 from serving.reading.queries import SeriesQuery, Span
 from serving.reading.view import View
 from stitch.buckets import granularities_of
@@ -128,6 +128,12 @@ def rows(series: answers.KeySeries, query: SeriesQuery) -> list[list[Any]]:
     ]  # fmt: skip
 
 
+def chart_table(found: Chart) -> tuple[list[str], list[list[Any]]]:
+    """A chart as CSV; with how each key changed, where it is in the order of that."""
+    rows = [[key, count, *found.changes.get(key, ())] for key, count in found.keys]
+    return ["key", "count", *(["current", "previous"] if found.comparison else [])], rows
+
+
 def _word(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -184,4 +190,5 @@ def counter(counter: Counter, settings: Settings) -> answers.CounterInfo:
         "title": counter.title or spoken(counter.name), "unit": counter.unit,
         "key_label": label_of(counter.key, settings),
         "member_label": label_of(counter.member, settings) if counter.member else None,
+        "chart": counter.chart,
     }  # fmt: skip

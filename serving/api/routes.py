@@ -107,6 +107,35 @@ def top() -> Response:
     return json_response(body, max_age)
 
 
+@api.get("/v1/chart")
+@documented(Operation(answers.Chart, parameters=parameters.CHART, csv=True))
+def chart() -> Response:
+    """The keys of a counter that counted most, of all time or whole days. Or that rose most. Who is among them is as of
+    the cutoff, their counts and order are live."""
+    query = parsing.parse_chart(_raw(), _settings(), _now(), preferred_format())
+    found, view = _reader().chart(query)
+    max_age = _lifetime(view, found.partial, view.closed([query.counter], query.span.end), query.span)
+    as_of = iso(view.cutoff(query.counter)) or ""
+    if query.format == "csv":
+        told = {"Stitch-As-Of": as_of, "Stitch-Exact": str(found.exact).lower()} | _told(found.partial)
+        return csv_response(*rendering.chart_table(found), view, max_age, told)
+    body: answers.Chart = {
+        "query": {
+            "counter": query.counter.name, **rendering.span(query.span), "order": query.order, "limit": query.limit,
+        },
+        "meta": rendering.meta(view, [query.counter], found.partial),
+        "keys": [{"key": key, "count": number(count)} for key, count in found.keys],
+        "as_of": as_of,
+        "exact": found.exact,
+    }  # fmt: skip
+    if found.comparison:
+        body["comparison"] = {
+            **rendering.bounds(query.span, found.comparison),  # type: ignore[typeddict-item]
+            "data": [{"key": key, **rendering.change(*pair)} for key, pair in found.changes.items()],
+        }
+    return json_response(body, max_age)
+
+
 @api.get("/v1/keys")
 @documented(Operation(answers.Keys, parameters=parameters.KEYS, csv=True))
 def keys() -> Response:

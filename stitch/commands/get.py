@@ -25,6 +25,7 @@ ASKED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "totals": ("Counts of all time or of a range.", parameters.TOTALS),
     "series": ("Counts by minute, hour, day, week or month.", parameters.SERIES),
     "top": ("The members of a key that counted most.", parameters.TOP),
+    "chart": ("The keys of a counter that counted most.", parameters.CHART),
     "keys": ("The keys of a counter, by prefix.", parameters.KEYS),
     "corrections": ("What the batch changed of a counter, by day.", parameters.CORRECTIONS),
     "counters": ("What is counted.", ()),

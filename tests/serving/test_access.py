@@ -37,7 +37,7 @@ from stitch.buckets import EPOCH
 from stitch.cli import main
 from stitch.clusters import BatchSettings
 from stitch.grants import BadToken, Grant, sign
-from stitch.merge import Total
+from stitch.merge import Ranking, Total
 from stitch.sections import ServingSettings
 from stitch.settings import Settings, SettingsError, load_settings
 from stitch.zones import UTC_CALENDAR
@@ -70,6 +70,7 @@ def layers(settings: Settings) -> FakeLayers:
             count = 5 if (counter.name, key) == ("plays", "t1") else HIDDEN
             fake.total_rows[counter.name, key, "all", EPOCH] = Total(count, CUTOFF)
         fake.member_total_rows[counter.name, "t1", "all", EPOCH, "m"] = Total(HIDDEN, CUTOFF)
+        fake.chart_rows[counter.name, "all", EPOCH] = Ranking(["t2", "t1"], [HIDDEN, 5], CUTOFF)
         fake.correction_rows.append((counter.name, Corrected(date(2024, 2, 28), CUTOFF, HIDDEN, HIDDEN + 1)))
     return fake
 
@@ -81,6 +82,11 @@ def reader_app(settings: Settings, layers: FakeLayers, **serving: Any) -> Flask:
 
 def client_of(settings: Settings, layers: FakeLayers, **serving: Any) -> FlaskClient:
     return reader_app(settings, layers, **serving).test_client()
+
+
+def all_with_charts(settings: Settings) -> Settings:
+    charted = [counter.model_copy(update={"chart": True}) for counter in settings.counters]
+    return settings.model_copy(update={"counters": charted})
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -173,9 +179,20 @@ def test_which_keys_there_are_is_a_right_of_its_own(
     assert client.get(f"/v1/keys?counter={asked}", headers=headers).status_code == expected
 
 
+@pytest.mark.parametrize(("grant", "asked", "expected"), [row for row in LISTING if "&" not in row[1]])
+def test_a_chart_takes_the_right_to_list_all_keys(
+    settings: Settings, layers: FakeLayers, grant: dict[str, Any] | None, asked: str, expected: int
+) -> None:
+    client = client_of(all_with_charts(settings), layers, **RESTRICTED)
+    headers = {} if grant is None else bearer(signed(**grant))
+    answer = client.get(f"/v1/chart?counter={asked}", headers=headers)
+    assert (answer.status_code, str(HIDDEN) in answer.text) == (expected, expected == 200)
+
+
 def test_keys_of_public_counters_are_listed_where_the_settings_say_so(settings: Settings, layers: FakeLayers) -> None:
-    client = client_of(settings, layers, list_public_keys=True, **RESTRICTED)
-    assert [client.get(f"/v1/keys?counter={name}").status_code for name in ("plays", "likes")] == [200, 401]
+    client = client_of(all_with_charts(settings), layers, list_public_keys=True, **RESTRICTED)
+    for path in ("/v1/keys", "/v1/chart"):
+        assert [client.get(f"{path}?counter={name}").status_code for name in ("plays", "likes")] == [200, 401]
 
 
 # Signed tokens
@@ -276,6 +293,7 @@ PATHS = [
     "/stats/{name}", "/stats/{name}/t1", "/embed/{name}/t1", "/v1/totals?counters={name}&keys=t1",
     "/v1/series?counters={name}&key=t1&period=7d", "/v1/top?counter={name}&key=t1", "/v1/keys?counter={name}",
     "/v1/corrections?counter={name}", "/v1/totals?counters=nope&keys=t1", "/v1/totals", "/v1/top?counter=plays&key=t1",
+    "/v1/chart?counter={name}", "/v1/chart?counter=plays", "/v1/chart?counter=plays&order=nope",
     "/v1/series?counters=plays&key=t1&granularity=nope", "/v1/keys", "/v1/corrections?counter=nope", "/nope",
 ]  # fmt: skip
 

@@ -1,5 +1,5 @@
-"""Charts by lists of keys: who is in them, and what they counted. Literal tables, and any rows beside a plain list of
-events. Layers in memory."""
+"""Charts by lists of keys: who is in them, and what they counted (test_chart_answers.py: how that is told). Literal
+tables, and any rows beside a plain list of events. Layers in memory."""
 
 from __future__ import annotations
 

@@ -45,20 +45,22 @@ def test_every_endpoint_is_documented() -> None:
 
 
 def test_every_parameter_is_documented_and_every_documented_one_is_taken() -> None:
-    taken = {*parameters.TOTALS, *parameters.SERIES, *parameters.TOP, *parameters.KEYS, *parameters.CORRECTIONS}
+    taken = {*parameters.TOTALS, *parameters.SERIES, *parameters.TOP, *parameters.KEYS, *parameters.CORRECTIONS,
+             *parameters.CHART}  # fmt: skip
     assert taken == set(parameters.PARAMETERS)
     paths = document(APP, SETTINGS)["paths"]
     for path, names in {
         "/v1/totals": parameters.TOTALS,
         "/v1/series": parameters.SERIES,
         "/v1/top": parameters.TOP,
+        "/v1/chart": parameters.CHART,
     }.items():
         found = paths[path]["get"]["parameters"]
         assert [parameter["name"] for parameter in found] == list(names)
         assert all(len(parameter["description"]) > 10 for parameter in found)
 
 
-@pytest.mark.parametrize("path", ["/v1/totals", "/v1/series", "/v1/top"])
+@pytest.mark.parametrize("path", ["/v1/totals", "/v1/series", "/v1/top", "/v1/chart"])
 def test_a_parameter_that_is_not_documented_is_refused(path: str) -> None:
     errors = APP.test_client().get(f"{path}?undocumented=1").get_json()["errors"]
     assert errors[0]["parameter"] == "undocumented"
@@ -94,7 +96,7 @@ OPERATIONS = {found.ok().label: found.ok() for found in ASKED.get_all_operations
 WITH_PARAMETERS = [label for label, operation in OPERATIONS.items() if operation.query or operation.body]
 PLAIN = {"Accept-Encoding": "identity"}
 # What JSON Schema cannot say: a range on the edges of buckets, a start before its end, a `compare` with a range, …
-BEYOND_A_SCHEMA = ("start", "end", "tz", "compare", "match_weekday", "period", "after")
+BEYOND_A_SCHEMA = ("start", "end", "tz", "compare", "match_weekday", "period", "after", "order")
 
 
 def ask(label: str, mode: GenerationMode, prepare: Callable[[Any], None], **checks: Any) -> None:

@@ -19,7 +19,7 @@ from stitch.answered import lines
 from stitch.buckets import EPOCH, bucket_of
 from stitch.cli import main
 from stitch.commands import get
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 from stitch.settings import load_settings
 from tests.conftest import write_config
 from tests.fakes import FakeLayers
@@ -37,6 +37,9 @@ def layers() -> FakeLayers:
             row = ("plays", "t1,x", granularity, bucket_of(at, granularity).start)
             before = fake.total_rows.get(row, Total(0, CUTOFF)).count
             fake.total_rows[row] = Total(before + count, CUTOFF)
+    fake.chart_rows["plays", "all", EPOCH] = Ranking(["t1,x"], [17], CUTOFF)
+    fake.chart_rows["plays", "day", datetime(2024, 3, 13, tzinfo=UTC)] = Ranking(["t1,x"], [12], CUTOFF)
+    fake.chart_rows["plays", "day", datetime(2024, 3, 12, tzinfo=UTC)] = None
     fake.total_rows["creator_plays", "c1", "all", EPOCH] = Total(17, CUTOFF)
     members = {"t1": 12, "t\x1b[2J": 4}
     fake.member_total_rows = {("creator_plays", "c1", "all", EPOCH, m): Total(n, CUTOFF) for m, n in members.items()}
@@ -90,6 +93,10 @@ TABLES = {
     "a top list": (
         ["top", "--counter", "creator_plays", "--key", "c1"],
         "member    count\nt1           12\nt\\x1b[2J      4\n(others)      1\n(total)      17\n"),
+    "a chart": (["chart", "--counter", "plays"], "key   count\nt1,x     18\n"),
+    "a chart of rising keys": (
+        ["chart", "--counter", "plays", "--start", "2024-03-13", "--end", "2024-03-14", "--order", "rising"],
+        "key   count  before\nt1,x     12       5\n"),
     "keys": (["keys", "--counter", "plays", "--prefix", "t1"], "key\nt1,x\n"),
     "corrections": (
         ["corrections", "--counter", "plays"],
@@ -138,6 +145,12 @@ def test_a_page_says_how_to_go_on(reader: str, on_a_terminal: None) -> None:
     result = run(reader, "top", "--counter", "creator_plays", "--key", "c1", "--limit", "1")
     after = result.stderr.partition("--after ")[2].strip()
     assert "t1 " not in run(reader, "top", "--counter", "creator_plays", "--key", "c1", "--after", after).output
+
+
+def test_a_chart_that_lists_do_not_decide_says_so(reader: str, on_a_terminal: None) -> None:
+    args = ["chart", "--counter", "plays", "--start", "2024-03-12", "--end", "2024-03-13"]
+    assert "a key was erased" in run(reader, *args).stderr
+    assert "another key may belong to it" in run(reader, *args, "--partial", "allow").stderr
 
 
 def test_a_token_comes_from_the_environment_and_goes_nowhere_else(tmp_path: Path) -> None:
