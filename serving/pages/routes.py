@@ -1,5 +1,5 @@
-"""The pages for people: the counts of one thing, a finder of things, a count to embed, the state of the counting, and
-the documentation of the API.
+"""The pages for people: the counts of one thing, a finder of things, charts of things, a count to embed, the state of
+the counting, and the documentation of the API.
 
 Each is a small document without data: its script asks the API, as every other page could. A key that a path cannot
 carry (`..`, one that begins with a slash) is had by `?key=`.
@@ -35,6 +35,7 @@ PERIODS = {
     "last_month": "Last month", "quarter": "This quarter", "12mo": "Last 12 months", "year": "This year",
     "all": "All time",
 }  # fmt: skip
+CHARTED = ("7d", "30d", "month", "last_month", "all")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.~-]*")  # a key that a path carries as it is
 
 
@@ -63,6 +64,18 @@ def stats(name: str, key: str | None = None) -> AnyResponse:
         return _page("stats.html", field=name, key=key, label=label_of(name, settings()), periods=PERIODS.items())
     found = _find(name)
     return redirect(_address(found, key, keep=True)) if found else _not_found(name)
+
+
+@pages.get("/charts/<counter>")
+def charts(counter: str) -> Response:
+    """The keys of a counter that counted most, or rose most."""
+    found = _find(counter)
+    if not found or not found.chart:
+        return _not_found(counter)
+    label = label_of(found.key, settings())
+    title = f"{found.title or spoken(found.name)} by {label.lower()}"
+    periods = [(period, PERIODS[period]) for period in CHARTED]
+    return _page("charts.html", counter=found, label=label, title=title, periods=periods)
 
 
 @pages.get("/embed/<counter>")

@@ -1,6 +1,6 @@
 // Keys by their first letters, as they are typed.
 
-import { ask, link, otherToken } from "./api.js";
+import { ROOT, ask, link, otherToken } from "./api.js";
 import { load, nameOf } from "./names.js";
 import { explain } from "./words.js";
 
@@ -12,6 +12,7 @@ const retoken = document.getElementById("retoken");
 const more = document.getElementById("more");
 const MISSING = "No such name yet. New ones are listed after the next nightly run; open one by its full name.";
 const UNLISTED = "Names cannot be listed here. Type a full name to open its page.";
+let counters = [];
 let fields = new Map(); // field → a counter of it, whose keys are listed
 let next = null;
 let timer = 0;
@@ -19,6 +20,7 @@ let asking = new AbortController();
 
 async function begin() {
   const { body } = await ask("/v1/counters", {});
+  counters = body.data;
   fields = new Map(body.data.map((one) => [one.key, one]).toReversed());
   const labels = [...fields].toReversed().map(([field, one]) => new Option(one.key_label, field));
   form.field.replaceChildren(...labels);
@@ -41,6 +43,19 @@ function item(field, key) {
   return line;
 }
 
+// Where names are listed, their charts may be seen.
+function charts(field) {
+  const links = counters.filter((one) => one.key === field && one.chart).map((one) => {
+    const anchor = document.createElement("a");
+    anchor.href = `${ROOT}/charts/${one.name}`;
+    anchor.textContent = `${one.title} by ${one.key_label.toLowerCase()}`;
+    return anchor;
+  });
+  const line = document.getElementById("charts");
+  line.replaceChildren("Charts: ", ...links.flatMap((one, n) => (n ? [", ", one] : [one])));
+  line.hidden = links.length === 0;
+}
+
 async function look(after) {
   asking.abort();
   asking = new AbortController();
@@ -59,11 +74,13 @@ async function look(after) {
     const count = list.children.length;
     found.textContent = count ? `${count}${next === null ? "" : " or more"} found` : MISSING;
     note.hidden = true;
+    charts(field);
   } catch (error) {
     if (error.name === "AbortError" || signal.aborted) return undefined;
     const unlisted = fields.size > 0 && [401, 403].includes(error.status); // a right of its own
     if (!unlisted && (await otherToken(error))) return look(after);
     list.replaceChildren();
+    document.getElementById("charts").hidden = true;
     document.getElementById("reason").textContent = unlisted ? UNLISTED : explain(error);
     retoken.hidden = ![401, 403].includes(error.status);
     note.hidden = false;

@@ -40,6 +40,13 @@ export function change({ current, previous, change: by }) {
   return Number(current) > 0 ? { text: "new", way: 1 } : { text: "", way: 0 };
 }
 
+// By how much more, or less, in a change of the API.
+export function difference({ current, previous }) {
+  if (current === null || previous === null) return "";
+  const by = BigInt(current) - BigInt(previous);
+  return `${by > 0n ? "+" : ""}${NUMBER.format(by)}`;
+}
+
 export function share(count, total) {
   const whole = Number(total);
   const part = whole > 0 ? Number(count) / whole : -1;

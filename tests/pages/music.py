@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from serving.layers.interface import Corrected, MembersOf, Pending, Ran, TotalsRange
+from serving.layers.interface import ChartOf, Corrected, MembersOf, Pending, Ran, TotalsRange
 from stitch.buckets import bucket_of, floor
 from stitch.counters import Counter
 from stitch.definitions import name_of
-from stitch.merge import Increment, Total
+from stitch.merge import Increment, Ranking, Total
 from stitch.sections import NamesSettings, ServingSettings
 from stitch.settings import Settings, load_settings
 from tests.fakes import FakeLayers
@@ -22,7 +22,7 @@ HOUR, DAYS = timedelta(hours=1), 400
 HEBREW = "שלום (רדיו)"
 TRACKS = {"t1": 0.5, "t2": 0.3, HEBREW: 0.2}
 COUNTERS = [
-    Counter(name="plays", key="track_id", weights={"play": 1}, title="Plays", key_label="Track"),
+    Counter(name="plays", key="track_id", weights={"play": 1}, title="Plays", key_label="Track", chart=True),
     Counter(name="likes", key="track_id", weights={"like": 1, "unlike": -1}, title="Likes"),
     Counter(name="listened_seconds", key="track_id", weights={"play": "duration_s"}, title="Listening time",
             unit="seconds"),
@@ -77,6 +77,11 @@ class Music(FakeLayers):
         self.member_slices: dict[tuple[str, str, str, datetime], dict[str, Total]] = {}
         for (*bucket_of_key, member), total in self.member_total_rows.items():
             self.member_slices.setdefault(tuple(bucket_of_key), {})[member] = total  # type: ignore[arg-type]
+        listed: dict[tuple[str, datetime], list[tuple[int, str]]] = {}
+        for (counter, key, granularity, bucket), total in self.total_rows.items():
+            if counter == "plays" and granularity != "hour" and total.count:
+                listed.setdefault((granularity, bucket), []).append((-total.count, key))
+        self.lists = {place: ranking(rows, self.cutoff) for place, rows in listed.items()}
         figures = {"records": 120_450, "rejected": 12, "excluded": 0, "duplicates": 381}
         self.run_rows = [
             Ran(self.cutoff, "incremental", "published", self.cutoff + HOUR, figures=figures),
@@ -111,6 +116,11 @@ class Music(FakeLayers):
         ]
         return lambda: found
 
+    def charts(self, reads: Sequence[ChartOf]) -> Pending[list[Ranking | None]]:
+        self._check("batch")
+        found = [self.lists.get((r.bucket.granularity, r.bucket.start), ranking([], self.cutoff)) for r in reads]
+        return lambda: list(found)
+
     def add(self, counter: str, key: str, at: datetime, count: int, member: str | None = None) -> None:
         """So many events of the hour that begins then; none of those that are still to come."""
         if at >= self.cutoff:
@@ -124,6 +134,11 @@ class Music(FakeLayers):
             if member:
                 of = (*row, member)
                 self.member_total_rows[of] = Total(count + _count(self.member_total_rows.get(of)), self.cutoff)
+
+
+def ranking(rows: Sequence[tuple[int, str]], cutoff: datetime) -> Ranking:
+    """The keys of rows (−count, key) as a list has them."""
+    return Ranking([key for _, key in sorted(rows)], [-count for count, _ in sorted(rows)], cutoff)
 
 
 @lru_cache

@@ -28,7 +28,8 @@ def private(serve: Serve, music: Music) -> str:
 
 
 def test_a_private_page_asks_for_a_token_once_and_by_a_button_after_that(private: str, chromium: Any) -> None:
-    for path in ("/stats/track_id/t1", "/stats", "/stats/likes/t1"):
+    shown = {"/stats": "#keys a", "/charts/plays": ".ranked tbody tr"}
+    for path in ("/stats/track_id/t1", "/stats", "/stats/likes/t1", "/charts/plays"):
         with page(chromium, private, expected_errors=9) as found:
             found.goto(private + path)
             found.wait_for_selector("dialog[open]")
@@ -43,7 +44,7 @@ def test_a_private_page_asks_for_a_token_once_and_by_a_button_after_that(private
             found.wait_for_selector("dialog[open]")
             found.fill("dialog input", TOKEN)
             found.click("dialog button.primary")
-            found.wait_for_selector("#keys a" if path == "/stats" else ".tile:has-text('Likes')")
+            found.wait_for_selector(shown.get(path, ".tile:has-text('Likes')"))
 
 
 def test_a_token_that_ends_meanwhile_is_asked_for_once_and_by_a_button_after_that(private: str, chromium: Any) -> None:
@@ -201,7 +202,7 @@ def test_names_from_right_to_left_leave_the_words_around_them_in_place(site: str
 
 
 def test_without_javascript_a_page_says_what_it_needs(site: str, chromium: Any) -> None:
-    for path in ("/stats/track_id/t1", "/stats", "/status", "/docs", "/embed/plays/t1"):
+    for path in ("/stats/track_id/t1", "/stats", "/status", "/docs", "/embed/plays/t1", "/charts/plays"):
         with page(chromium, site, java_script_enabled=False) as found:
             found.goto(site + path)
             assert "needs JavaScript" in found.inner_text("body"), path

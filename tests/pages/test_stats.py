@@ -251,6 +251,7 @@ SIZES = [(320, "dark"), (320, "light"), (768, "light"), (768, "dark"), (1440, "d
 PAGES = {
     "creator": "/stats/creator_id/c1?period=30d&compare=previous_period",
     "track": f"/stats/track_id/{quote(HEBREW)}?start=2026-01-05&end=2026-11-20&granularity=week",
+    "chart": "/charts/plays", "rising": "/charts/plays?period=30d&order=rising",
     "finder": "/stats", "status": "/status", "missing": "/stats/nothing/a",
 }  # fmt: skip
 
@@ -266,6 +267,8 @@ def test_every_page_fits_its_screen_and_people_who_do_not_see(
             if path.startswith("/stats/c") or path.startswith("/stats/t"):
                 ready(found)
                 found.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+            if path.startswith("/charts"):
+                found.wait_for_selector(".ranked tbody tr")
             found.wait_for_load_state("networkidle")
             found.screenshot(path=shot(f"{name}-{width}-{scheme}"), full_page=True)
             assert found.evaluate("document.documentElement.scrollWidth") <= width, name

@@ -290,7 +290,7 @@ def test_a_secret_that_can_be_guessed_is_refused_without_being_told(
 
 PATHS = [
     "/v1/counters", "/v1/status", "/openapi.json", "/metrics", "/docs", "/status", "/stats", "/", "/readyz", "/healthz",
-    "/stats/{name}", "/stats/{name}/t1", "/embed/{name}/t1", "/v1/totals?counters={name}&keys=t1",
+    "/stats/{name}", "/stats/{name}/t1", "/charts/{name}", "/embed/{name}/t1", "/v1/totals?counters={name}&keys=t1",
     "/v1/series?counters={name}&key=t1&period=7d", "/v1/top?counter={name}&key=t1", "/v1/keys?counter={name}",
     "/v1/corrections?counter={name}", "/v1/totals?counters=nope&keys=t1", "/v1/totals", "/v1/top?counter=plays&key=t1",
     "/v1/chart?counter={name}", "/v1/chart?counter=plays", "/v1/chart?counter=plays&order=nope",

@@ -75,7 +75,8 @@ def test_everything_works_below_a_path_of_a_proxy(settings: Settings, layers: Fa
     assert client.get(PATH, headers=below).get_json()["data"] == [{"key": "t1", "counts": {"plays": 5}}]
     assert client.get("/openapi.json", headers=below).get_json()["servers"] == [{"url": "/counts"}]
     assert "servers" not in client.get("/openapi.json").get_json()
-    for page in ("/stats", "/stats/track_id/t1", "/embed/plays/t1", "/docs", "/stats/nothing"):
+    for page in ("/stats", "/stats/track_id/t1", "/charts/plays", "/embed/plays/t1", "/docs",
+                 "/stats/nothing"):  # fmt: skip
         text = client.get(page, headers=below).text
         assert 'data-root="/counts"' in text or page == "/docs"
         links = re.findall(r'(?:href|src|action|data-document)="(/[^"]*)"', text)
