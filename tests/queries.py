@@ -147,6 +147,8 @@ class Questions:
     rng: random.Random
     members_of: str  # the counter that is broken down
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    charted: str = "plays"  # the counter that has a chart
+    held: Sequence[Happened] = ()  # those that the batch has counted
 
     def ask_some(self, how_many: int) -> None:
         kinds = [self.ask_totals, self.ask_series, self.ask_period, self.ask_top, self.ask_comparison, self.ask_zooms,
@@ -342,6 +344,24 @@ class Questions:
             for part in ("current", "previous"):
                 first, last = (datetime.fromisoformat(comparison[part][name]) for name in ("start", "end"))
                 assert row[part] == counted(mine, counter, key, first, last), (comparison, row)
+
+    def ask_chart(self) -> None:
+        """Whoever was among the first by what the batch counted is there by what he counts now, or others come before
+        him."""
+        start, end = self.range("day", "UTC") if self.rng.random() < 0.7 else (None, None)
+        limit = self.rng.randint(1, 3)
+        answer = self.ask("/v1/chart", {"counter": self.charted, "limit": limit, **self.bounds(start, end)})
+        page = [(-row["count"], row["key"]) for row in answer["keys"]]
+        live, then = (
+            {key: counted(events, self.charted, key, start, end) for key in {e.key for e in events}}
+            for events in (self.events, self.held)
+        )
+        assert page == sorted((-live[key], key) for _, key in page) and all(count for count, _ in page)
+        if answer["exact"]:
+            first = sorted((-count, key) for key, count in then.items() if count)[:limit]
+            lacking = [key for _, key in first if live[key] and (-live[key], key) not in page]
+            assert not lacking or len(page) == limit, (answer, lacking)
+            assert all(page[-1] < (-live[key], key) for key in lacking), (answer, lacking)
 
     def ask_zooms(self) -> None:
         """Quarters of an hour add up to hours, days, weeks, months, and all of them to the count of the range."""

@@ -23,9 +23,8 @@ from stitch.buckets import ALL, Bucket, bucketed
 from stitch.counters import Counter
 from stitch.merge import Ranking, Total
 from stitch.settings import Settings
-from stitch.tables import RANKED_KEYS
+from stitch.tables import CHARTED, RANKED_KEYS
 
-LISTED = ("day", "month")  # the granularities of which there are lists, beside all time
 SPARE = 10  # keys behind the last that is shown, which may have come before it since the cutoff
 RISING = (100, 400, 1000)  # keys that are compared with the earlier range: the first so many, then more
 
@@ -49,7 +48,7 @@ class _Charting:
         self._comparison = view.compared(query.span, [query.counter])
         point = as_point(query.span.range) if query.span.range else ALL
         self._groups = [[point], *compared_points(self._comparison)]
-        self._slices = fewest([point], LISTED, self._can_hold).reads
+        self._slices = fewest([point], CHARTED, self._can_hold).reads
         self._buckets = flat(bucketed(part) for part in self._slices)
         self._most, self._left = self._budget()
         self._members: dict[Bucket, Members] = {}
@@ -166,6 +165,6 @@ def _unknown(counter: Counter, buckets: list[Bucket]) -> str:
     said = [bucket.granularity if bucket is ALL else f"{bucket.start:%Y-%m-%d}" for bucket in buckets[:3]]
     more = f" and {len(buckets) - 3} more" if len(buckets) > 3 else ""
     return (
-        f"the chart of {counter.name} lacks {', '.join(said)}{more}: a key was erased, and the next run of "
-        "batch_totals lists the others; `partial=allow` gives what is left"
+        f"the chart of {counter.name} lacks {', '.join(said)}{more}: a key was erased, and `batch_totals --reload` "
+        "lists the others, or a run that changes it; `partial=allow` gives what is left"
     )

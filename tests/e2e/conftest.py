@@ -37,6 +37,7 @@ def served(spark: Any, stack: Stack, tmp_path_factory: pytest.TempPathFactory) -
     run_in(mine.settings, "archive_events")
     wait_for_the_window_to_end(mine)
     run_in(mine.settings, "batch_totals", accept=True)
+    found.feed.counted = 400
     found.stream(found.feed.some(200))
     yield found
     layers.close()

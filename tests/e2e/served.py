@@ -16,7 +16,7 @@ from tests.queries import Happened
 
 SEED = int(os.environ.get("STITCH_SEED", random.SystemRandom().randrange(10**6)))
 COUNTERS = [
-    {"name": "plays", "key": "track_id", "weights": {"play": 1, "unplay": -1}, "resolution": "15m"},
+    {"name": "plays", "key": "track_id", "weights": {"play": 1, "unplay": -1}, "resolution": "15m", "chart": True},
     {"name": "creator_plays", "key": "creator_id", "member": "track_id", "weights": {"play": 1, "unplay": -1},
      "resolution": "1m"},
 ]  # fmt: skip
@@ -30,6 +30,7 @@ class Feed:
     happened: list[Happened] = field(default_factory=list)
     twice: list[Happened] = field(default_factory=list)  # what duplicates would have counted
     sent: int = 0
+    counted: int = 0  # of those that were sent, by the batch
 
     def some(self, how_many: int) -> list[bytes]:
         now = datetime.now(UTC)

@@ -31,6 +31,16 @@ def test_hundreds_of_random_questions_are_answered_as_by_the_list_of_events(serv
     Questions(served.feed.happened, ask, random.Random(SEED), "creator_plays").ask_some(200)
 
 
+@pytest.mark.slow
+def test_any_chart_is_that_of_the_list_of_events(served: Served) -> None:
+    held = served.feed.happened[: 2 * served.feed.counted]
+    asked = Questions(
+        served.feed.happened, asker(served.app.test_client()), random.Random(SEED), "creator_plays", held=held
+    )
+    for _ in range(30):
+        asked.ask_chart()
+
+
 def test_corrections_say_on_which_days_the_batch_removed_duplicates(served: Served) -> None:
     start = datetime.now(UTC).date() - timedelta(days=500)
     for counter in ("plays", "creator_plays"):

@@ -19,7 +19,7 @@ from tests.queries import CHANGES, Happened, Questions, asker
 
 NOW = datetime(2024, 11, 20, 10, 40, tzinfo=UTC)
 COUNTERS = [
-    Counter(name="plays", key="track_id", weights={"play": 1}, resolution="15m"),
+    Counter(name="plays", key="track_id", weights={"play": 1}, resolution="15m", chart=True),
     Counter(name="creator_plays", key="creator_id", member="track_id", weights={"play": 1}, resolution="15m"),
 ]
 MEMBERS = ["x", "x", "x", "y", "y", "z", "ü", "v", "w", None]
@@ -45,8 +45,11 @@ def some_events(rng: random.Random) -> list[Happened]:
     return events
 
 
-def layers_of(events: list[Happened], cutoff: datetime, rng: random.Random) -> FakeLayers:
-    """What the layers hold of the events: each was ingested some time after it happened, in hourly windows."""
+def layers_of(
+    events: list[Happened], cutoff: datetime, rng: random.Random, held: list[Happened] | None = None
+) -> FakeLayers:
+    """What the layers hold of the events: each was ingested some time after it happened, in hourly windows. `held`
+    gets those before the cutoff."""
     layers = FakeLayers()
     layers.published = {counter.name: cutoff for counter in COUNTERS}
     layers.through = NOW
@@ -63,6 +66,8 @@ def layers_of(events: list[Happened], cutoff: datetime, rng: random.Random) -> F
                     (e.counter, e.key, Increment(increment.bucket, window, e.amount, e.member))
                 )
         if window < cutoff:
+            if held is not None:
+                held.append(e)
             for granularity in granularities_of(of[e.counter]):
                 start = bucket_of(e.at, granularity).start
                 for row in ((e.counter, e.key, granularity, start), (e.counter, e.key, granularity, start, e.member)):
@@ -73,7 +78,19 @@ def layers_of(events: list[Happened], cutoff: datetime, rng: random.Random) -> F
         elif row[4]:
             layers.member_total_rows[row] = Total(count, cutoff)  # type: ignore[index]
     layers.ranked_rows = lists_of(layers, cutoff, rng)
+    layers.chart_rows = charts_of(layers, cutoff)
     return layers
+
+
+def charts_of(layers: FakeLayers, cutoff: datetime) -> dict[tuple[str, str, datetime], Ranking | None]:
+    by_bucket: dict[tuple[str, str, datetime], list[tuple[int, str]]] = {}
+    for (counter, key, granularity, start), total in layers.total_rows.items():
+        if total.count:
+            by_bucket.setdefault((counter, granularity, start), []).append((-total.count, key))
+    return {
+        place: Ranking([key for _, key in sorted(rows)], [-count for count, _ in sorted(rows)], cutoff)
+        for place, rows in by_bucket.items()
+    }
 
 
 def lists_of(layers: FakeLayers, cutoff: datetime, rng: random.Random) -> dict[Place, Ranking]:
@@ -96,8 +113,9 @@ def questions(seed: int) -> Questions:
     cutoff = floor(NOW - timedelta(hours=rng.choice([1, 5, 30, 300])), "hour")
     caching = ServingSettings() if seed % 2 else ServingSettings(cache=timedelta(0))
     settings = load_settings("conf/stitch.toml").model_copy(update={"counters": COUNTERS, "serving": caching})
-    client = create_app(settings, layers_of(events, cutoff, rng), now=lambda: NOW).test_client()
-    return Questions(events, asker(client), rng, "creator_plays", lambda: NOW)
+    held: list[Happened] = []
+    client = create_app(settings, layers_of(events, cutoff, rng, held), now=lambda: NOW).test_client()
+    return Questions(events, asker(client), rng, "creator_plays", lambda: NOW, held=held)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -110,3 +128,10 @@ def test_any_top_is_that_of_the_list_of_events(seed: int) -> None:
     asked = questions(seed)
     for _ in range(6):
         asked.ask_top()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_chart_is_that_of_the_list_of_events(seed: int) -> None:
+    asked = questions(seed)
+    for _ in range(6):
+        asked.ask_chart()
