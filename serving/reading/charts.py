@@ -165,6 +165,6 @@ def _unknown(counter: Counter, buckets: list[Bucket]) -> str:
     said = [bucket.granularity if bucket is ALL else f"{bucket.start:%Y-%m-%d}" for bucket in buckets[:3]]
     more = f" and {len(buckets) - 3} more" if len(buckets) > 3 else ""
     return (
-        f"the chart of {counter.name} lacks {', '.join(said)}{more}: a key was erased, and `batch_totals --reload` "
-        "lists the others, or a run that changes it; `partial=allow` gives what is left"
+        f"the chart of {counter.name} lacks {', '.join(said)}{more}: a key was erased, and the next run of "
+        "batch_totals lists the others; `partial=allow` gives what is left"
     )
