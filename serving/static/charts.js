@@ -121,7 +121,7 @@ async function turn() {
 }
 
 function tick() {
-  freshness.show(seen, failed || (seen?.lacks ?? ""), ZONE);
+  freshness.show(seen, failed, ZONE);
 }
 
 choose();
