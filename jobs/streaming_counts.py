@@ -8,10 +8,12 @@ with what is behind them, so a batch that is replayed changes nothing.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 from pyspark.sql.streaming import StreamingQuery
 
 from jobs.frames.events import accepted, decode, observed
@@ -28,17 +30,21 @@ from jobs.sources.topic import check_topics, read_topics
 from jobs.streaming.continuity import begin, check_continuity
 from jobs.streaming.figures import note_progress
 from jobs.streaming.queries import Stop, counted_through, end_offsets, keep_running, print_progress
+from jobs.streaming.windows import Span, catch_up, offsets_of, records_of
 from jobs.totals.definitions import counted_live
 from stitch.combining import combining
 from stitch.settings import Settings, load_settings
 
 
-def rows_of(records: DataFrame, settings: Settings) -> DataFrame:
-    """Records → increments: one row per ingest window and bucket."""
+def rows_of(records: DataFrame, settings: Settings, span: Span | None = None) -> DataFrame:
+    """Records → increments: one row per ingest window and bucket. span: of these windows alone, at once."""
     alike = None if settings.streaming.deduplicate else combining(settings, settings.counters)
     decoded = observed(decode(records, settings, ["timestamp"], alike), settings)
     events = accepted(decoded)  # timestamp, event_id, type, occurred_at, fields, and times of those that count alike
-    timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
+    if span:
+        timed = events.where((F.col("timestamp") >= span.since) & (F.col("timestamp") < span.until))
+    else:
+        timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
     placed = streamed(timed, settings)  # ingest_window, event_id, type, occurred_at, fields
     return increments(placed, settings.counters)  # counter, key, member, ingest_window, bucket, count, write_time
 
@@ -65,13 +71,22 @@ def count_topic(
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint)
         counting = counted_live(settings, checkpoint.counters())
         starting = begin(cassandra, checkpoint, counting, from_cutoff, accept_data_loss)
+
+        def count(lot: Span) -> None:
+            write_increments(rows_of(records_of(spark, settings, lot), counting, lot), settings)
+            publish_progress(cassandra, settings, JOB, lot.until, offsets_of(settings)(lot.until))
+
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
         trigger: dict[str, Any] = {"availableNow": True} if available_now else pace
 
         def start() -> StreamingQuery:
+            nonlocal starting
             forget_connections(spark)
             check_topics(settings)
             check_continuity(checkpoint, counting, starting, accept_data_loss)
+            if begun := catch_up(settings, checkpoint, starting, datetime.now(UTC), count, stop):
+                starting = begun
+                check_continuity(checkpoint, counting, starting, accept_data_loss)
             records = read_topics(spark, settings.topics_read, starting, accept_data_loss)
             return (
                 rows_of(records, counting)

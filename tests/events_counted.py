@@ -56,6 +56,7 @@ class Writer:
 
     positions: list[int]
     seen: list[Event] = field(default_factory=list)
+    since: datetime = EPOCH
 
 
 Increments = tuple[str, datetime, datetime]  # counter, ingest window, bucket

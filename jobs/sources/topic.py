@@ -22,6 +22,7 @@ from stitch.decoding import TOPIC
 from stitch.settings import Settings
 
 TIMEOUT_S = 10
+Offsets = Mapping[str, Mapping[int, int]]  # topic → partition → offset
 # A fetch brings megabytes and a poll hands them over whole: the consumer's defaults are for few records at once.
 FETCH = {
     "kafka.max.poll.records": "10000",
@@ -129,7 +130,7 @@ def read_topics(
     kafka, streaming = settings.kafka, settings.streaming
     at = {name: first_offsets(view.kafka, starting.get(name, {})) for name, view in topics.items()} if starting else {}
     first = json.dumps(at) if any(at.values()) else "earliest"
-    return (
+    return _records(
         spark.readStream.format("kafka")
         .options(**FETCH | connections.jvm(kafka))  # what [kafka.jvm] says wins
         .option("subscribe", ",".join(topics))
@@ -137,15 +138,44 @@ def read_topics(
         .option("failOnDataLoss", "false" if accept_data_loss else "true")
         .option("maxOffsetsPerTrigger", streaming.max_offsets_per_trigger)
         .load()
-        .select(
-            F.col("topic").alias(TOPIC),
-            "partition",
-            "offset",
-            "timestamp",
-            F.col("timestampType").alias("timestamp_type"),
-            "key",
-            "value",
-        )
+    )
+
+
+def read_between(spark: SparkSession, topics: Mapping[str, Settings], first: Offsets, last: Offsets) -> DataFrame:
+    """The committed records of the topics in half-open ranges of offsets (topic → partition → offset), as columns of
+    `read_topics`; not behind what the broker still holds, nor behind an open transaction."""
+    kafka = next(iter(topics.values())).kafka
+    ranges = {name: _held(view.kafka, first[name], last[name]) for name, view in topics.items()}
+    at = [json.dumps({name: {p: of[n] for p, of in held.items()} for name, held in ranges.items()}) for n in (0, 1)]
+    return _records(
+        spark.read.format("kafka")
+        .options(**FETCH | connections.jvm(kafka) | {"kafka.isolation.level": "read_committed"})
+        .option("assign", json.dumps({name: sorted(held) for name, held in ranges.items()}))
+        .option("startingOffsets", at[0])
+        .option("endingOffsets", at[1])
+        .load()
+    )
+
+
+def _held(kafka: KafkaSettings, first: Mapping[int, int], last: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+    """partition → the part of [first, last) that is held and decided."""
+    ends = stable_ends(kafka)
+    found = {}
+    for partition, (low, _) in edges(kafka).items():
+        start = min(max(first.get(partition, low), low), ends[partition])
+        found[partition] = (start, max(start, min(last.get(partition, low), ends[partition])))
+    return found
+
+
+def _records(loaded: DataFrame) -> DataFrame:
+    return loaded.select(
+        F.col("topic").alias(TOPIC),
+        "partition",
+        "offset",
+        "timestamp",
+        F.col("timestampType").alias("timestamp_type"),
+        "key",
+        "value",
     )
 
 
@@ -191,6 +221,12 @@ def edges(kafka: KafkaSettings) -> dict[int, tuple[int, int]]:
     """partition → (the earliest offset that the broker still holds, the offset that the next record will get)."""
     with consumer(kafka, "read_uncommitted") as client:
         return {p: _edges(client, kafka, p) for p in _partitions(client, kafka)}
+
+
+def stable_ends(kafka: KafkaSettings) -> dict[int, int]:
+    """partition → the offset behind the last record that is decided: in front of the first open transaction."""
+    with consumer(kafka) as client:
+        return {p: _edges(client, kafka, p)[1] for p in _partitions(client, kafka)}
 
 
 @contextmanager

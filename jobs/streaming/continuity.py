@@ -171,11 +171,11 @@ def begin(
     cassandra: Session, checkpoint: Checkpoint, settings: Settings, from_cutoff: bool, accept_data_loss: bool
 ) -> Offsets | None:
     """Say where the job begins, and what it counts (settings: counted_live), to the readers of `progress` too; returns
-    topic → partition → offset where that is the published cutoff, None where the checkpoint says it or there is
-    nothing yet. Raises JobError where it cannot be exact."""
+    topic → partition → offset where that is the published cutoff (so where there is no checkpoint, too), None where
+    the checkpoint says it or nothing is published. Raises JobError where it cannot be exact."""
     before = check_ingest_window(settings)
     tell_of_one_disk(checkpoint.spark, "streaming.checkpoint", checkpoint.path)
-    again = from_cutoff or is_outdated(checkpoint, settings, accept_data_loss)
+    again = from_cutoff or not checkpoint.exists() or is_outdated(checkpoint, settings, accept_data_loss)
     starting = begin_at_cutoff(cassandra, checkpoint, settings) if again else None
     names = {counter.name for counter in settings.counters}
     new = before is None or not names <= before.counters
@@ -199,6 +199,9 @@ def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settin
     go_back(cassandra, settings, STREAMING_JOB, starting or {})
     if checkpoint.exists():
         print(f"{STREAMING_JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
+    elif cutoff:
+        print(f"{STREAMING_JOB} has no checkpoint in {checkpoint.path}: it reads from the published cutoff on, "
+              f"{cutoff:%FT%TZ}", flush=True)  # fmt: skip
     return starting
 
 

@@ -16,10 +16,12 @@ from jobs.frames.contributions import contributions
 from jobs.frames.events import accepted, decode
 from jobs.frames.increments import increments, streamed
 from jobs.frames.totals import totals
+from jobs.streaming.windows import Span
 from jobs.streaming_counts import rows_of
 from stitch.combining import combining
 from stitch.settings import Settings
 
+HOUR = timedelta(hours=1)
 FIRST = datetime(2026, 11, 27, 22, 0, tzinfo=UTC)
 SETTINGS = Settings.model_validate({
     "events": {"types": {"duration_s": "int", "premium": "boolean", "volume": "double"}, "max_text": 20},
@@ -90,3 +92,11 @@ def test_events_are_not_added_up_where_their_ids_or_instants_count(spark: SparkS
     assert sorted(map(str, got)) == sorted(map(str, expected))
     by_id = [SETTINGS.counters[0].model_copy(update={"member": "event_id"})]
     assert added_up(each, combining(SETTINGS, by_id)) is each
+
+
+def test_rows_of_some_windows_are_those_of_all_that_are_in_them(spark: SparkSession) -> None:
+    frame = spark.createDataFrame(list(records(2000)), RECORD).persist()
+    second = Span(FIRST + HOUR, FIRST + 2 * HOUR)
+    of_all = rows_of(frame, SETTINGS).where(F.col("ingest_window") == F.lit(second.since))
+    expected = sorted(map(str, of_all.collect()))
+    assert sorted(map(str, rows_of(frame, SETTINGS, second).collect())) == expected and len(expected) > 20

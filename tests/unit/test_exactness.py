@@ -73,6 +73,16 @@ Pick = Callable[[Sequence[Any]], Any]
 ANY_OF: st.SearchStrategy[Pick] = st.integers(0, 59).map(lambda at: lambda of: of[at % len(of)])
 
 
+Appended = tuple[int, int, int, dict[str, int]]  # id, partition, how many hours after START it occurred, amounts
+EVENTS = st.lists(
+    st.tuples(
+        st.integers(0, 9), st.integers(0, len(BEHIND) - 1), st.integers(0, BUCKETS - 1), st.fixed_dictionaries(AMOUNTS)
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
 class Stitch(RuleBasedStateMachine):
     @initialize(one_second=st.booleans())
     def begin(self, one_second: bool) -> None:
@@ -119,21 +129,10 @@ class Stitch(RuleBasedStateMachine):
         for row in [row for row, at in self.expires.items() if at <= self.now]:
             del self.increments[row], self.expires[row]
 
-    @rule(
-        events=st.lists(
-            st.tuples(
-                st.integers(0, 9), st.integers(0, len(BEHIND) - 1), st.integers(0, BUCKETS - 1),
-                st.fixed_dictionaries(AMOUNTS),
-            ),
-            min_size=1, max_size=4,
-        )
-    )  # fmt: skip
-    def events_are_appended_and_counted(self, events: list[tuple[int, int, int, dict[str, int]]]) -> None:
-        for event_id, partition, late, amounts in events:
-            stamp = self.now - BEHIND[partition]
-            order, window = (stamp, partition, len(self.topic[partition])), window_start(stamp, WINDOW)
-            self.topic[partition].append(Event(event_id, order, window, START + late * HOUR, amounts))
-            self.appended.append(self.topic[partition][-1])
+    @rule(events=EVENTS)
+    def events_are_appended_and_counted(self, events: list[Appended]) -> None:
+        for event in events:
+            _, partition, _ = self.append(*event).order
             self.read(self.live, partition, 1)
         for row, cell in rows_of(self.live.seen).items():
             self.write(row, *cell)
@@ -152,10 +151,11 @@ class Stitch(RuleBasedStateMachine):
         self.topic[partition].append(event)
         self.appended.append(event)
         self.read(self.live, partition, 1)
-        for counter in AMOUNTS:  # the stream's watermark is further back
+        in_state = event.window >= self.live.since  # the stream's watermark is further back
+        for counter in AMOUNTS:
             row = (counter, event.window, event.bucket)
-            self.write(row, *rows_of(self.appended)[row])
-            if counter not in self.live_counters or row in self.repaired:  # a repair is final
+            self.write(row, *rows_of(self.appended if in_state else [event])[row])
+            if not in_state or counter not in self.live_counters or row in self.repaired:  # a repair is final
                 self.not_promised.add((counter, order))
         for unread in self.unread_in.values():
             unread.add(order)
@@ -171,14 +171,25 @@ class Stitch(RuleBasedStateMachine):
     ) -> None:
         cutoff = self.base.cutoff if self.base else EPOCH
         edges = sorted({event.window for event in self.appended if event.window < cutoff})
-        edge = any_of([cutoff, *edges])
-        starts = [
-            next((at for at, event in enumerate(partition) if event.window >= edge), len(partition))
-            for partition in self.topic
-        ]
-        writer = Writer(starts)
+        writer = self.writer_since(any_of([cutoff, *edges]))
         self.others.append(writer)
         self.read_and_write(writer, events, at_once)
+
+    @rule(events=EVENTS, hours=st.integers(0, 3))
+    def the_stream_was_away_and_counts_the_windows_that_are_over_as_batches(
+        self, events: list[Appended], hours: int
+    ) -> None:
+        """Those of which it has not read all, each at once, as jobs.streaming.windows does. Then it begins, without a
+        state, with the last of them."""
+        unread = [self.append(*event) for event in events]
+        self.time_passes_and_what_is_old_expires(hours)
+        unread += [self.append(*event) for event in events]
+        since = window_start(min(event.order[0] for event in unread) - SETTINGS.log.grace, WINDOW)
+        over = passed_edge(SETTINGS, self.now)
+        for row, cell in rows_of(event for event in self.appended if since <= event.window < over).items():
+            self.write(row, *cell)
+        self.live = self.writer_since(max(since, over - WINDOW))
+        self.read_and_write(self.live, tuple(map(len, self.topic)), True)
 
     @precondition(lambda self: self.others)
     @rule(any_of=ANY_OF, events=st.tuples(*[st.integers(0, 6)] * len(BEHIND)), at_once=st.booleans())
@@ -648,6 +659,21 @@ class Stitch(RuleBasedStateMachine):
         self.increments[row] = expiring(stored, Cell(value, stamp, self.writes))
         if self.increments[row] != stored:
             self.expires[row] = self.now + RETENTION
+
+    def append(self, event_id: int, partition: int, late: int, amounts: dict[str, int]) -> Event:
+        stamp = self.now - BEHIND[partition]
+        order, window = (stamp, partition, len(self.topic[partition])), window_start(stamp, WINDOW)
+        self.topic[partition].append(Event(event_id, order, window, START + late * HOUR, amounts))
+        self.appended.append(self.topic[partition][-1])
+        return self.topic[partition][-1]
+
+    def writer_since(self, edge: datetime) -> Writer:
+        """One that has read nothing, at the first record of each partition that is not before the edge."""
+        starts = [
+            next((at for at, event in enumerate(partition) if event.window >= edge), len(partition))
+            for partition in self.topic
+        ]
+        return Writer(starts, since=edge)
 
     def caught_up(self, writer: Writer) -> bool:
         return writer.positions == [len(partition) for partition in self.topic]
