@@ -133,7 +133,10 @@ def read_lists(spark: SparkSession, settings: Settings, name: str) -> DataFrame:
     columns, key = [column.name for column in table(name).columns], table(name).key
     stamps = [F.coalesce(F.expr(f"writetime({column})"), F.lit(0)) for column in columns if column not in key]
     lists = _table(spark, "batch", settings.batch.keyspace, name)
-    return lists.select(*columns, F.greatest(*stamps).alias("write_time"))
+    # The connector reads a list that is null as an empty one, which says something else.
+    held = [F.when(F.expr(f"writetime({column})").isNotNull(), F.col(column)).alias(column)
+            for column in columns if column not in key]  # fmt: skip
+    return lists.select(*key, *held, F.greatest(*stamps).alias("write_time"))
 
 
 def _table(spark: SparkSession, cluster: str, keyspace: str, name: str) -> DataFrame:
