@@ -142,8 +142,8 @@ def read_topics(
 
 
 def read_between(spark: SparkSession, topics: Mapping[str, Settings], first: Offsets, last: Offsets) -> DataFrame:
-    """The committed records of the topics in half-open ranges of offsets (topic → partition → offset), as columns of
-    `read_topics`; not behind what the broker still holds, nor behind an open transaction."""
+    """The committed records of the topics in half-open ranges of offsets (topic → partition → offset), with the
+    columns of `read_topics`; none that the broker no longer holds, nor any behind an open transaction."""
     kafka = next(iter(topics.values())).kafka
     ranges = {name: _held(view.kafka, first[name], last[name]) for name, view in topics.items()}
     at = [json.dumps({name: {p: of[n] for p, of in held.items()} for name, held in ranges.items()}) for n in (0, 1)]

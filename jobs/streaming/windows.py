@@ -96,8 +96,8 @@ def catch_up(
     count: Callable[[Span], None],
     stop: Stop,
 ) -> Offsets | None:
-    """Count what is far behind, the oldest windows first, and move the checkpoint away; returns topic → partition → the
-    offset at which the stream begins, None where nothing is far behind, or somebody asked to stop.
+    """Count what is far behind, the oldest windows first, and move the checkpoint away; returns topic → partition →
+    the offset at which the stream begins, None where nothing is far behind, or somebody asked to stop.
 
     starting: as read_topics has it, where there is no checkpoint; count: to be done for each lot of windows, whose rows
     are written when it returns
