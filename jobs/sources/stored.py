@@ -130,12 +130,14 @@ def read_totals(spark: SparkSession, settings: Settings) -> DataFrame:
 def read_lists(spark: SparkSession, settings: Settings, name: str) -> DataFrame:
     """The lists of what counted most, in the table of that name: (its columns, write_time); a row written by hand may
     lack any that are not of its key."""
-    columns, key = [column.name for column in table(name).columns], table(name).key
-    stamps = [F.coalesce(F.expr(f"writetime({column})"), F.lit(0)) for column in columns if column not in key]
-    lists = _table(spark, "batch", settings.batch.keyspace, name)
+    key = table(name).key
+    values = [column.name for column in table(name).columns if column.name not in key]
+    # Each asked for once: the connector has no two columns of one name.
+    written = [F.expr(f"writetime({value})").alias(f"{value}_written") for value in values]
+    lists = _table(spark, "batch", settings.batch.keyspace, name).select(*key, *values, *written)
     # The connector reads a list that is null as an empty one, which says something else.
-    held = [F.when(F.expr(f"writetime({column})").isNotNull(), F.col(column)).alias(column)
-            for column in columns if column not in key]  # fmt: skip
+    held = [F.when(F.col(f"{value}_written").isNotNull(), F.col(value)).alias(value) for value in values]
+    stamps = [F.coalesce(F.col(f"{value}_written"), F.lit(0)) for value in values]
     return lists.select(*key, *held, F.greatest(*stamps).alias("write_time"))
 
 
