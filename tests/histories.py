@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tests.unit.test_exactness import Stitch
 
 STEPS = 30
-DRAWN = 250  # values of an argument
+DRAWN = 120  # values of an argument
 AT_ONCE = 1_000  # histories, between two lines of what was done
 
 
