@@ -6,7 +6,6 @@ import logging
 import re
 import time
 import uuid
-from functools import cache
 from typing import Any
 
 from flask import Flask, Response, g, request
@@ -17,7 +16,6 @@ TOKEN = "stitch.token"  # in a request's WSGI environment: the name of the token
 ACCESS = logging.getLogger("stitch.access")
 METHODS = {"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"}  # whatever else is sent is one value
 RECEIVED = "stitch.received"  # when the server had the request, by time.perf_counter(), where it says so in the environ
-_requests, _seconds = cache(REQUESTS.labels), cache(SECONDS.labels)  # which looks a child up under a lock
 _ID = re.compile(r"^[A-Za-z0-9._-]{1,128}$")
 
 
@@ -47,8 +45,8 @@ def finished(environ: dict[str, Any], identity: str, endpoint: str, status: int,
     """Count a request that was answered, and log it. `began` is of time.perf_counter()."""
     seconds = time.perf_counter() - began
     method = environ["REQUEST_METHOD"]
-    _requests(endpoint, method if method in METHODS else "other", status).inc()
-    _seconds(endpoint).observe(seconds)
+    REQUESTS.labels(endpoint, method if method in METHODS else "other", status).inc()
+    SECONDS.labels(endpoint).observe(seconds)
     if ACCESS.isEnabledFor(logging.INFO):
         line = {
             "message": "request", "request_id": identity, "method": method, "path": environ["PATH_INFO"],
