@@ -4,8 +4,10 @@ are let go."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ import pytest
 
 from serving.app import create_app
 from serving.layers.interface import IncrementsSince, Pending, TotalsRange
+from serving.server import collect_the_young
 from serving.worker import Receiver
 from stitch.buckets import EPOCH
 from stitch.merge import Increment, Total
@@ -26,6 +29,12 @@ NOW = datetime(2024, 3, 1, 12, 30, tzinfo=UTC)
 CUTOFF = datetime(2024, 3, 1, 10, tzinfo=UTC)
 KEYS = [f"t{n}" for n in range(300)]
 ONE = "counters=plays&keys="
+
+
+class Cycle:
+    """Something that holds itself."""
+
+    itself: Cycle
 
 
 class Held(FakeLayers):
@@ -181,3 +190,21 @@ def test_whether_the_process_answers_does_not_wait_for_what_the_layers_say(ask: 
         assert {status for status, _ in await asyncio.gather(*waiting)} == {200}
 
     run(test)
+
+
+def test_rows_that_are_kept_are_not_looked_through_for_cycles_and_requests_cycles_are() -> None:
+    before = gc.get_threshold()
+    try:
+        collect_the_young()
+        full = gc.get_stats()[2]["collections"]
+        kept = [{n: [n]} for n in range(400_000)]
+        assert gc.get_stats()[2]["collections"] == full and len(kept) == 400_000
+        cycle = Cycle()
+        gone = weakref.ref(cycle)
+        cycle.itself = cycle
+        del cycle
+        young = [[n] for n in range(12_000)]
+        assert gone() is None and young
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
