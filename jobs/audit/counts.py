@@ -173,7 +173,7 @@ def charts(spark: SparkSession, settings: Settings, known: Mapping[str, Publishe
     known: of the counters whose charts readers rely on."""
     if not known:
         return Finding("totals: charts", True, "not relied on: no counter was published with a chart")
-    stored = read_lists(spark, settings, KEYS.table).where(F.col("counter").isin([*known]))
+    stored = read_lists(spark, settings, KEYS.table).where(F.col("counter").isin([*known])).persist()
     cutoffs = {name: at.cutoff for name, at in known.items()}
     wrong = unlike_charts(stored, read_totals(spark, settings), cutoffs, RANKED_KEYS).persist()
     try:
@@ -189,6 +189,7 @@ def charts(spark: SparkSession, settings: Settings, known: Mapping[str, Publishe
         ]
     finally:
         wrong.unpersist()
+        stored.unpersist()
     return Finding("totals: charts", count == 0, f"{count} of {looked} lists of keys differ from the totals", details)
 
 

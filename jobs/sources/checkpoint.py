@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 
 from jobs.lake.log import by_partition
 from jobs.process.schemes import check_scheme
+from jobs.sources.topic import Offsets
 from stitch.notes import parse_note
 
 NOTE = "stitch.json"
@@ -21,7 +22,6 @@ _UNKNOWN_COUNTERS = (
     "It says what the increments behind the checkpoint were counted by: start once with --from-cutoff, which reads "
     "again since the published cutoff (twice counts once)"
 )
-Offsets = dict[str, dict[int, int]]
 
 
 class Checkpoint:

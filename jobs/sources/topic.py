@@ -115,7 +115,7 @@ def topic_id(kafka: KafkaSettings) -> str:
 def read_topics(
     spark: SparkSession,
     topics: Mapping[str, Settings],
-    starting: Mapping[str, Mapping[int, int]] | None = None,
+    starting: Offsets | None = None,
     accept_data_loss: bool = False,
 ) -> DataFrame:
     """The topics as one stream: (TOPIC, partition, offset, timestamp, timestamp_type, key: binary, value: binary).

@@ -24,8 +24,8 @@ from stitch.tables import RANKED_KEYS
 
 def load_charts(work: Work, run: Run, counters: Collection[str], days: Mapping[str, Collection[date]]) -> None:
     """Write the lists of keys of the buckets that the run changed, from what its branch holds, which is all keys of
-    these. counters: those that the run publishes; days: granularity → those on which its buckets begin in which the run
-    changed keys of them."""
+    these. counters: those that the run publishes; days: granularity → those on which its buckets begin in which the
+    run changed keys of them."""
     charted = {counter.name for counter in work.named(counters) if counter.chart}
     whole = charted & (run.recount | uncharted(work.cassandra))
     lacking = (charted & lacking_charts(work.cassandra)) - whole

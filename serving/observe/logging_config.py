@@ -15,8 +15,8 @@ import msgspec
 class JsonLine(logging.Formatter):
     """A record as a line of JSON. Of a message that is a dict, its members.
 
-    Libraries look at all attributes of a record for those that somebody added: by python-json-logger a line took 24 µs,
-    more than all else that an answer from the cache takes of Python, and takes 11 so.
+    Libraries look at all attributes of a record for those that somebody added: by python-json-logger a line took
+    24 µs, more than all else that an answer from the cache takes of Python, and takes 11 so.
     """
 
     _encode = msgspec.json.Encoder(enc_hook=str).encode
