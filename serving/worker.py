@@ -93,7 +93,9 @@ class Receiver:
             elif not (refusal := await self._receive(environ, protocol)):
                 await asyncio.get_running_loop().run_in_executor(self._lane(environ), self._answer, environ, answer)
             else:
-                self._refuse(environ, answer, refusal)
+                # A task of its own: frames that a refusal's traceback keeps do not lead to the request, whose connection
+                # ends when nothing holds it, and not when Python next looks for cycles.
+                await asyncio.get_running_loop().create_task(self._refused(environ, answer, refusal))
         finally:
             self._forget_body(environ)
         if self._closing.is_set() or environ.get(REFUSED):
@@ -153,12 +155,14 @@ class Receiver:
         else:
             self._ask(environ, answer)
 
+    async def _refused(self, environ: Environ, answer: Answer, refusal: HTTPException) -> None:
+        self._refuse(environ, answer, refusal)
+
     def _refuse(self, environ: Environ, answer: Answer, refusal: HTTPException) -> None:
         """By the app, which waits for nothing then (but a moment for a shared storage of the rate limit): with all that
         its other answers have, counted by the limit and logged. The connection ends: a body may be on its way."""
         environ[REFUSAL] = environ[REFUSED] = refusal
         self._ask(environ, answer)
-        refusal.__traceback__ = None  # whose frames hold the request, whose connection ends when nothing holds it
 
     def _ask(self, environ: Environ, answer: Answer) -> None:
         parts = self._app(environ, answer)
