@@ -51,7 +51,7 @@ ADMIN_SECONDS = 10  # for which a caller of the port of the probes may say nothi
 THREADS_OF_MANY = 1 / 8  # of all: what is long is work in Python, of which two threads do no more than one
 LONG = 1000  # bytes of query and body; what is longer names tens of keys
 BODY = "stitch.body"  # in an environ: how many bytes of its body are held
-REFUSED = "stitch.refused"  # in an environ: why the worker does not let it be answered
+REFUSED = "stitch.refused"  # in an environ: the worker does not let it be answered
 
 
 class Answer:
@@ -161,7 +161,7 @@ class Receiver:
     def _refuse(self, environ: Environ, answer: Answer, refusal: HTTPException) -> None:
         """By the app, which waits for nothing then (but a moment for a shared storage of the rate limit): with all that
         its other answers have, counted by the limit and logged. The connection ends: a body may be on its way."""
-        environ[REFUSAL] = environ[REFUSED] = refusal
+        environ[REFUSAL], environ[REFUSED] = refusal, True
         self._ask(environ, answer)
 
     def _ask(self, environ: Environ, answer: Answer) -> None:

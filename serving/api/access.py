@@ -199,9 +199,8 @@ def guard(app: Flask, settings: Settings, reader: Reader) -> None:
 
     @app.before_request
     def refuse_or_go_on() -> None:
-        refusal = request.environ.get(REFUSAL)
-        if refusal and request.endpoint not in _OPEN:
-            raise refusal
+        if REFUSAL in request.environ and request.endpoint not in _OPEN:
+            raise request.environ.pop(REFUSAL)  # kept nowhere: its traceback keeps the request, and the body with it
 
     @app.after_request
     def careful(response: Response) -> Response:

@@ -331,7 +331,7 @@ def together(*pending: Pending[Any] | None) -> list[Any]:
         try:
             found.append(one() if one else None)
         except LayerDown as failure:
-            failures.append(failure)
+            failures.append(failure.with_traceback(None))  # whose frames hold this list, and the request
     if failures:
         raise Down(failures)
     return found

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import json
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -91,16 +92,15 @@ def layers() -> Iterator[Held]:
     held.progress.set()
 
 
-@pytest.fixture
-def ask(layers: Held) -> Ask:
-    settings = load_settings("conf/stitch.toml").model_copy(update={"serving": ServingSettings()})
+def asking(layers: Held, **serving: Any) -> Ask:
+    settings = load_settings("conf/stitch.toml").model_copy(update={"serving": ServingSettings(**serving)})
     receiver = Receiver(create_app(settings, layers, lambda: NOW), settings, threading.Event())
 
-    async def ask(path: str, query: str = "", keys: Sequence[str] = ()) -> tuple[int, Any]:
-        """With keys: by POST."""
-        body = json.dumps({"counters": ["plays"], "keys": keys}).encode() if keys else b""
+    async def ask(path: str, query: str = "", keys: Sequence[str] = (), body: bytes = b"") -> tuple[int, Any]:
+        """With keys or a body: by POST."""
+        body = json.dumps({"counters": ["plays"], "keys": keys}).encode() if keys else body
         scope = SimpleNamespace(
-            method="POST" if keys else "GET", path=path, query_string=query, headers={"content-length": str(len(body))},
+            method="POST" if body else "GET", path=path, query_string=query, headers={"content-length": str(len(body))},
             client="127.0.0.1:5000", server="127.0.0.1:18080", http_version="1.1", scheme="http",
         )  # fmt: skip
         protocol = Protocol(body)
@@ -108,6 +108,11 @@ def ask(layers: Held) -> Ask:
         return protocol.status, json.loads(protocol.answer or "null")
 
     return ask
+
+
+@pytest.fixture
+def ask(layers: Held) -> Ask:
+    return asking(layers)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
@@ -190,6 +195,48 @@ def test_whether_the_process_answers_does_not_wait_for_what_the_layers_say(ask: 
         assert {status for status, _ in await asyncio.gather(*waiting)} == {200}
 
     run(test)
+
+
+class Body(io.BytesIO):
+    """One that can be asked whether it is still held."""
+
+    made: ClassVar[list[weakref.ref[Body]]] = []
+
+    def __init__(self, content: bytes = b"") -> None:
+        super().__init__(content)
+        self.made.append(weakref.ref(self))
+
+
+ANSWERED: dict[str, tuple[int, dict[str, Any], bytes]] = {
+    "counts": (200, {}, b'{"counters":["plays"],"keys":["t1"]}'),
+    "no JSON": (400, {}, b"{"),
+    "a mistake": (400, {}, b'{"counters":["plays"],"keys":["t1"],"x":1}'),
+    "nobody's": (401, {"tokens": {"one": {"sha256": "0" * 64}}}, b'{"counters":["plays"],"keys":["t1"]}'),
+    "both layers are away": (503, {}, b'{"counters":["plays"],"keys":["t1"]}'),
+    "too many": (429, {"rate_limit": "1/hour"}, b'{"counters":["plays"],"keys":["t1"]}'),
+}
+
+
+@pytest.mark.parametrize(("status", "serving", "body"), ANSWERED.values(), ids=ANSWERED)
+def test_a_body_is_let_go_with_its_answer_and_not_when_python_next_looks_for_cycles(
+    layers: Held, monkeypatch: pytest.MonkeyPatch, status: int, serving: dict[str, Any], body: bytes
+) -> None:
+    monkeypatch.setattr("serving.worker.io", SimpleNamespace(BytesIO=Body))
+    ask = asking(layers, **serving)
+    layers.down = {"batch", "realtime"} if status == 503 else set()
+
+    async def test() -> None:
+        gc.disable()
+        for _ in range(2):  # of the second a rate limit has heard enough
+            Body.made.clear()
+            told, _ = await ask("/v1/totals", body=body)
+        assert told == status and len(Body.made) == 2  # none yet, and what came
+        assert [one() for one in Body.made] == [None, None]
+
+    try:
+        run(test)
+    finally:
+        gc.enable()
 
 
 def test_rows_that_are_kept_are_not_looked_through_for_cycles_and_requests_cycles_are() -> None:
