@@ -93,8 +93,8 @@ class Receiver:
             elif not (refusal := await self._receive(environ, protocol)):
                 await asyncio.get_running_loop().run_in_executor(self._lane(environ), self._answer, environ, answer)
             else:
-                # A task of its own: frames that a refusal's traceback keeps do not lead to the request, whose connection
-                # ends when nothing holds it, and not when Python next looks for cycles.
+                # A task of its own: frames that a refusal's traceback keeps do not lead to the request then, whose
+                # connection ends when nothing holds it, and not when Python next looks for cycles.
                 await asyncio.get_running_loop().create_task(self._refused(environ, answer, refusal))
         finally:
             self._forget_body(environ)
