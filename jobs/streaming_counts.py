@@ -25,12 +25,13 @@ from jobs.proof.completeness import STREAMING_JOB as JOB
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
 from jobs.sinks.progress import publish_progress
-from jobs.sources.checkpoint import Checkpoint
-from jobs.sources.topic import check_topics, read_topics
+from jobs.sources.checkpoint import Checkpoint, Offsets, Span
+from jobs.sources.topic import check_topics, read_between, read_topics
 from jobs.streaming.continuity import begin, check_continuity
 from jobs.streaming.figures import note_progress
 from jobs.streaming.queries import Stop, counted_through, end_offsets, keep_running, print_progress
-from jobs.streaming.windows import Span, catch_up, offsets_of, records_of
+from jobs.streaming.recounts import Recounts
+from jobs.streaming.windows import catch_up, ends_of, offsets_of
 from jobs.totals.definitions import counted_live
 from stitch.combining import combining
 from stitch.settings import Settings, load_settings
@@ -70,24 +71,30 @@ def count_topic(
     ):
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint)
         counting = counted_live(settings, checkpoint.counters())
-        starting = begin(cassandra, checkpoint, counting, from_cutoff, accept_data_loss)
+        beginning, at = begin(cassandra, checkpoint, counting, from_cutoff, accept_data_loss), offsets_of(settings)
 
-        def count(lot: Span) -> None:
-            write_increments(rows_of(records_of(spark, settings, lot), counting, lot), settings)
-            publish_progress(cassandra, settings, JOB, lot.until, offsets_of(settings)(lot.until))
+        def count(span: Span, until: Offsets) -> None:
+            records = read_between(spark, settings.topics_read, at(span.since), until)
+            write_increments(rows_of(records, counting, span), settings)
 
+        def count_lot(lot: Span) -> None:
+            count(lot, at(lot.until + settings.log.grace))
+            publish_progress(cassandra, settings, JOB, lot.until, at(lot.until))
+
+        recounts = Recounts(settings, checkpoint, lambda span: count(span, ends_of(settings)))
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
         trigger: dict[str, Any] = {"availableNow": True} if available_now else pace
 
         def start() -> StreamingQuery:
-            nonlocal starting
+            nonlocal beginning
             forget_connections(spark)
             check_topics(settings)
-            check_continuity(checkpoint, counting, starting, accept_data_loss)
-            if begun := catch_up(settings, checkpoint, starting, datetime.now(UTC), count, stop):
-                starting = begun
-                check_continuity(checkpoint, counting, starting, accept_data_loss)
-            records = read_topics(spark, settings.topics_read, starting, accept_data_loss)
+            check_continuity(checkpoint, counting, beginning, accept_data_loss)
+            recounts.settle()
+            if begun := catch_up(settings, checkpoint, beginning, datetime.now(UTC), count_lot, stop):
+                beginning = begun
+                check_continuity(checkpoint, counting, beginning, accept_data_loss)
+            records = read_topics(spark, settings.topics_read, beginning and beginning.offsets, accept_data_loss)
             return (
                 rows_of(records, counting)
                 .writeStream.queryName(JOB)
@@ -102,11 +109,12 @@ def count_topic(
             offsets, through = end_offsets(progress), counted_through(progress)
             print_progress(JOB, progress)
             note_progress(progress, through)
+            recounts.note(progress)
             publish_progress(cassandra, settings, JOB, through, offsets)
             lag.report(offsets)
 
         print(f"{JOB} counts {', '.join(settings.topics_read)} into {settings.realtime.keyspace}", flush=True)
-        keep_running(start, stop, report, settings.streaming.retry_for)
+        keep_running(start, stop, report, settings.streaming.retry_for, recounts.again, recounts.due)
 
 
 @click.command()

@@ -36,7 +36,9 @@ THROUGH = Figure(
 READ = Figure("stitch_records_read", "counter", (), "records read")
 REJECTED = Figure("stitch_records_rejected", "counter", ("reason",), "records that are no events, by kind of reason")
 ABSENT = Figure("stitch_fields_absent", "counter", ("field",), "fields left out, since their values are wrong")
-DROPPED = Figure("stitch_rows_dropped", "counter", (), "sums that came too late for the watermark; the batch has them")
+DROPPED = Figure(
+    "stitch_rows_dropped", "counter", (), "sums that came too late for the watermark; their windows are counted again"
+)
 DUPLICATES = Figure("stitch_duplicates", "counter", (), "events left out, since they were counted before")
 EXCLUDED = Figure("stitch_records_excluded", "counter", (), "records that the rules of exclusions leave out")
 # What is written

@@ -32,7 +32,7 @@ SHORTEST_SECRET = 32  # characters; HS256 wants a key as long as its hash
 
 class StreamingSettings(Section):
     ingest_window: Duration = timedelta(hours=1)
-    watermark: Duration = timedelta(days=1)
+    watermark: Duration = timedelta(minutes=10)
     trigger: OptionalDuration = timedelta(seconds=2)
     max_offsets_per_trigger: int = Field(default=500_000, ge=1)
     checkpoint: StoragePath = ".local/checkpoints/streaming_counts"

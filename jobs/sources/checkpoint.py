@@ -6,22 +6,48 @@ Reached by Hadoop's file systems, since a checkpoint may lie on any of them. Spa
 from __future__ import annotations
 
 import json
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from pyspark.sql import SparkSession
 
 from jobs.lake.log import by_partition
 from jobs.process.schemes import check_scheme
 from jobs.sources.topic import Offsets
+from stitch.buckets import EPOCH
 from stitch.notes import parse_note
 
-NOTE = "stitch.json"
+NOTE, OWED = "stitch.json", "owed.json"
 _SPARKS_OWN = "It is a file of Spark's: start once with streaming_counts --from-cutoff, which goes on without it"
+_OWED_WINDOWS = (
+    "It says which ingest windows are to be counted again: remove it, and start once with --from-cutoff, which counts "
+    "all since the published cutoff"
+)
 _UNKNOWN_COUNTERS = (
     "It says what the increments behind the checkpoint were counted by: start once with --from-cutoff, which reads "
     "again since the published cutoff (twice counts once)"
 )
+
+
+class Span(NamedTuple):
+    """Whole ingest windows: `[since, until)`."""
+
+    since: datetime
+    until: datetime
+
+
+class Beginning(NamedTuple):
+    """Where a query begins that has no checkpoint: topic → partition → offset; of `since` and later, it has all."""
+
+    offsets: Offsets
+    since: datetime
+
+
+class Batch(NamedTuple):
+    """A micro-batch: topic → partition → the first offset of it, and its watermark."""
+
+    first: Offsets
+    watermark: datetime
 
 
 class Checkpoint:
@@ -48,6 +74,14 @@ class Checkpoint:
             return {}
         return self.planned_offsets(newest)
 
+    def last_batch(self) -> Batch | None:
+        """The last that was committed; None where it was the first, or there is none."""
+        both = sorted(set(self._batches("commits")) & set(self._batches("offsets")))[-2:]
+        if len(both) < 2:
+            return None
+        watermark = self._planned(both[1], "batchWatermarkMs")
+        return Batch(self.planned_offsets(both[0]), EPOCH + timedelta(milliseconds=watermark))
+
     def planned_offsets(self, batch: int) -> Offsets:
         """topic → partition → the first offset behind a micro-batch: Spark writes them down before it runs."""
         name = f"offsets/{batch}"
@@ -61,9 +95,7 @@ class Checkpoint:
         planned = self._batches("offsets")
         if not planned:
             return {}
-        name = f"offsets/{planned[-1]}"  # a version, what Spark keeps, then a line for each source
-        second = self._read(name).partition("\n")[2].partition("\n")[0]
-        kept = parse_note(second, ("conf",), f"{self.path}/{name}", _SPARKS_OWN)["conf"]
+        kept = self._planned(planned[-1], "conf")
         both = {of: (value, str(self.spark.conf.get(of))) for of, value in kept.items()}
         return {of: values for of, values in both.items() if values[0] != values[1]}
 
@@ -81,14 +113,40 @@ class Checkpoint:
 
     def write_note(self, note: dict[str, Any]) -> None:
         """Note what the query counts, for its next start: whole or not at all."""
-        half = self._at(f".{NOTE}.half")
+        self._write(NOTE, note)
+
+    def owed(self) -> Span | None:
+        """The ingest windows that are to be counted again."""
+        if not self._fs.exists(self._at(OWED)):
+            return None
+        said = parse_note(self._read(OWED), ("since", "until"), f"{self.path}/{OWED}", _OWED_WINDOWS)
+        return Span(*(datetime.fromisoformat(said[name]) for name in ("since", "until")))
+
+    def owe(self, span: Span) -> None:
+        """Note, beside those that are noted, ingest windows that are to be counted again."""
+        before = self.owed() or span
+        since, until = min(before.since, span.since), max(before.until, span.until)
+        self._write(OWED, {"since": since.isoformat(), "until": until.isoformat()})
+
+    def owe_nothing(self) -> None:
+        """They have been."""
+        self._fs.delete(self._at(OWED), False)
+
+    def _write(self, name: str, note: dict[str, Any]) -> None:
+        half = self._at(f".{name}.half")
         out = self._fs.create(half, True)
         try:
             out.write(bytearray(json.dumps(note, sort_keys=True).encode()))
             out.hsync()
         finally:
             out.close()
-        self._replace(half, self._at(NOTE))
+        self._replace(half, self._at(name))
+
+    def _planned(self, batch: int, key: str) -> Any:
+        """What Spark wrote down before the micro-batch: a version, this, then a line for each source."""
+        name = f"offsets/{batch}"
+        second = self._read(name).partition("\n")[2].partition("\n")[0]
+        return parse_note(second, (key,), f"{self.path}/{name}", _SPARKS_OWN)[key]
 
     def _replace(self, source: Any, target: Any) -> None:
         """Rename over what is there, as Spark does with its files: FileSystem.rename would refuse, or not be atomic."""

@@ -17,8 +17,7 @@ from jobs.process.errors import JobError
 from jobs.process.schemes import tell_of_one_disk
 from jobs.proof.completeness import STREAMING_JOB, check_aligned, check_ingest_window, needed_since, other_window
 from jobs.sinks.progress import claim, go_back
-from jobs.sources.checkpoint import Checkpoint, Offsets
-from jobs.sources.readable import first_stamped
+from jobs.sources.checkpoint import Beginning, Checkpoint, Offsets
 from jobs.sources.topic import edges, offsets_at, topic_ids
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings
@@ -146,72 +145,51 @@ def is_outdated(checkpoint: Checkpoint, settings: Settings, accept_data_loss: bo
     return True
 
 
-def catching_up(settings: Settings, following: Offsets, now: datetime) -> list[str]:
-    """A line where several topics are to be read that begin longer ago than the watermark lets their records be apart:
-    topics, other than partitions of one, may have their records at quite different times."""
-    if len(settings.topics_read) < 2:
-        return []
-    stamps = []
-    for name, view in settings.topics_read.items():
-        held = edges(view.kafka)
-        at = {p: max(following.get(name, {}).get(p, low), low) for p, (low, _) in held.items()}
-        inside = {p: offset for p, offset in at.items() if offset <= held[p][1]}
-        stamps += [one.appended for one in first_stamped(view.kafka, inside, "read_committed").values() if one.appended]
-    oldest = min(stamps, default=now)
-    if now - oldest <= settings.streaming.watermark:
-        return []
-    return [
-        f"there are records to be read from {oldest:%FT%TZ} on, longer ago than streaming.watermark "
-        f"({settings.streaming.watermark}): where topics have theirs at different times, some come too late for real "
-        "time (dropped=) and count with the next batch. A longer streaming.watermark at this start counts them now"
-    ]
-
-
 def begin(
     cassandra: Session, checkpoint: Checkpoint, settings: Settings, from_cutoff: bool, accept_data_loss: bool
-) -> Offsets | None:
+) -> Beginning | None:
     """Say where the job begins, and what it counts (settings: counted_live), to the readers of `progress` too; returns
-    topic → partition → offset where that is the published cutoff (so where there is no checkpoint, too), None where
-    the checkpoint says it or nothing is published. Raises JobError where it cannot be exact."""
+    it where that is the published cutoff (so where there is no checkpoint, too), None where the checkpoint says it or
+    nothing is published. Raises JobError where it cannot be exact."""
     before = check_ingest_window(settings)
     tell_of_one_disk(checkpoint.spark, "streaming.checkpoint", checkpoint.path)
     again = from_cutoff or not checkpoint.exists() or is_outdated(checkpoint, settings, accept_data_loss)
-    starting = begin_at_cutoff(cassandra, checkpoint, settings) if again else None
+    beginning = begin_at_cutoff(cassandra, checkpoint, settings) if again else None
     names = {counter.name for counter in settings.counters}
     new = before is None or not names <= before.counters
     claim(cassandra, settings, STREAMING_JOB, names, {} if new and not again else None)
-    for notice in [
-        *without_effect(checkpoint.path, checkpoint.kept_settings()),
-        *catching_up(settings, checkpoint.next_offsets() or starting or {}, datetime.now(UTC)),
-    ]:
+    for notice in without_effect(checkpoint.path, checkpoint.kept_settings()):
         print(f"stitch: {notice}", flush=True)
-    return starting
+    return beginning
 
 
-def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> Offsets | None:
-    """Move the checkpoint away, so that the job reads again from the published cutoff; returns topic → partition →
-    the first offset behind that, None where nothing is published (read from the earliest). Raises JobError where the
-    cutoff cuts an ingest window in two."""
-    starting = None
+def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settings) -> Beginning | None:
+    """Move the checkpoint away, so that the job reads again from the published cutoff; returns the first offsets behind
+    that, None where nothing is published (read from the earliest). Raises JobError where the cutoff cuts an ingest
+    window in two."""
+    beginning = None
     if cutoff := needed_since(settings):
         check_aligned(settings, cutoff)
-        starting = {name: offsets_at(view.kafka, cutoff) for name, view in settings.topics_read.items()}
-    go_back(cassandra, settings, STREAMING_JOB, starting or {})
+        at = {name: offsets_at(view.kafka, cutoff) for name, view in settings.topics_read.items()}
+        beginning = Beginning(at, cutoff)
+    go_back(cassandra, settings, STREAMING_JOB, beginning.offsets if beginning else {})
     if checkpoint.exists():
         print(f"{STREAMING_JOB} moved the checkpoint to {checkpoint.move_away(datetime.now(UTC))}", flush=True)
     elif cutoff:
         print(f"{STREAMING_JOB} has no checkpoint in {checkpoint.path}: it reads from the published cutoff on, "
               f"{cutoff:%FT%TZ}", flush=True)  # fmt: skip
-    return starting
+    return beginning
 
 
 def check_continuity(
-    checkpoint: Checkpoint, settings: Settings, starting: Offsets | None, accept_data_loss: bool
+    checkpoint: Checkpoint, settings: Settings, beginning: Beginning | None, accept_data_loss: bool
 ) -> None:
-    """Raises JobError where counting on would not be exact; notes for the next start what is counted now."""
+    """Raises JobError where counting on would not be exact; notes for the next start what is counted now, and from
+    which ingest window on the stream has all records."""
     now, before = noted(settings, topic_ids(settings)), checkpoint.note()
-    following = checkpoint.next_offsets() or starting or {}
+    following = checkpoint.next_offsets() or (beginning.offsets if beginning else {})
     if checkpoint.exists() and before:
         check_note(settings, before, now)
     check_all_offsets(STREAMING_JOB, settings, following, accept_data_loss)
-    checkpoint.write_note(now)
+    since = beginning.since.isoformat() if beginning else (before or {}).get("since")
+    checkpoint.write_note({**now, "since": since})

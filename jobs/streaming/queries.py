@@ -77,11 +77,13 @@ def keep_running(
     report: Report,
     retry_for: timedelta,
     again: Callable[[], timedelta | None] = lambda: None,
+    leave: Callable[[], bool] = lambda: False,
 ) -> None:
     """Start the query and start it again when it fails. Raises QueryFailed where that does not help, NotYet where it
     has not helped for `retry_for`.
 
-    again: asked when it has ended by itself: after how long it is started again (None: never)
+    again: asked when it has ended by itself: after how long it is started again (None: never); leave: whether to stop
+    it between two micro-batches, and start it again at once
 
     `start` may raise NotYet or an error of Spark's: the first time that ends it, later it is one more failure.
     """
@@ -99,8 +101,8 @@ def keep_running(
         try:
             query = start()
             started = True
-            watch(query, stop, note)
-            pause_after = again()
+            watch(query, stop, note, leave)
+            pause_after = timedelta(0) if leave() else again()
             if pause_after is None:
                 return
             stop.wait(pause_after.total_seconds())
@@ -120,10 +122,10 @@ def keep_running(
             stop.wait(pause)
 
 
-def watch(query: StreamingQuery, stop: Stop, report: Report) -> None:
+def watch(query: StreamingQuery, stop: Stop, report: Report, leave: Callable[[], bool] = lambda: False) -> None:
     """Return when the query ends or, once asked, has been stopped between two batches. Raises QueryFailed."""
     reported = ""
-    while query.isActive and not stop.asked:
+    while query.isActive and not stop.asked and not leave():
         reported = _report_new(query, reported, report)
         time.sleep(POLL_S)
     if query.isActive:
@@ -196,9 +198,9 @@ def counted_through(progress: dict[str, Any]) -> datetime | None:
     return datetime.fromisoformat(through) if through else None
 
 
-def end_offsets(progress: dict[str, Any]) -> dict[str, dict[int, int]]:
-    """topic → partition → the first offset behind the batch."""
-    end = _offsets(progress["sources"][0]["endOffset"]) or {}
+def end_offsets(progress: dict[str, Any], name: str = "endOffset") -> dict[str, dict[int, int]]:
+    """topic → partition → the first offset behind the batch; or `latestOffset`, which the topics then had."""
+    end = _offsets(progress["sources"][0].get(name)) or {}
     return {topic: by_partition(at) for topic, at in end.items()}
 
 

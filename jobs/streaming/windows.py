@@ -10,13 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
-from pyspark.sql import DataFrame, SparkSession
-
-from jobs.sources.checkpoint import Checkpoint, Offsets
+from jobs.sources.checkpoint import Beginning, Checkpoint, Offsets, Span
 from jobs.sources.readable import first_stamped
-from jobs.sources.topic import edges, first_offsets, offsets_at, read_between, stable_ends
+from jobs.sources.topic import edges, first_offsets, offsets_at, stable_ends
 from jobs.streaming.queries import Stop
 from stitch.clusters import KafkaSettings
 from stitch.cutoff import window_start
@@ -27,38 +24,34 @@ AT_ONCE = 50_000_000  # records that are counted at once, or as many as one wind
 At = Callable[[datetime], Offsets]
 
 
-class Span(NamedTuple):
-    """Whole ingest windows: `[since, until)`."""
-
-    since: datetime
-    until: datetime
-
-
 def far_behind(settings: Settings, following: Offsets, now: datetime) -> Span | None:
-    """The windows that are over of which the stream has not read all records; None where it soon has. following: topic
-    → partition → the first offset that it has not."""
-    ends = {name: stable_ends(view.kafka) for name, view in settings.topics_read.items()}
-    most = FAR * settings.streaming.max_offsets_per_trigger
-    if records(following, ends) <= most:
-        return None
+    """The windows that are over of which the stream has not read all records; None where it soon has, and loses none to
+    its watermark meanwhile. following: topic → partition → the first offset that it has not."""
+    ends = ends_of(settings)
     length, grace = settings.streaming.ingest_window, settings.log.grace
     stamps, undecided = list[datetime](), [now]
     for name, view in settings.topics_read.items():
         unread = {p: at for p, at in following[name].items() if at < ends[name][p]}
-        stamps += _stamps(view.kafka, unread, "read_committed")
+        stamps += stamps_at(view.kafka, unread, "read_committed")
         open_ones = {p: ends[name][p] for p, (_, high) in edges(view.kafka).items() if ends[name][p] < high}
-        undecided += _stamps(view.kafka, open_ones, "read_uncommitted")
+        undecided += stamps_at(view.kafka, open_ones, "read_uncommitted")
     if not stamps:
         return None
     span = Span(window_start(min(stamps) - grace, length), window_start(min(undecided) - grace, length))
-    if span.since < span.until and records(following, offsets_of(settings)(span.until)) > most:
-        return span
-    return None
+    if span.since >= span.until:
+        return None
+    most = 0 if now - min(stamps) > settings.streaming.watermark else FAR * settings.streaming.max_offsets_per_trigger
+    return span if records(following, offsets_of(settings)(span.until)) > most else None
 
 
-def _stamps(kafka: KafkaSettings, positions: Mapping[int, int], isolation: str) -> list[datetime]:
+def stamps_at(kafka: KafkaSettings, positions: Mapping[int, int], isolation: str) -> list[datetime]:
     """Those of the first records at these positions that the broker stamped."""
     return [one.appended for one in first_stamped(kafka, positions, isolation).values() if one.appended]
+
+
+def ends_of(settings: Settings) -> Offsets:
+    """topic → partition → the offset behind the last record that is decided."""
+    return {name: stable_ends(view.kafka) for name, view in settings.topics_read.items()}
 
 
 def offsets_of(settings: Settings) -> At:
@@ -82,27 +75,21 @@ def lots(span: Span, length: timedelta, at: At, most: int) -> Iterator[Span]:
     yield from lots(Span(middle, span.until), length, at, most)
 
 
-def records_of(spark: SparkSession, settings: Settings, span: Span) -> DataFrame:
-    """The records that were appended in these windows, and others around them: who counts them leaves those out."""
-    at = offsets_of(settings)
-    return read_between(spark, settings.topics_read, at(span.since), at(span.until + settings.log.grace))
-
-
 def catch_up(
     settings: Settings,
     checkpoint: Checkpoint,
-    starting: Offsets | None,
+    beginning: Beginning | None,
     now: datetime,
     count: Callable[[Span], None],
     stop: Stop,
-) -> Offsets | None:
-    """Count what is far behind, the oldest windows first, and move the checkpoint away; returns topic → partition →
-    the offset at which the stream begins, None where nothing is far behind, or somebody asked to stop.
+) -> Beginning | None:
+    """Count what is far behind, the oldest windows first, and move the checkpoint away; returns where the stream
+    begins, None where nothing is far behind, or somebody asked to stop.
 
-    starting: as read_topics has it, where there is no checkpoint; count: to be done for each lot of windows, whose rows
-    are written when it returns
+    beginning: where there is no checkpoint; count: to be done for each lot of windows, whose rows are written when it
+    returns
     """
-    known = checkpoint.next_offsets() or starting or {}
+    known = checkpoint.next_offsets() or (beginning.offsets if beginning else {})
     following = {name: first_offsets(view.kafka, known.get(name, {})) for name, view in settings.topics_read.items()}
     span = far_behind(settings, following, now)
     if span is None:
@@ -120,4 +107,5 @@ def catch_up(
               f"records_per_s={many / seconds:.0f} seconds={seconds:.1f}", flush=True)  # fmt: skip
     if checkpoint.exists():
         print(f"streaming_counts moved the checkpoint to {checkpoint.move_away(now)}", flush=True)
-    return at(max(span.since, span.until - length))
+    begins = max(span.since, span.until - length)
+    return Beginning(at(begins), begins)

@@ -191,6 +191,26 @@ class Stitch(RuleBasedStateMachine):
         self.live = self.writer_since(max(since, over - WINDOW))
         self.read_and_write(self.live, tuple(map(len, self.topic)), True)
 
+    @rule(events=EVENTS, hours=st.integers(0, 3), dropped=st.booleans())
+    def a_transaction_was_open_and_the_windows_of_its_records_are_counted_again(
+        self, events: list[Appended], hours: int, dropped: bool
+    ) -> None:
+        """The stream has evicted them: it drops the late records, or has rows of these alone. Then windows are counted
+        again, whole, as jobs.streaming.recounts does."""
+        late = [self.append(*event) for event in events]
+        self.time_passes_and_what_is_old_expires(hours)
+        over = passed_edge(SETTINGS, self.now)
+        self.live.seen = [event for event in self.live.seen if event.window >= over]
+        for partition, records in enumerate(self.topic):
+            self.read(self.live, partition, len(records))
+        if dropped:
+            self.live.seen = [event for event in self.live.seen if event.window >= over]
+        for row, cell in rows_of(self.live.seen).items():
+            self.write(row, *cell)
+        since = min(event.window for event in late)
+        for row, cell in rows_of(event for event in self.appended if since <= event.window < over).items():
+            self.write(row, *cell)
+
     @precondition(lambda self: self.others)
     @rule(any_of=ANY_OF, events=st.tuples(*[st.integers(0, 6)] * len(BEHIND)), at_once=st.booleans())
     def another_writer_reads_on(self, any_of: Pick, events: tuple[int, ...], at_once: bool) -> None:

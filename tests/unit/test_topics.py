@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +10,6 @@ import pytest
 from jobs.archive.accepted import id_of, of_topics
 from jobs.archive.rounds import Turns
 from jobs.process.errors import BadOption
-from jobs.streaming import continuity
-from stitch.cutoff import Reached
 from stitch.settings import Settings
 
 PLAYS = [{"name": "plays", "key": "track_id", "weights": {"play": 1}}]
@@ -56,31 +54,3 @@ def test_the_topics_have_their_turns_and_again_after_a_pause_or_never() -> None:
         for _ in range(4):
             seen.append((turns.current, turns.begins, turns.next()))
         assert seen == [("plays", True, timedelta(0)), ("likes", False, again)] * 2
-
-
-@pytest.mark.parametrize(
-    ("settings", "oldest", "told"),
-    [
-        (SEVERAL, timedelta(hours=23), False),
-        (SEVERAL, timedelta(hours=25), True),
-        (ONE, timedelta(days=9), False),  # partitions of one topic are alike
-    ],
-)
-def test_a_job_that_catches_up_over_more_than_the_watermark_says_what_may_come_too_late(
-    settings: Settings, oldest: timedelta, told: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now, asked = datetime(2026, 11, 26, 12, tzinfo=UTC), []
-
-    def first_stamped(kafka: Any, positions: dict[int, int], _: str) -> dict[int, Reached]:
-        asked.append((kafka.topic, positions))
-        at = now - oldest if kafka.topic == "likes" else now
-        return {0: Reached(7, at), 1: Reached(9, None, at_end=True)}
-
-    monkeypatch.setattr(continuity, "edges", lambda _: {0: (5, 20), 1: (0, 9), 2: (0, 1)})
-    monkeypatch.setattr(continuity, "first_stamped", first_stamped)
-    found = continuity.catching_up(settings, {"likes": {0: 7, 1: 9, 2: 3}}, now)
-    assert [line.partition("on, longer")[0] for line in found] == [
-        "there are records to be read from 2026-11-25T11:00:00Z "
-    ] * told
-    if settings is SEVERAL:  # what is behind the end is no place to read from
-        assert asked == [("plays", {0: 5, 1: 0, 2: 0}), ("likes", {0: 7, 1: 9})]

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.streaming.windows import Offsets, Span, lots, records
+from jobs.sources.checkpoint import Offsets, Span
+from jobs.streaming import windows
+from jobs.streaming.windows import far_behind, lots, records
+from stitch.cutoff import Reached
 
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 START = datetime(2024, 2, 29, tzinfo=UTC)
 
 
@@ -26,6 +31,38 @@ def at(*per_hour: int) -> object:
 
 def hours(*edges: int) -> list[Span]:
     return [Span(START + a * HOUR, START + b * HOUR) for a, b in pairwise(edges)]
+
+
+FEW, MANY = 1_000, 1_001  # ten micro-batches of the largest size, and a record more
+
+
+@pytest.mark.parametrize(
+    ("oldest", "unread", "expected"),
+    [
+        (5 * MINUTE, 0, None),
+        (5 * MINUTE, MANY, None),  # all of the window that is not over
+        (20 * MINUTE, FEW, hours(0, 1)[0]),  # the watermark might pass them
+        (20 * MINUTE, 1, hours(0, 1)[0]),
+        (20 * MINUTE, 0, None),  # in the window that is not over
+        (9 * MINUTE, FEW, None),
+        (9 * MINUTE, MANY, hours(0, 1)[0]),
+    ],
+)
+def test_windows_that_are_over_are_counted_at_once_where_their_records_are_many_or_older_than_the_watermark(
+    oldest: timedelta, unread: int, expected: Span | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = START + HOUR + (MINUTE if oldest > 5 * MINUTE else 20 * MINUTE)
+    streaming = SimpleNamespace(ingest_window=HOUR, max_offsets_per_trigger=100, watermark=10 * MINUTE)
+    settings: Any = SimpleNamespace(
+        streaming=streaming,
+        log=SimpleNamespace(grace=timedelta(0)),
+        topics_read={"events": SimpleNamespace(kafka=None)},
+    )
+    monkeypatch.setattr(windows, "stable_ends", lambda _: {0: 10_000})
+    monkeypatch.setattr(windows, "edges", lambda _: {0: (0, 10_000)})
+    monkeypatch.setattr(windows, "offsets_at", lambda *_: {0: 500 + unread})
+    monkeypatch.setattr(windows, "first_stamped", lambda _, at, __: {p: Reached(500, now - oldest) for p in at})
+    assert far_behind(settings, {"events": {0: 500}}, now) == expected
 
 
 @pytest.mark.parametrize(
