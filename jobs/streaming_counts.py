@@ -110,7 +110,7 @@ def count_topic(
             print_progress(JOB, progress)
             note_progress(progress, through)
             recounts.note(progress)
-            publish_progress(cassandra, settings, JOB, through, offsets)
+            publish_progress(cassandra, settings, JOB, through, offsets if recounts.settled else {})
             lag.report(offsets)
 
         print(f"{JOB} counts {', '.join(settings.topics_read)} into {settings.realtime.keyspace}", flush=True)

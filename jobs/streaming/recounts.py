@@ -43,6 +43,7 @@ class Recounts:
         self._settings, self._checkpoint, self._count = settings, checkpoint, count
         self._length = settings.streaming.ingest_window
         self._note: dict[str, Any] | None = None  # of the checkpoint
+        self.settled = True  # whether increments hold all that was read
         self._owes = self._far = False
         self._recounted, self._started = -math.inf, math.inf  # time.monotonic()
 
@@ -72,6 +73,7 @@ class Recounts:
         if owed:
             self._recount(owed)
             self._recounted = time.monotonic()
+        self.settled = self._checkpoint.owed() is None
         self._note = None  # another may be written now
 
     def _recount(self, owed: Span) -> None:
@@ -105,4 +107,4 @@ class Recounts:
         began = datetime.fromisoformat(since) if since else None
         if span := closed(oldest, watermark, began, datetime.now(UTC), self._length):
             self._checkpoint.owe(span)
-            self._owes = True
+            self._owes, self.settled = True, False

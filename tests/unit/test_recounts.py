@@ -113,9 +113,9 @@ def test_a_stream_that_has_all_goes_on(world: World) -> None:
     world.seconds += 10_000
     world.batch()
     world.recounts.note({"eventTime": {}, "sources": [{"endOffset": None, "latestOffset": None}]})  # idle
-    assert not world.recounts.due() and world.recounts.again() is None
+    assert not world.recounts.due() and world.recounts.again() is None and world.recounts.settled
     world.recounts.settle()
-    assert world.counted == []
+    assert world.counted == [] and world.recounts.settled
 
 
 def test_late_records_have_the_stream_started_again_at_once_but_once_in_a_window_at_most(world: World) -> None:
@@ -123,9 +123,10 @@ def test_late_records_have_the_stream_started_again_at_once_but_once_in_a_window
     world.batch(NOON - MINUTE)
     assert world.recounts.due() and world.recounts.again() == timedelta(0) and world.checkpoint.windows
     world.batch()  # the stop waits for a micro-batch
-    assert world.recounts.due()
+    assert world.recounts.due() and not world.recounts.settled
     world.recounts.settle()
-    assert world.counted == [span(-1, 0)] and world.checkpoint.windows is None and not world.recounts.due()
+    assert world.counted == [span(-1, 0)] and world.checkpoint.windows is None
+    assert world.recounts.settled and not world.recounts.due()
     world.batch(NOON - HOUR)
     assert not world.recounts.due() and world.recounts.again() == timedelta(0)  # at its end, it is now
     world.seconds += 3601
@@ -165,6 +166,7 @@ def test_windows_stay_noted_while_the_batch_layer_is_away_or_counting_fails(
     world.recounts.settle()  # the stream goes on without it
     assert "counted again at a later start" in capsys.readouterr().out
     assert world.checkpoint.windows and not world.recounts.due() and world.recounts.again() is None
+    assert not world.recounts.settled
 
     def fail(_: Span) -> None:
         raise Unreachable("Kafka does not answer")
