@@ -25,8 +25,8 @@ def publish_progress(
     cassandra: Session, settings: Settings, job: str, through: datetime | None, offsets: Mapping[str, Mapping[int, int]]
 ) -> None:
     """Tell how far the increments have come: the offsets (topic → partition → the first not counted; those that are not
-    named stay), and for people an instant; nothing where that is not known. Of one that cannot be told a line is printed: the next batch
-    tells."""
+    named stay), and for people an instant; nothing where that is not known. Of one that cannot be told a line is
+    printed: the next batch tells."""
     if through is None:
         return
     try:
