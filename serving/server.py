@@ -157,7 +157,7 @@ class Server(MPServer):
         fresh = []
         for idx in numbers:
             ready = get_context("fork").Event()
-            loader = partial(load, self._make, self._settings, self._admin, ready, warm)
+            loader = partial(load, self._make, self._settings, self._admin, ready, warm, os.getpid())
             worker = self._spawn_worker(idx, spawn_target, loader)
             self._ready[worker] = ready
             worker.inner.start()  # not worker.start(), which would have a thread watch it
@@ -192,15 +192,18 @@ class Server(MPServer):
             forget_worker(worker.inner.pid)
 
 
-def load(make: Make, settings: Settings, admin: socket.socket | None, ready: Event, warm: bool) -> Receiver:
-    """The app of a worker, made in the worker. `warm`: it asks the layers first, since others answer meanwhile."""
+def load(
+    make: Make, settings: Settings, admin: socket.socket | None, ready: Event, warm: bool, parent: int
+) -> Receiver:
+    """The app of a worker, made in the worker. `warm`: it asks the layers first, since others answer meanwhile;
+    `parent`: its pid, which the worker cannot ask for, as it may be gone already."""
     for number in (signal.SIGTERM, signal.SIGINT):  # what the parent does then is not for its copy to do
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.setswitchinterval(SWITCH_SECONDS)
     closing = threading.Event()
     signal.signal(signal.SIGUSR1, lambda *_: closing.set())
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     from serving.worker import Receiver, admin_server
 
     try:

@@ -299,9 +299,15 @@ def test_a_worker_that_dies_is_replaced_and_workers_that_cannot_live_end_the_rea
     assert reader.says("workers end as soon as they are started")
 
 
-def test_workers_end_with_their_parent(start: Callable[..., Reader]) -> None:
+@pytest.mark.parametrize("just_begun", [False, True])
+def test_workers_end_with_their_parent(start: Callable[..., Reader], just_begun: bool) -> None:
     reader = start()
-    (worker,) = reader.workers()
+    (worker,) = first = reader.workers()
+    if just_begun:  # it does not know its parent yet
+        worker.kill()
+        while (found := reader.workers()) in ([], first):
+            pass
+        (worker,) = found
     reader.process.kill()
     assert wait(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, 10)
 
