@@ -22,7 +22,7 @@ from tests.integration.test_far_behind import increments
 from tests.integration.test_transactions import transaction
 from tests.steps import count, event
 
-SECONDS = 180
+SECONDS = 120
 
 
 def plays(name: str, number: int) -> list[bytes]:
@@ -62,9 +62,9 @@ def test_records_of_windows_that_the_stream_is_done_with_have_these_counted_agai
             return last is not None and last.watermark >= opened + length
 
         wait_until(is_done_with_it, job, log)
-        wait_until(lambda: count(client, "plays", "t1") == sent, job, log)
+        assert 0 < count(client, "plays", "t1") <= sent
 
-        # It is committed: its records are of windows whose state is gone.
+        # It is committed: its records, and those behind them, are of windows whose state is gone.
         open_one.commit_transaction()
         wait_until(lambda: count(client, "plays", "t1") == sent + 3, job, log)
         job.send_signal(signal.SIGTERM)
