@@ -161,6 +161,11 @@ class Checkpoint:
         self._fs.rename(self._at(), self._jvm.org.apache.hadoop.fs.Path(moved))
         return moved
 
+    def remove(self, now: datetime) -> None:
+        """As move_away, and nothing is kept: all that it led to is counted otherwise."""
+        if self.exists():
+            self._fs.delete(self._jvm.org.apache.hadoop.fs.Path(self.move_away(now)), True)
+
     def _batches(self, folder: str) -> list[int]:
         if not self._fs.exists(self._at(folder)):
             return []

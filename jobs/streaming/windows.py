@@ -83,8 +83,8 @@ def catch_up(
     count: Callable[[Span], None],
     stop: Stop,
 ) -> Beginning | None:
-    """Count what is far behind, the oldest windows first, and move the checkpoint away; returns where the stream
-    begins, None where nothing is far behind, or somebody asked to stop.
+    """Count what is far behind, the oldest windows first, and remove the checkpoint; returns where the stream begins,
+    None where nothing is far behind, or somebody asked to stop.
 
     beginning: where there is no checkpoint; count: to be done for each lot of windows, whose rows are written when it
     returns
@@ -105,7 +105,6 @@ def catch_up(
         seconds = time.monotonic() - began
         print(f"streaming_counts windows={(lot.until - lot.since) // length} until={lot.until:%FT%TZ} records={many} "
               f"records_per_s={many / seconds:.0f} seconds={seconds:.1f}", flush=True)  # fmt: skip
-    if checkpoint.exists():
-        print(f"streaming_counts moved the checkpoint to {checkpoint.move_away(now)}", flush=True)
+    checkpoint.remove(now)
     begins = max(span.since, span.until - length)
     return Beginning(at(begins), begins)
