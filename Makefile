@@ -65,15 +65,17 @@ test: setup ## unit, spark, integration, e2e and a part of the faults (starts a 
 # The two halves of `make test`, at once: what waits for Kafka and Cassandra, and what needs neither.
 .PHONY: test-services test-alone
 test-services:
-	$(BIN)/pytest tests/integration tests/e2e tests/faults -m "not slow and not thorough"
+	$(BIN)/pytest tests/integration tests/e2e tests/faults -m "not slow and not thorough" --durations=20
 
 test-alone:
-	$(BIN)/pytest tests/unit tests/serving tests/deploy tests/spark tests/pages -m "not slow and not thorough"
+	STITCH_EXAMPLES=$${STITCH_EXAMPLES:-30} $(BIN)/pytest tests/unit tests/serving tests/deploy tests/spark tests/pages \
+	  -m "not slow and not thorough" --durations=20
 
 .PHONY: thorough
-thorough: setup ## what CI runs beside `make test`: the longer walks through all jobs on real parts
+thorough: setup ## what CI runs beside `make test`: properties with more examples, longer walks on real parts
 	@tests/debian.sh
-	$(BIN)/pytest tests/integration tests/e2e tests/faults -m "thorough and not slow"
+	STITCH_EXAMPLES=$${STITCH_EXAMPLES:-200} $(BIN)/pytest tests/unit tests/serving -q --numprocesses auto
+	$(BIN)/pytest tests/integration tests/e2e tests/faults -m "thorough and not slow" --durations=20
 
 .PHONY: unit
 unit: setup ## pure logic, in seconds
