@@ -2,7 +2,7 @@
 
 Of a window that is over all records are there (brokers' clocks granted their grace). So its rows need no state and no
 watermark, nothing of it comes too late, and each row is written once, with the write timestamp of whoever has read the
-whole window. The stream begins with the last of these windows: what it writes of that is the same.
+whole window. The stream begins behind them; a record of theirs that comes all the same is jobs.streaming.recounts'.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ At = Callable[[datetime], Offsets]
 
 
 def far_behind(settings: Settings, following: Offsets, now: datetime) -> Span | None:
-    """The windows that are over of which the stream has not read all records; None where it soon has, and loses none to
-    its watermark meanwhile. following: topic → partition → the first offset that it has not."""
+    """The windows that are over of which the stream has not read all records; None where it soon has, and partitions
+    cannot be far apart. following: topic → partition → the first offset that it has not."""
     ends = ends_of(settings)
     length, grace = settings.streaming.ingest_window, settings.log.grace
     stamps, undecided = list[datetime](), [now]
@@ -40,7 +40,8 @@ def far_behind(settings: Settings, following: Offsets, now: datetime) -> Span | 
     span = Span(window_start(min(stamps) - grace, length), window_start(min(undecided) - grace, length))
     if span.since >= span.until:
         return None
-    most = 0 if now - min(stamps) > settings.streaming.watermark else FAR * settings.streaming.max_offsets_per_trigger
+    long_ago = now - min(stamps) > max(length, settings.streaming.watermark)
+    most = 0 if long_ago else FAR * settings.streaming.max_offsets_per_trigger
     return span if records(following, offsets_of(settings)(span.until)) > most else None
 
 
@@ -106,5 +107,4 @@ def catch_up(
         print(f"streaming_counts windows={(lot.until - lot.since) // length} until={lot.until:%FT%TZ} records={many} "
               f"records_per_s={many / seconds:.0f} seconds={seconds:.1f}", flush=True)  # fmt: skip
     checkpoint.remove(now)
-    begins = max(span.since, span.until - length)
-    return Beginning(at(begins), begins)
+    return Beginning(at(span.until), span.until)

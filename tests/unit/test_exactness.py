@@ -180,7 +180,7 @@ class Stitch(RuleBasedStateMachine):
         self, events: list[Appended], hours: int
     ) -> None:
         """Those of which it has not read all, each at once, as jobs.streaming.windows does. Then it begins, without a
-        state, with the last of them."""
+        state, behind them."""
         unread = [self.append(*event) for event in events]
         self.time_passes_and_what_is_old_expires(hours)
         unread += [self.append(*event) for event in events]
@@ -188,7 +188,7 @@ class Stitch(RuleBasedStateMachine):
         over = passed_edge(SETTINGS, self.now)
         for row, cell in rows_of(event for event in self.appended if since <= event.window < over).items():
             self.write(row, *cell)
-        self.live = self.writer_since(max(since, over - WINDOW))
+        self.live = self.writer_since(over)
         self.read_and_write(self.live, tuple(map(len, self.topic)), True)
 
     @rule(events=EVENTS, hours=st.integers(0, 3), dropped=st.booleans())
