@@ -37,8 +37,11 @@ from stitch.combining import combining
 from stitch.settings import Settings, load_settings
 
 
-def rows_of(records: DataFrame, settings: Settings, span: Span | None = None) -> DataFrame:
-    """Records → increments: one row per ingest window and bucket. span: of these windows alone, at once."""
+def rows_of(
+    records: DataFrame, settings: Settings, span: Span | None = None, since: datetime | None = None
+) -> DataFrame:
+    """Records → increments: one row per ingest window and bucket. span: of these windows alone, at once; since: of a
+    stream that has not read all of what is before, where a row of a late record alone could overwrite the whole one."""
     alike = None if settings.streaming.deduplicate else combining(settings, settings.counters)
     decoded = observed(decode(records, settings, ["timestamp"], alike), settings)
     events = accepted(decoded)  # timestamp, event_id, type, occurred_at, fields, and times of those that count alike
@@ -46,6 +49,7 @@ def rows_of(records: DataFrame, settings: Settings, span: Span | None = None) ->
         timed = events.where((F.col("timestamp") >= span.since) & (F.col("timestamp") < span.until))
     else:
         timed = events.withWatermark("timestamp", f"{int(settings.streaming.watermark.total_seconds())} seconds")
+        timed = timed.where(F.col("timestamp") >= since) if since else timed  # behind it, which tells of the oldest
     placed = streamed(timed, settings)  # ingest_window, event_id, type, occurred_at, fields
     return increments(placed, settings.counters)  # counter, key, member, ingest_window, bucket, count, write_time
 
@@ -78,8 +82,9 @@ def count_topic(
             write_increments(rows_of(records, counting, span), settings)
 
         def count_lot(lot: Span) -> None:
+            behind = at(lot.until)
             count(lot, at(lot.until + settings.log.grace))
-            publish_progress(cassandra, settings, JOB, lot.until, at(lot.until))
+            publish_progress(cassandra, settings, JOB, lot.until, behind if recounts.settled else {})
 
         recounts = Recounts(settings, checkpoint, lambda span: count(span, ends_of(settings)))
         pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
@@ -89,14 +94,15 @@ def count_topic(
             nonlocal beginning
             forget_connections(spark)
             check_topics(settings)
-            check_continuity(checkpoint, counting, beginning, accept_data_loss)
-            recounts.settle()
+            since = check_continuity(checkpoint, counting, beginning, accept_data_loss)
+            if recounts.settle():
+                publish_progress(cassandra, settings, JOB, None, checkpoint.next_offsets())
             if begun := catch_up(settings, checkpoint, beginning, datetime.now(UTC), count_lot, stop):
                 beginning = begun
-                check_continuity(checkpoint, counting, beginning, accept_data_loss)
+                since = check_continuity(checkpoint, counting, beginning, accept_data_loss)
             records = read_topics(spark, settings.topics_read, beginning and beginning.offsets, accept_data_loss)
             return (
-                rows_of(records, counting)
+                rows_of(records, counting, since=since)
                 .writeStream.queryName(JOB)
                 .outputMode("update")
                 .option("checkpointLocation", settings.streaming.checkpoint)

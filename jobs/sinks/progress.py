@@ -25,13 +25,12 @@ def publish_progress(
     cassandra: Session, settings: Settings, job: str, through: datetime | None, offsets: Mapping[str, Mapping[int, int]]
 ) -> None:
     """Tell how far the increments have come: the offsets (topic → partition → the first not counted; those that are not
-    named stay), and for people an instant; nothing where that is not known. Of one that cannot be told a line is
-    printed: the next batch tells."""
-    if through is None:
-        return
+    named stay), and for people an instant, where it is known. Of one that cannot be told a line is printed: the next
+    batch tells."""
     try:
         _write_offsets(cassandra, settings, job, offsets)
-        _write(cassandra, job, realtime_through=through)
+        if through is not None:
+            _write(cassandra, job, realtime_through=through)
     except (DriverException, RequestExecutionException, NoHostAvailable) as error:
         print(f"stitch: progress not published: {error}", flush=True)
 

@@ -43,11 +43,12 @@ class Beginning(NamedTuple):
     since: datetime
 
 
-class Batch(NamedTuple):
-    """A micro-batch: topic → partition → the first offset of it, and its watermark."""
+class Batches(NamedTuple):
+    """The last micro-batches: the newest one's id and watermark, and topic → partition → the first offset of all."""
 
-    first: Offsets
+    newest: int
     watermark: datetime
+    first: Offsets
 
 
 class Checkpoint:
@@ -74,13 +75,13 @@ class Checkpoint:
             return {}
         return self.planned_offsets(newest)
 
-    def last_batch(self) -> Batch | None:
-        """The last that was committed; None where it was the first, or there is none."""
-        both = sorted(set(self._batches("commits")) & set(self._batches("offsets")))[-2:]
-        if len(both) < 2:
+    def last_batches(self, most: int) -> Batches | None:
+        """At most so many of those that were committed, without the first of all; None where there is no other."""
+        known = sorted(set(self._batches("commits")) & set(self._batches("offsets")))[-most - 1 :]
+        if len(known) < 2:
             return None
-        watermark = self._planned(both[1], "batchWatermarkMs")
-        return Batch(self.planned_offsets(both[0]), EPOCH + timedelta(milliseconds=watermark))
+        watermark = EPOCH + timedelta(milliseconds=self._planned(known[-1], "batchWatermarkMs"))
+        return Batches(known[-1], watermark, self.planned_offsets(known[0]))
 
     def planned_offsets(self, batch: int) -> Offsets:
         """topic → partition → the first offset behind a micro-batch: Spark writes them down before it runs."""
@@ -115,22 +116,16 @@ class Checkpoint:
         """Note what the query counts, for its next start: whole or not at all."""
         self._write(NOTE, note)
 
-    def owed(self) -> Span | None:
-        """The ingest windows that are to be counted again."""
+    def owed(self) -> tuple[Span | None, int]:
+        """The ingest windows that are to be counted again, and up to which micro-batch those are that were."""
         if not self._fs.exists(self._at(OWED)):
-            return None
-        said = parse_note(self._read(OWED), ("since", "until"), f"{self.path}/{OWED}", _OWED_WINDOWS)
-        return Span(*(datetime.fromisoformat(said[name]) for name in ("since", "until")))
+            return None, -1
+        said = parse_note(self._read(OWED), ("windows", "settled"), f"{self.path}/{OWED}", _OWED_WINDOWS)
+        return Span(*map(datetime.fromisoformat, said["windows"])) if said["windows"] else None, said["settled"]
 
-    def owe(self, span: Span) -> None:
-        """Note, beside those that are noted, ingest windows that are to be counted again."""
-        before = self.owed() or span
-        since, until = min(before.since, span.since), max(before.until, span.until)
-        self._write(OWED, {"since": since.isoformat(), "until": until.isoformat()})
-
-    def owe_nothing(self) -> None:
-        """They have been."""
-        self._fs.delete(self._at(OWED), False)
+    def write_owed(self, span: Span | None, settled: int) -> None:
+        """Note that."""
+        self._write(OWED, {"windows": [at.isoformat() for at in span] if span else None, "settled": settled})
 
     def _write(self, name: str, note: dict[str, Any]) -> None:
         half = self._at(f".{name}.half")
@@ -162,9 +157,13 @@ class Checkpoint:
         return moved
 
     def remove(self, now: datetime) -> None:
-        """As move_away, and nothing is kept: all that it led to is counted otherwise."""
+        """As move_away, and only which windows are to be counted again is kept: all else is counted otherwise."""
         if self.exists():
-            self._fs.delete(self._jvm.org.apache.hadoop.fs.Path(self.move_away(now)), True)
+            owed, _ = self.owed()
+            moved = self._jvm.org.apache.hadoop.fs.Path(self.move_away(now))
+            if owed:
+                self.write_owed(owed, -1)
+            self._fs.delete(moved, True)
 
     def _batches(self, folder: str) -> list[int]:
         if not self._fs.exists(self._at(folder)):

@@ -183,9 +183,9 @@ def begin_at_cutoff(cassandra: Session, checkpoint: Checkpoint, settings: Settin
 
 def check_continuity(
     checkpoint: Checkpoint, settings: Settings, beginning: Beginning | None, accept_data_loss: bool
-) -> None:
+) -> datetime | None:
     """Raises JobError where counting on would not be exact; notes for the next start what is counted now, and from
-    which ingest window on the stream has all records."""
+    which ingest window on the stream has all records. Returns that; None: from the earliest."""
     now, before = noted(settings, topic_ids(settings)), checkpoint.note()
     following = checkpoint.next_offsets() or (beginning.offsets if beginning else {})
     if checkpoint.exists() and before:
@@ -193,3 +193,4 @@ def check_continuity(
     check_all_offsets(STREAMING_JOB, settings, following, accept_data_loss)
     since = beginning.since.isoformat() if beginning else (before or {}).get("since")
     checkpoint.write_note({**now, "since": since})
+    return datetime.fromisoformat(since) if since else None

@@ -33,6 +33,7 @@ STOP_WITHIN_S = 120
 MOST_PAUSE_S = 30.0
 
 Report = Callable[[dict[str, Any]], None]
+Reported = tuple[int, str]  # a micro-batch and an instant
 
 
 class QueryFailed(JobError):
@@ -101,8 +102,8 @@ def keep_running(
         try:
             query = start()
             started = True
-            watch(query, stop, note, leave)
-            pause_after = timedelta(0) if leave() else again()
+            left = watch(query, stop, note, leave)
+            pause_after = timedelta(0) if left else again()
             if pause_after is None:
                 return
             stop.wait(pause_after.total_seconds())
@@ -122,29 +123,35 @@ def keep_running(
             stop.wait(pause)
 
 
-def watch(query: StreamingQuery, stop: Stop, report: Report, leave: Callable[[], bool] = lambda: False) -> None:
-    """Return when the query ends or, once asked, has been stopped between two batches. Raises QueryFailed."""
-    reported = ""
-    while query.isActive and not stop.asked and not leave():
-        reported = _report_new(query, reported, report)
-        time.sleep(POLL_S)
-    if query.isActive:
-        _stop_between_batches(query)
+def watch(query: StreamingQuery, stop: Stop, report: Report, leave: Callable[[], bool] = lambda: False) -> bool:
+    """Return when the query ends or, once asked, has been stopped between two batches: whether to be started again,
+    since `leave` said so. Raises QueryFailed, and what `report` raises, when the query has been stopped."""
+    reported: Reported | None = None
+    left = False
+    try:
+        while query.isActive and not stop.asked and not (left := leave()):
+            reported = _report_new(query, reported, report)
+            time.sleep(POLL_S)
+    finally:
+        if query.isActive:
+            _stop_between_batches(query)
     _report_new(query, reported, report)
     try:
         query.awaitTermination()
     except StreamingQueryException as error:
         raise QueryFailed(f"{query.name} stopped: {cause_of(error)}", is_permanent(error)) from None
+    return left
 
 
-def _report_new(query: StreamingQuery, reported: str, report: Report) -> str:
-    """Report the batches since the instant `reported`; returns the newest's. An idle query reports too, with the id of
-    its next batch, so ids would not do."""
-    for progress in query.recentProgress:
-        if progress["timestamp"] > reported:
+def _report_new(query: StreamingQuery, reported: Reported | None, report: Report) -> Reported | None:
+    """Report the batches behind the one that was reported last; returns the newest. An idle query reports too, with the
+    id of its next batch, so ids alone would not do; nor would instants, as clocks are set back."""
+    recent = query.recentProgress
+    seen = [(progress["batchId"], progress["timestamp"]) for progress in recent]
+    for at, progress in enumerate(recent):
+        if reported not in seen[at:]:
             report(progress)
-            reported = progress["timestamp"]
-    return reported
+    return seen[-1] if seen else reported
 
 
 def _stop_between_batches(query: StreamingQuery) -> None:

@@ -96,6 +96,7 @@ def catch_up(
     if span is None:
         return None
     length, at = settings.streaming.ingest_window, offsets_of(settings)
+    beginning = Beginning(at(span.until), span.until)  # asked before: what comes meanwhile is behind it, and is read
     print(f"stitch: the ingest windows from {span.since:%FT%TZ} to {span.until:%FT%TZ} are over and not counted: they "
           "are counted as batches first", flush=True)  # fmt: skip
     for lot in lots(span, length, at, AT_ONCE):
@@ -107,4 +108,4 @@ def catch_up(
         print(f"streaming_counts windows={(lot.until - lot.since) // length} until={lot.until:%FT%TZ} records={many} "
               f"records_per_s={many / seconds:.0f} seconds={seconds:.1f}", flush=True)  # fmt: skip
     checkpoint.remove(now)
-    return Beginning(at(span.until), span.until)
+    return beginning

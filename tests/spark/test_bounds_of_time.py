@@ -14,7 +14,10 @@ from pyspark.sql import SparkSession
 from jobs.frames.increments import increments, windowed
 from jobs.process.spark import session
 from jobs.sinks.totals_table import SCHEMA, TotalsTable
+from jobs.sources.checkpoint import Span
 from jobs.streaming.queries import print_progress
+from jobs.streaming.recounts import closed
+from jobs.streaming_counts import rows_of
 from jobs.totals.counting import count_totals
 from stitch.counters import Counter
 from stitch.cutoff import Published
@@ -152,3 +155,39 @@ def test_a_record_behind_the_watermark_is_not_counted_and_the_jobs_line_says_so(
     for progress in query.recentProgress:
         print_progress("streaming_counts", json.loads(progress.json) if hasattr(progress, "json") else progress)
     assert [line.rpartition(" ")[2] for line in capsys.readouterr().out.splitlines()][-1] == "dropped=1"
+    assert noted(query) == [None, None, Span(CUTOFF + HOUR, CUTOFF + 3 * HOUR)]
+
+
+def noted(query: Any, since: datetime | None = None) -> list[Span | None]:
+    """Which windows each micro-batch would have counted again."""
+    times = [
+        {name: datetime.fromisoformat(at) for name, at in one["eventTime"].items()} for one in query.recentProgress
+    ]
+    return [closed(one["min"], one["watermark"], since, HOUR) for one in times if "min" in one]
+
+
+def test_a_record_from_before_the_stream_began_is_not_counted_by_itself_and_told_of(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    """A row of it alone would overwrite the whole one, where more is behind it."""
+    schema = "timestamp timestamp, timestamp_type int, key binary, value binary"
+    stamps = [CUTOFF + 5 * HOUR, CUTOFF - HOUR, CUTOFF]
+    for number, at in enumerate(stamps):
+        event = {"event_id": f"e{number}", "type": "like", "occurred_at": "2024-01-01T00:00:00Z", "track_id": "t1"}
+        rows = [(at, 1, None, bytearray(json.dumps(event).encode()))]
+        spark.createDataFrame(rows, schema).coalesce(1).write.parquet(str(tmp_path / f"in/{number}"))
+    files = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1).option("recursiveFileLookup", "true")
+    settings = log_settings(tmp_path, counters=[LIKES.model_dump()], streaming={"watermark": "9d"})
+    counted: list[Any] = []
+    query = (
+        rows_of(files.parquet(str(tmp_path / "in")), settings, since=CUTOFF)
+        .writeStream.outputMode("update")
+        .option("checkpointLocation", str(tmp_path / "checkpoint"))
+        .foreachBatch(lambda batch, _: counted.extend(batch.select("ingest_window", "count").collect()))
+        .trigger(availableNow=True)
+        .start()
+    )
+    query.awaitTermination()
+    found = sorted((row.ingest_window.replace(tzinfo=UTC), row["count"]) for row in counted)
+    assert found == [(CUTOFF, 1), (CUTOFF + 5 * HOUR, 1)]
+    assert noted(query, CUTOFF) == [None, Span(CUTOFF - HOUR, CUTOFF), None]

@@ -145,18 +145,14 @@ class Stitch(RuleBasedStateMachine):
     def an_event_is_appended_under_a_stamp_from_before_the_published_cutoff(
         self, event_id: int, partition: int, late: int, amounts: dict[str, int], hours: int
     ) -> None:
+        """The stream has evicted its window, and drops it. It is left to the batch."""
         stamp = min(at.cutoff for at in self.known.values()) - hours * HOUR
         order = (stamp, partition, len(self.topic[partition]))
         event = Event(event_id, order, window_start(stamp, WINDOW), [*AT][late], amounts)
         self.topic[partition].append(event)
         self.appended.append(event)
-        self.read(self.live, partition, 1)
-        in_state = event.window >= self.live.since  # the stream's watermark is further back
-        for counter in AMOUNTS:
-            row = (counter, event.window, event.bucket)
-            self.write(row, *rows_of(self.appended if in_state else [event])[row])
-            if not in_state or counter not in self.live_counters or row in self.repaired:  # a repair is final
-                self.not_promised.add((counter, order))
+        self.live.positions[partition] += 1
+        self.not_promised |= {(counter, order) for counter in AMOUNTS}
         for unread in self.unread_in.values():
             unread.add(order)
         self.removed = with_order(self.removed, order)
@@ -191,20 +187,18 @@ class Stitch(RuleBasedStateMachine):
         self.live = self.writer_since(over)
         self.read_and_write(self.live, tuple(map(len, self.topic)), True)
 
-    @rule(events=EVENTS, hours=st.integers(0, 3), dropped=st.booleans())
+    @rule(events=EVENTS, hours=st.integers(0, 3))
     def a_transaction_was_open_and_the_windows_of_its_records_are_counted_again(
-        self, events: list[Appended], hours: int, dropped: bool
+        self, events: list[Appended], hours: int
     ) -> None:
-        """The stream has evicted them: it drops the late records, or has rows of these alone. Then windows are counted
-        again, whole, as jobs.streaming.recounts does."""
+        """The stream has evicted them, and drops the late records. Then windows are counted again, whole, as
+        jobs.streaming.recounts does."""
         late = [self.append(*event) for event in events]
         self.time_passes_and_what_is_old_expires(hours)
         over = passed_edge(SETTINGS, self.now)
-        self.live.seen = [event for event in self.live.seen if event.window >= over]
         for partition, records in enumerate(self.topic):
             self.read(self.live, partition, len(records))
-        if dropped:
-            self.live.seen = [event for event in self.live.seen if event.window >= over]
+        self.live.seen = [event for event in self.live.seen if event.window >= over]
         for row, cell in rows_of(self.live.seen).items():
             self.write(row, *cell)
         since = min(event.window for event in late)
@@ -658,7 +652,7 @@ class Stitch(RuleBasedStateMachine):
 
     def read(self, writer: Writer, partition: int, events: int) -> None:
         at = writer.positions[partition]
-        writer.seen += self.topic[partition][at : at + events]
+        writer.seen += [event for event in self.topic[partition][at : at + events] if event.window >= writer.since]
         writer.positions[partition] = min(at + events, len(self.topic[partition]))
 
     def read_and_write(self, writer: Writer, events: tuple[int, ...], at_once: bool) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.process.errors import Unreachable
-from jobs.sources.checkpoint import Span
+from jobs.sources.checkpoint import Batches, Span
 from jobs.streaming import recounts
 from jobs.streaming.recounts import Recounts, closed
 from stitch.cutoff import window_start
@@ -37,14 +37,14 @@ def span(first: int, last: int) -> Span:
         (NOON + MINUTE, NOON - 10 * HOUR, NOON - HOUR, None),
         (NOON - MINUTE, NOON - 10 * HOUR, NOON, span(-1, 0)),  # it began behind it, with an empty state
         (NOON - 5 * HOUR, NOON - 2 * HOUR, NOON - 3 * HOUR, span(-5, -2)),
-        (NOON + MINUTE, NOON + 50_000 * HOUR, None, span(0, 1)),  # a producer stamped a record that pushed it on
+        (NOON + MINUTE, NOON + 5 * HOUR, None, span(0, 5)),  # a broker whose clock is ahead pushed it on
         (NOON + MINUTE, datetime(1970, 1, 1, tzinfo=UTC), None, None),  # the first micro-batch
     ],
 )
 def test_windows_are_counted_again_whose_state_the_stream_does_not_have(
     oldest: datetime, watermark: datetime, since: datetime | None, expected: Span | None
 ) -> None:
-    assert closed(oldest, watermark, since, NOW, HOUR) == expected
+    assert closed(oldest, watermark, since, HOUR) == expected
 
 
 INSTANTS = st.integers(-600, 29).map(lambda minutes: NOON + minutes * MINUTE)
@@ -54,7 +54,7 @@ INSTANTS = st.integers(-600, 29).map(lambda minutes: NOON + minutes * MINUTE)
 def test_every_record_that_spark_drops_is_of_a_window_that_is_counted_again(
     stamps: list[datetime], watermark: datetime
 ) -> None:
-    found = closed(min(stamps), watermark, None, NOW, HOUR)
+    found = closed(min(stamps), watermark, None, HOUR)
     for stamp in stamps:
         if window_start(stamp, HOUR) + HOUR <= watermark:  # a window that ends there or before has no state any more
             assert found and found.since <= stamp < found.until
@@ -66,21 +66,22 @@ class Noted:
 
     def __init__(self) -> None:
         self.windows: Span | None = None
+        self.settled, self.fails = -1, False
+        self.last: Batches | None = None
 
     def note(self) -> dict[str, Any]:
         return {"since": None}
 
-    def last_batch(self) -> None:
-        return None
+    def last_batches(self, _: int) -> Batches | None:
+        return self.last
 
-    def owed(self) -> Span | None:
-        return self.windows
+    def owed(self) -> tuple[Span | None, int]:
+        return self.windows, self.settled
 
-    def owe(self, span: Span) -> None:
-        self.windows = span
-
-    def owe_nothing(self) -> None:
-        self.windows = None
+    def write_owed(self, span: Span | None, settled: int) -> None:
+        if self.fails:
+            raise OSError("the disk is full")
+        self.windows, self.settled = span, settled
 
 
 class World:
@@ -90,10 +91,18 @@ class World:
         self.seconds, self.counted, self.checkpoint = 0.0, list[Span](), Noted()
         self.cutoff: Any = lambda _: None
         streaming = SimpleNamespace(ingest_window=HOUR, max_offsets_per_trigger=100)
-        settings: Any = SimpleNamespace(streaming=streaming)
+        self.settings: Any = SimpleNamespace(streaming=streaming, topics_read={"events": SimpleNamespace(kafka=None)})
         monkeypatch.setattr(recounts, "needed_since", lambda settings: self.cutoff(settings))
+        monkeypatch.setattr(recounts, "first_offsets", lambda _, at: {**at, 1: 0})
+        monkeypatch.setattr(recounts, "stable_ends", lambda _: {0: 9, 1: 0})
+        monkeypatch.setattr(recounts, "stamps_at", lambda _, at, __: [self.stamp for p in at if p == 0])
         monkeypatch.setattr(recounts.time, "monotonic", lambda: self.seconds)
-        self.recounts = Recounts(settings, self.checkpoint, self.counted.append)  # type: ignore[arg-type]
+        self.stamp = NOW
+        self.begin()
+
+    def begin(self) -> None:
+        """A process does."""
+        self.recounts = Recounts(self.settings, self.checkpoint, self.counted.append)  # type: ignore[arg-type]
         self.recounts.settle()
 
     def batch(self, oldest: datetime = NOW, unread: int = 0) -> None:
@@ -139,7 +148,7 @@ def test_a_stream_that_fell_far_behind_is_started_again_once_in_a_window_at_most
     world.batch(unread=1001)  # ten of the largest micro-batches, and more
     assert not world.recounts.due()
     world.seconds += 3601
-    assert world.recounts.due() and world.recounts.again() is None
+    assert world.recounts.due() and world.recounts.again() is None and world.recounts.settled
     world.recounts.settle()
     world.batch(unread=1001)
     assert not world.recounts.due() and world.counted == []
@@ -163,10 +172,12 @@ def test_windows_stay_noted_while_the_batch_layer_is_away_or_counting_fails(
 
     world.cutoff = away
     world.batch(NOON - MINUTE)
-    world.recounts.settle()  # the stream goes on without it
-    assert "counted again at a later start" in capsys.readouterr().out
+    assert not world.recounts.settle()  # the stream goes on without it
+    assert "counted again when the batch layer says" in capsys.readouterr().out
     assert world.checkpoint.windows and not world.recounts.due() and world.recounts.again() is None
     assert not world.recounts.settled
+    world.seconds += 3601
+    assert world.recounts.due()  # it asks again
 
     def fail(_: Span) -> None:
         raise Unreachable("Kafka does not answer")
@@ -176,5 +187,29 @@ def test_windows_stay_noted_while_the_batch_layer_is_away_or_counting_fails(
         world.recounts.settle()
     assert world.checkpoint.windows
     world.recounts._count = world.counted.append
-    world.recounts.settle()
+    assert world.recounts.settle()
     assert world.counted == [span(-1, 0)] and world.checkpoint.windows is None
+
+
+def test_windows_that_could_not_be_noted_are_counted_when_the_stream_is_started_again(world: World) -> None:
+    world.checkpoint.fails = True
+    with pytest.raises(OSError, match="full"):  # which ends the query
+        world.batch(NOON - MINUTE)
+    assert not world.recounts.settled
+    world.checkpoint.fails = False
+    assert world.recounts.settle() and world.counted == [span(-1, 0)]
+
+
+def test_a_start_looks_at_the_last_micro_batches_once(world: World) -> None:
+    world.checkpoint.last = Batches(7, NOON - 10 * MINUTE, {"events": {0: 5}})
+    world.stamp = NOON - MINUTE
+    world.begin()
+    assert world.counted == []  # its window was in the state
+    world.stamp = NOON - 2 * HOUR
+    world.begin()
+    assert world.counted == [span(-2, -1)]
+    world.begin()
+    assert world.counted == [span(-2, -1)]
+    world.checkpoint.last = Batches(3, NOON - 10 * MINUTE, {"events": {0: 5}})  # of another checkpoint
+    world.begin()
+    assert world.counted == [span(-2, -1)] * 2
