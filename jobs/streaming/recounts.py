@@ -45,6 +45,7 @@ class Recounts:
         self._length = settings.streaming.ingest_window
         self._note: dict[str, Any] | None = None  # of the checkpoint
         self._owed, self._settled = checkpoint.owed()
+        self._noted = self._owed  # in the checkpoint
         self._late = self._far = False  # since it was started
         self._recounted, self._started = -math.inf, math.inf  # time.monotonic()
 
@@ -93,7 +94,8 @@ class Recounts:
             print(f"stitch: records came late of ingest windows from {span.since:%FT%TZ} to {span.until:%FT%TZ}: these "
                   "are counted again", flush=True)  # fmt: skip
             self._count(span)
-        self._owed, self._settled = None, last.newest if last else -1
+        self._owed = self._noted = None
+        self._settled = last.newest if last else -1
         self._checkpoint.write_owed(None, self._settled)
         return True
 
@@ -109,7 +111,9 @@ class Recounts:
         self._note = self._note or self._checkpoint.note() or {}
         since = self._note.get("since")
         if span := closed(oldest, watermark, datetime.fromisoformat(since) if since else None, self._length):
-            before = self._owed or span
-            self._owed = Span(min(before.since, span.since), max(before.until, span.until))
-            self._late = True
-            self._checkpoint.write_owed(self._owed, self._settled)
+            before, self._late = self._owed or span, True
+            owed = Span(min(before.since, span.since), max(before.until, span.until))
+            if owed != self._noted:
+                self._owed = owed  # at once, for it may be that it cannot be noted
+                self._checkpoint.write_owed(owed, self._settled)
+                self._noted = owed

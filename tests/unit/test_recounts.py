@@ -131,6 +131,9 @@ def test_late_records_have_the_stream_started_again_at_once_but_once_in_a_window
     world.seconds += 5
     world.batch(NOON - MINUTE)
     assert world.recounts.due() and world.recounts.again() == timedelta(0) and world.checkpoint.windows
+    world.checkpoint.fails = True
+    world.batch(NOON - MINUTE)  # nothing is new, and so nothing is written
+    world.checkpoint.fails = False
     world.batch()  # the stop waits for a micro-batch
     assert world.recounts.due() and not world.recounts.settled
     world.recounts.settle()
