@@ -378,17 +378,18 @@ def test_reads_that_nobody_waited_for_are_forgotten() -> None:
     assert list(cache._flying) == [100]
 
 
-def test_reads_that_nobody_waited_for_are_forgotten_though_one_of_them_was_sent_again() -> None:
+def test_reads_that_nobody_waited_for_are_forgotten_though_one_of_them_was_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cache: RowCache[int, list[int]] = RowCache("test", Memory(10**7), lambda _, __: 60.0, 0.1)
 
-    def send(*reads: int) -> None:
+    def send(now: float, *reads: int) -> None:
+        monkeypatch.setattr("serving.layers.row_cache.time", SimpleNamespace(monotonic=lambda: now))
         cache.many(reads, lambda reads: lambda: [[0] for _ in reads], Deadline.after(5))
 
-    send(*range(60))
-    time.sleep(0.06)
-    send(0)
-    time.sleep(0.06)
-    send(100)
+    send(1.00, *range(60))
+    send(1.06, 0)
+    send(1.12, 100)
     assert list(cache._flying) == [0, 100]
 
 
