@@ -24,9 +24,9 @@ TIMEOUT_S = 5
 def publish_progress(
     cassandra: Session, settings: Settings, job: str, through: datetime | None, offsets: Mapping[str, Mapping[int, int]]
 ) -> None:
-    """Tell how far the increments have come: the offsets (topic → partition → the first not counted; those that are not
-    named stay), and for people an instant, where it is known. Of one that cannot be told a line is printed: the next
-    batch tells."""
+    """Tell how far the increments have come: the offsets (topic → partition → the first not counted; those that are
+    not named stay), and for people an instant, where it is known. Of one that cannot be told a line is printed: the
+    next batch tells."""
     try:
         _write_offsets(cassandra, settings, job, offsets)
         if through is not None:
