@@ -25,8 +25,8 @@ from jobs.proof.completeness import STREAMING_JOB as JOB
 from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
 from jobs.sinks.lag import LagReport
 from jobs.sinks.progress import publish_progress
-from jobs.sources.checkpoint import Checkpoint, Offsets, Span
-from jobs.sources.topic import check_topics, read_between, read_topics
+from jobs.sources.checkpoint import Checkpoint, Span
+from jobs.sources.topic import Offsets, check_topics, read_between, read_topics
 from jobs.streaming.continuity import begin, check_continuity
 from jobs.streaming.figures import note_progress
 from jobs.streaming.queries import Stop, counted_through, end_offsets, keep_running, print_progress

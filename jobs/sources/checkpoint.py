@@ -44,7 +44,7 @@ class Beginning(NamedTuple):
 
 
 class Batches(NamedTuple):
-    """The last micro-batches: the newest one's id and watermark, and topic → partition → the first offset of all."""
+    """The last micro-batches: id and watermark of the newest, and topic → partition → where the oldest began."""
 
     newest: int
     watermark: datetime
@@ -68,20 +68,16 @@ class Checkpoint:
     def next_offsets(self) -> Offsets:
         """topic → partition → the first offset behind the last committed micro-batch; empty before the first
         commit."""
-        committed = self._batches("commits")
-        planned = set(self._batches("offsets"))
-        newest = max((batch for batch in committed if batch in planned), default=None)
-        if newest is None:
-            return {}
-        return self.planned_offsets(newest)
+        committed = self._committed()
+        return self.planned_offsets(committed[-1]) if committed else {}
 
     def last_batches(self, most: int) -> Batches | None:
         """At most so many of those that were committed, without the first of all; None where there is no other."""
-        known = sorted(set(self._batches("commits")) & set(self._batches("offsets")))[-most - 1 :]
-        if len(known) < 2:
+        committed = self._committed()[-most - 1 :]
+        if len(committed) < 2:
             return None
-        watermark = EPOCH + timedelta(milliseconds=self._planned(known[-1], "batchWatermarkMs"))
-        return Batches(known[-1], watermark, self.planned_offsets(known[0]))
+        watermark = EPOCH + timedelta(milliseconds=self._planned(committed[-1], "batchWatermarkMs"))
+        return Batches(committed[-1], watermark, self.planned_offsets(committed[0]))
 
     def planned_offsets(self, batch: int) -> Offsets:
         """topic → partition → the first offset behind a micro-batch: Spark writes them down before it runs."""
@@ -124,7 +120,7 @@ class Checkpoint:
         return Span(*map(datetime.fromisoformat, said["windows"])) if said["windows"] else None, said["settled"]
 
     def write_owed(self, span: Span | None, settled: int) -> None:
-        """Note that."""
+        """Note what `owed` tells, in place of what was noted before."""
         self._write(OWED, {"windows": [at.isoformat() for at in span] if span else None, "settled": settled})
 
     def _write(self, name: str, note: dict[str, Any]) -> None:
@@ -164,6 +160,10 @@ class Checkpoint:
             if owed:
                 self.write_owed(owed, -1)
             self._fs.delete(moved, True)
+
+    def _committed(self) -> list[int]:
+        """The micro-batches that were, as far as Spark still keeps what it planned."""
+        return sorted(set(self._batches("commits")) & set(self._batches("offsets")))
 
     def _batches(self, folder: str) -> list[int]:
         if not self._fs.exists(self._at(folder)):

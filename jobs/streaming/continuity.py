@@ -17,8 +17,8 @@ from jobs.process.errors import JobError
 from jobs.process.schemes import tell_of_one_disk
 from jobs.proof.completeness import STREAMING_JOB, check_aligned, check_ingest_window, needed_since, other_window
 from jobs.sinks.progress import claim, go_back
-from jobs.sources.checkpoint import Beginning, Checkpoint, Offsets
-from jobs.sources.topic import edges, offsets_at, topic_ids
+from jobs.sources.checkpoint import Beginning, Checkpoint
+from jobs.sources.topic import Offsets, edges, offsets_at, topic_ids
 from stitch.cutoff import removed_offsets
 from stitch.settings import Settings
 

@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from jobs.sources.checkpoint import Beginning, Checkpoint, Offsets, Span
+from jobs.sources.checkpoint import Beginning, Checkpoint, Span
 from jobs.sources.readable import first_stamped
-from jobs.sources.topic import edges, first_offsets, offsets_at, stable_ends
+from jobs.sources.topic import Offsets, edges, first_offsets, offsets_at, stable_ends
 from jobs.streaming.queries import Stop
 from stitch.clusters import KafkaSettings
 from stitch.cutoff import window_start
@@ -28,6 +28,8 @@ def far_behind(settings: Settings, following: Offsets, now: datetime) -> Span | 
     """The windows that are over of which the stream has not read all records; None where it soon has, and partitions
     cannot be far apart. following: topic → partition → the first offset that it has not."""
     ends = ends_of(settings)
+    if not records(following, ends):
+        return None
     length, grace = settings.streaming.ingest_window, settings.log.grace
     stamps, undecided = list[datetime](), [now]
     for name, view in settings.topics_read.items():
