@@ -134,6 +134,15 @@ def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_jvms() -> Iterator[None]:
+    """A JVM of a test lives for seconds, in which what compiles quickly (C1) is enough: a job costs two thirds."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SPARK_SUBMIT_OPTS", "SPARK_LAUNCHER_OPTS"):
+            patch.setenv(name, f"{os.environ.get(name, '')} -XX:TieredStopAtLevel=1")
+        yield
+
+
 @pytest.fixture(scope="session")
 def spark(request: pytest.FixtureRequest) -> Any:
     """pytest-spark's session with the jars and settings that `stitch submit` gives to jobs. One JVM for the whole
@@ -142,11 +151,7 @@ def spark(request: pytest.FixtureRequest) -> Any:
     from stitch.submit import own_properties
 
     properties = request.getfixturevalue("tmp_path_factory").mktemp("spark") / "spark.conf"
-    # Plans of few rows, each with code of its own: what compiles quickly saves a third of the first minutes.
-    own = own_properties([])[0]
-    quick = own.replace("spark.driver.extraJavaOptions ", "spark.driver.extraJavaOptions -XX:TieredStopAtLevel=1 ")
-    assert quick != own
-    properties.write_text(quick, "utf-8")
+    properties.write_text(own_properties([])[0], "utf-8")
     os.environ["JAVA_HOME"] = str(java_home())
     os.environ["PYSPARK_PYTHON"] = sys.executable
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} pyspark-shell"
