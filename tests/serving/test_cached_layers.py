@@ -308,7 +308,7 @@ def test_whoever_joins_a_read_waits_for_it_no_longer_than_its_own_deadline(setti
         began = time.monotonic()
         with pytest.raises(OutOfTime):
             layers.within(Deadline.after(0.1)).totals([read_of("hot")])()
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 5
         slow.go.set()
         assert sent.result(10) == [{EPOCH: Total(3, CUTOFF)}]
 
