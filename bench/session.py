@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from stitch.java import java_home
-from stitch.submit import own_properties
+from stitch.submit import JVM_OPTIONS, environment, own_properties
 
 
 def spark_in(folder: Path, name: str) -> SparkSession:
@@ -17,5 +15,6 @@ def spark_in(folder: Path, name: str) -> SparkSession:
     properties = folder / "spark.conf"
     properties.write_text(own_properties([])[0], "utf-8")
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} pyspark-shell"
-    os.environ |= {"JAVA_HOME": str(java_home()), "PYSPARK_PYTHON": sys.executable}
+    of_jobs = environment(None)
+    os.environ |= {name: of_jobs[name] for name in ("JAVA_HOME", "PYSPARK_PYTHON", JVM_OPTIONS)}
     return SparkSession.builder.appName(name).getOrCreate()

@@ -29,6 +29,7 @@ import psutil
 
 from stitch import properties as spark_properties
 from stitch.errors import ExitStatus, StitchError
+from stitch.jars import classes
 from stitch.jars.fetch import fetch_missing
 from stitch.jars.sets import CACHE, SPARK, JarSet
 from stitch.java import java_home
@@ -42,6 +43,8 @@ JOBS = (
     "audit_counts", "erase_key", "rejected_records",
 )  # fmt: skip
 END_WITHIN_S = 10.0
+CLASS_PATH = "spark.driver.extraClassPath"
+JVM_OPTIONS = "SPARK_SUBMIT_OPTS"  # the variable whose options spark-submit gives to its own JVM alone
 
 
 class SubmitError(StitchError):
@@ -60,18 +63,26 @@ def command(job: str, args: Sequence[str], properties: Path, spark_args: Sequenc
     ]  # fmt: skip
 
 
-def properties(defaults: str, jars: JarSet, own_jars: Sequence[str] = (), own_packages: Sequence[str] = ()) -> str:
+def properties(
+    defaults: str, jars: JarSet, own_jars: Sequence[str] = (), own_packages: Sequence[str] = (), one_jvm: bool = False
+) -> str:
     """The text of conf/spark-defaults.conf as it is to be on this machine, from any directory: with the fetched jars in
     place of the packages they were resolved from; where they are not these, or not there, Ivy resolves them.
 
     own_jars, own_packages: those of the command line, which come beside the file's
+    one_jvm: no executor gets jars; then they are on the class path that the JVM begins with, whose classes it may have
+        in one file (stitch.jars.classes). Not beside jars of one's own, which those on the class path would not see
     """
     settings = spark_properties.parse(defaults)
     packages = _listed(settings.pop("spark.jars.packages", ""))
     files = [*_listed(settings.pop("spark.jars", "")), *_listed(",".join(own_jars))]
     if jars.complete and set(packages) == set(jars.packages):
-        files = [*map(str, sorted(jars.folder.glob("*.jar"))), *files]
+        fetched = [str(jar) for jar in sorted(jars.folder.glob("*.jar"))]
         packages = []
+        if one_jvm and not files and not own_packages and CLASS_PATH not in settings:
+            settings[CLASS_PATH] = ":".join(fetched)
+        else:
+            files = [*fetched, *files]
     packages += _listed(",".join(own_packages))
     for name, values in (("spark.jars", files), ("spark.jars.packages", packages)):
         if values:
@@ -91,8 +102,10 @@ def _listed(text: str) -> list[str]:
 
 
 def environment(config: str | None) -> dict[str, str]:
-    """The environment of spark-submit: this Python, a Java 17, the settings file."""
-    env = {**os.environ, "PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java_home())}
+    """The environment of spark-submit: this Python, a Java 17 and the classes it has in one file, the settings file."""
+    java = java_home()
+    env = {**os.environ, "PYSPARK_PYTHON": sys.executable, "JAVA_HOME": str(java)}
+    env[JVM_OPTIONS] = f"{classes.options(java)} {env.get(JVM_OPTIONS, '')}".strip()
     env.pop("SPARK_HOME", None)
     env.setdefault(RUN_ID, uuid.uuid4().hex[:12])
     if config or env.get("STITCH_CONFIG"):
@@ -115,7 +128,7 @@ def spark_bar(job: str) -> list[str]:
     return ["--conf", "spark.ui.showConsoleProgress=true"] if seen else []
 
 
-def own_properties(spark_args: Sequence[str]) -> tuple[str, list[str]]:
+def own_properties(spark_args: Sequence[str], for_any_master: bool = False) -> tuple[str, list[str]]:
     """(the properties for spark-submit, its arguments without those that went into them)."""
     files, rest = taken(spark_args, "--properties-file")
     jars, rest = taken(rest, "--jars", "--conf spark.jars")
@@ -128,7 +141,16 @@ def own_properties(spark_args: Sequence[str]) -> tuple[str, list[str]]:
     if set(_listed(spark_properties.parse(text).get("spark.jars.packages", ""))) == set(SPARK.packages):
         with redirect_stdout(sys.stderr):  # a job's JSON goes to stdout, and to it alone
             fetch_missing([SPARK])
-    return properties(text, SPARK, jars, packages), rest
+    one_jvm = not for_any_master and _in_one_jvm(text, rest)
+    return properties(text, SPARK, jars, packages, one_jvm), rest
+
+
+def _in_one_jvm(text: str, spark_args: Sequence[str]) -> bool:
+    """Whether the driver has all executors in its own JVM, with a class path that is ours to say."""
+    own_class_path, _ = taken(spark_args, "--driver-class-path", f"--conf {CLASS_PATH}")
+    masters, _ = taken(spark_args, "--master", "--conf spark.master")
+    master = masters[-1] if masters else spark_properties.parse(text).get("spark.master", "")
+    return master.partition("[")[0] == "local" and not own_class_path
 
 
 def job_command(job: str) -> click.Command:

@@ -139,7 +139,7 @@ def quick_jvms() -> Iterator[None]:
     """A JVM of a test lives for seconds, in which what compiles quickly (C1) is enough: a job costs two thirds."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("SPARK_SUBMIT_OPTS", "SPARK_LAUNCHER_OPTS"):
-            patch.setenv(name, f"{os.environ.get(name, '')} -XX:TieredStopAtLevel=1")
+            patch.setenv(name, f"{os.environ.get(name, '')} -XX:TieredStopAtLevel=1".strip())
         yield
 
 
@@ -147,15 +147,16 @@ def quick_jvms() -> Iterator[None]:
 def spark(request: pytest.FixtureRequest) -> Any:
     """pytest-spark's session with the jars and settings that `stitch submit` gives to jobs. One JVM for the whole
     run, for a job that starts cold spends twenty seconds on warming up."""
-    from stitch.java import java_home
-    from stitch.submit import own_properties
+    from stitch.submit import JVM_OPTIONS, environment, own_properties
 
     properties = request.getfixturevalue("tmp_path_factory").mktemp("spark") / "spark.conf"
     properties.write_text(own_properties([])[0], "utf-8")
-    os.environ["JAVA_HOME"] = str(java_home())
-    os.environ["PYSPARK_PYTHON"] = sys.executable
+    of_jobs = environment(None)
+    os.environ |= {name: of_jobs[name] for name in ("JAVA_HOME", "PYSPARK_PYTHON")}
     os.environ["PYSPARK_SUBMIT_ARGS"] = f"--properties-file {properties} pyspark-shell"
-    return request.getfixturevalue("spark_session")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(JVM_OPTIONS, of_jobs[JVM_OPTIONS])
+        return request.getfixturevalue("spark_session")
 
 
 @pytest.fixture(scope="session")

@@ -101,4 +101,5 @@ def spark_conf(properties_file: str | None) -> None:
     require("jobs")
     from stitch.submit import own_properties
 
-    click.echo(own_properties(["--properties-file", properties_file] if properties_file else [])[0], nl=False)
+    file = ["--properties-file", properties_file] if properties_file else []
+    click.echo(own_properties(file, for_any_master=True)[0], nl=False)

@@ -11,7 +11,9 @@ from click.testing import CliRunner
 
 from stitch import submit
 from stitch.cli import main
+from stitch.jars import classes
 from stitch.jars import sets as jars
+from stitch.java import java_home
 from stitch.properties import parse, written
 from stitch.submit import DEFAULTS, JOBS, job_command, properties
 from stitch.submit_args import SWITCHES, WITH_VALUE, split, taken
@@ -128,6 +130,54 @@ def test_jars_and_packages_of_ones_own_come_beside_the_fetched_ones(fetched: Pat
         "org.example:mine:1",
         "https://example.org",
     )
+
+
+PLACES = {
+    "as shipped": ("", "spark.driver.extraClassPath"),
+    "one core": ("--master local", "spark.driver.extraClassPath"),
+    "a cluster": ("--master spark://one:7077", "spark.jars"),
+    "a cluster, as a property": ("--conf spark.master=yarn", "spark.jars"),
+    "executors of their own on this machine": ("--master local-cluster[2,1,1024]", "spark.jars"),
+    "a jar of one's own": ("--jars c.jar", "spark.jars"),
+    "a package of one's own": ("--packages org.example:mine:1", "spark.jars"),
+    "a class path of one's own": ("--driver-class-path /own", "spark.jars"),
+    "likewise, as a property": ("--conf spark.driver.extraClassPath=/own", "spark.jars"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("args", "place"), PLACES.values(), ids=PLACES.keys())
+def test_fetched_jars_are_on_the_first_class_path_where_no_executor_and_no_jar_needs_them_elsewhere(
+    fetched: Path, args: str, place: str
+) -> None:
+    said = parse(submit.own_properties(args.split())[0])
+    assert f"{fetched}/a.jar" in re.split("[:,]", said[place])
+    assert len({"spark.driver.extraClassPath", "spark.jars"} & said.keys()) == 1
+
+
+def test_a_properties_file_for_a_spark_submit_by_hand_is_right_with_any_master(fetched: Path) -> None:
+    said = parse(submit.own_properties([], for_any_master=True)[0])
+    assert said["spark.jars"] == f"{fetched}/a.jar,{fetched}/b.jar" and "spark.driver.extraClassPath" not in said
+
+
+def test_a_class_path_in_the_file_is_left_alone(fetched: Path, tmp_path: Path) -> None:
+    text = DEFAULTS.read_text("utf-8") + "spark.driver.extraClassPath /own\n"
+    (tmp_path / "own.conf").write_text(text, "utf-8")
+    said = parse(submit.own_properties(["--properties-file", str(tmp_path / "own.conf")])[0])
+    assert said["spark.driver.extraClassPath"] == "/own" and said["spark.jars"] == f"{fetched}/a.jar,{fetched}/b.jar"
+
+
+def test_a_jvm_is_told_of_the_file_of_classes_where_there_is_one_for_this_java_and_these_jars(
+    fetched: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classes, "CACHE", jars.CACHE)
+    monkeypatch.setenv("SPARK_SUBMIT_OPTS", "-Dmine=1")
+    assert submit.environment(None)["SPARK_SUBMIT_OPTS"] == "-Dmine=1"
+    made = classes.archive(java_home())
+    made.touch()
+    assert submit.environment(None)["SPARK_SUBMIT_OPTS"].startswith(f"-XX:SharedArchiveFile={made} ")
+    assert submit.environment(None)["SPARK_SUBMIT_OPTS"].endswith(" -Dmine=1")
+    (fetched / "c.jar").touch()
+    assert submit.environment(None)["SPARK_SUBMIT_OPTS"] == "-Dmine=1"
 
 
 def test_other_packages_in_the_file_are_left_to_ivy(fetched: Path) -> None:
