@@ -8,7 +8,7 @@ with what is behind them, so a batch that is replayed changes nothing.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -22,16 +22,14 @@ from jobs.process import figures
 from jobs.process.errors import run
 from jobs.process.spark import session
 from jobs.proof.completeness import STREAMING_JOB as JOB
-from jobs.sinks.cassandra import connected, forget_connections, upsert_by_member
+from jobs.sinks.cassandra import connected, upsert_by_member
 from jobs.sinks.lag import LagReport
-from jobs.sinks.progress import publish_progress
 from jobs.sources.checkpoint import Checkpoint, Span
-from jobs.sources.topic import Offsets, check_topics, read_between, read_topics
-from jobs.streaming.continuity import begin, check_continuity
+from jobs.sources.topic import check_topics
+from jobs.streaming.continuity import begin
 from jobs.streaming.figures import note_progress
 from jobs.streaming.queries import Stop, counted_through, end_offsets, keep_running, print_progress
-from jobs.streaming.recounts import Recounts
-from jobs.streaming.windows import catch_up, ends_of, offsets_of
+from jobs.streaming.starting import Starts
 from jobs.totals.definitions import counted_live
 from stitch.combining import combining
 from stitch.settings import Settings, load_settings
@@ -75,39 +73,23 @@ def count_topic(
     ):
         checkpoint = Checkpoint(spark, settings.streaming.checkpoint)
         counting = counted_live(settings, checkpoint.counters())
-        beginning, at = begin(cassandra, checkpoint, counting, from_cutoff, accept_data_loss), offsets_of(settings)
+        beginning = begin(cassandra, checkpoint, counting, from_cutoff, accept_data_loss)
 
-        def count(span: Span, until: Offsets) -> None:
-            records = read_between(spark, settings.topics_read, at(span.since), until)
+        def count(records: DataFrame, span: Span) -> None:
             write_increments(rows_of(records, counting, span), settings)
 
-        def count_lot(lot: Span) -> None:
-            behind = at(lot.until)
-            count(lot, at(lot.until + settings.log.grace))
-            publish_progress(cassandra, settings, JOB, lot.until, behind if recounts.settled else {})
-
-        recounts = Recounts(settings, checkpoint, lambda span: count(span, ends_of(settings)))
-        pace = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
-        trigger: dict[str, Any] = {"availableNow": True} if available_now else pace
+        starts = Starts(settings, counting, checkpoint, cassandra, beginning, count, accept_data_loss, stop)
+        pace: dict[str, Any] = {"processingTime": f"{settings.streaming.trigger.total_seconds()} seconds"}
 
         def start() -> StreamingQuery:
-            nonlocal beginning
-            forget_connections(spark)
-            check_topics(settings)
-            since = check_continuity(checkpoint, counting, beginning, accept_data_loss)
-            if recounts.settle():
-                publish_progress(cassandra, settings, JOB, None, checkpoint.next_offsets())
-            if begun := catch_up(settings, checkpoint, beginning, datetime.now(UTC), count_lot, stop):
-                beginning = begun
-                since = check_continuity(checkpoint, counting, beginning, accept_data_loss)
-            records = read_topics(spark, settings.topics_read, beginning and beginning.offsets, accept_data_loss)
+            records, since = starts.next()
             return (
                 rows_of(records, counting, since=since)
                 .writeStream.queryName(JOB)
                 .outputMode("update")
                 .option("checkpointLocation", settings.streaming.checkpoint)
                 .foreachBatch(lambda batch, _: write_increments(batch, settings))
-                .trigger(**trigger)
+                .trigger(**({"availableNow": True} if available_now else pace))
                 .start()
             )
 
@@ -115,12 +97,12 @@ def count_topic(
             offsets, through = end_offsets(progress), counted_through(progress)
             print_progress(JOB, progress)
             note_progress(progress, through)
-            recounts.note(progress)
-            publish_progress(cassandra, settings, JOB, through, offsets if recounts.settled else {})
+            starts.recounts.note(progress)
+            starts.publish(through, offsets)
             lag.report(offsets)
 
         print(f"{JOB} counts {', '.join(settings.topics_read)} into {settings.realtime.keyspace}", flush=True)
-        keep_running(start, stop, report, settings.streaming.retry_for, recounts.again, recounts.due)
+        keep_running(start, stop, report, settings.streaming.retry_for, starts.recounts.again, starts.recounts.due)
 
 
 @click.command()
