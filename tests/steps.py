@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,25 @@ def count(client: FlaskClient, counter: str, key: str, layer: str = "merged") ->
     response = client.post("/v1/totals", json={"counters": [counter], "keys": [key], "layer": layer})
     assert response.status_code == 200, response.text
     return int(response.json["data"][0]["counts"][counter])
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 60, told: Callable[[], str] = lambda: "") -> None:
+    """Ask until it holds; fails with what is told where it has not within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.1)
+
+
+def wait_for_line(log: Path, start: str, job: subprocess.Popen[bytes], seconds: float = 180) -> None:
+    """Wait until a line of the job's log begins so; fails with the log's end where the job ends before."""
+
+    def said() -> bool:
+        lines = log.read_text("utf-8").splitlines()
+        assert job.poll() is None, lines[-30:]
+        return any(line.startswith(start) for line in lines)
+
+    wait_until(said, seconds, lambda: log.read_text("utf-8")[-3000:])
 
 
 def send(process: psutil.Process, how: int) -> None:

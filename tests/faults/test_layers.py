@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from stitch_local.stack import wait_until_all_answer
 from tests.conftest import Reader, Stack, free_ports, run_in, write_config
 from tests.faults.conftest import away
 from tests.faults.oracle import Feed
-from tests.steps import wait_for_the_window_to_end
+from tests.steps import wait_for_the_window_to_end, wait_until
 
 
 @pytest.fixture
@@ -125,10 +124,3 @@ def a_night_and_a_morning(fresh: Stack, settings: Settings, feed: Feed) -> dict[
     feed.send(100)
     run_in(settings, "streaming_counts")
     return totals
-
-
-def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +25,7 @@ from stitch.submit import environment, own_properties
 from stitch_local.process import accepts
 from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, free_ports, run_in, write_config
-from tests.steps import count, event, wait_for_the_window_to_end
+from tests.steps import count, event, wait_for_the_window_to_end, wait_until
 from tests.stores import hdfs, options
 
 BIN = Path(sys.executable).parent
@@ -58,7 +57,7 @@ def master(tmp_path: Path) -> Iterator[str]:
                 [*apart, spark_class, *command], env=env, cwd=tmp_path / "elsewhere", stdout=log, stderr=log
             )
             processes.append(started)
-            wait_for_port(port)
+            wait_until(lambda: accepts(port), told=lambda: "the master did not start")
         yield url
     finally:
         for process in reversed(processes):
@@ -66,13 +65,6 @@ def master(tmp_path: Path) -> Iterator[str]:
         for process in processes:
             process.wait(30)
         log.close()
-
-
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while not accepts(port):
-        assert time.monotonic() < deadline, "the master did not start"
-        time.sleep(0.2)
 
 
 def hiding(folder: Path) -> list[str]:

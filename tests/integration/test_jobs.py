@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from stitch.settings import load_settings
 from stitch.submit import submit
 from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, run_in, submit_command, write_config
-from tests.steps import count, event, wait_for_the_window_to_end
+from tests.steps import count, event, wait_for_line, wait_for_the_window_to_end
 
 
 def everything(capfd: pytest.CaptureFixture[str]) -> str:
@@ -122,7 +121,7 @@ def test_sigterm_ends_the_streaming_job_after_its_batch_and_the_next_start_goes_
             command = submit_command(fresh, "streaming_counts")
             job = subprocess.Popen(command, stdout=out, stderr=out)
             try:
-                wait_for_line(log, "streaming_counts batch=")
+                wait_for_line(log, "streaming_counts batch=", job)
                 job.send_signal(signal.SIGTERM)
                 assert job.wait(90) == 0, log.read_text("utf-8")
             finally:
@@ -130,13 +129,6 @@ def test_sigterm_ends_the_streaming_job_after_its_batch_and_the_next_start_goes_
         assert count(client, "plays", "t1") == 10 * run
         counted = [line for line in log.read_text("utf-8").splitlines() if line.startswith("streaming_counts batch=")]
         assert ["events=10 " in line for line in counted] == [True]  # no batch was replayed
-
-
-def wait_for_line(log: Path, start: str) -> None:
-    deadline = time.monotonic() + 120
-    while not any(line.startswith(start) for line in log.read_text("utf-8").splitlines()):
-        assert time.monotonic() < deadline, log.read_text("utf-8")
-        time.sleep(0.2)
 
 
 @pytest.mark.thorough

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,20 +18,13 @@ from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, run_in, submit_command, write_config
 from tests.integration.test_far_behind import increments
 from tests.integration.test_transactions import transaction
-from tests.steps import count, event
+from tests.steps import count, event, wait_until
 
 SECONDS = 120
 
 
 def plays(name: str, number: int) -> list[bytes]:
     return [event(f"{name}{n}", "play", track_id="t1", creator_id="c1") for n in range(number)]
-
-
-def wait_until(what: Callable[[], bool], job: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + SECONDS
-    while not what():
-        assert job.poll() is None and time.monotonic() < until, log.read_text("utf-8")
-        time.sleep(0.5)
 
 
 @pytest.mark.thorough
@@ -61,12 +52,12 @@ def test_records_of_windows_that_the_stream_is_done_with_have_these_counted_agai
             last = checkpoint.last_batches(1)
             return last is not None and last.watermark >= opened + length
 
-        wait_until(is_done_with_it, job, log)
+        wait_until(is_done_with_it, SECONDS, log.read_text)
         assert 0 < count(client, "plays", "t1") <= sent
 
         # It is committed: its records, and those behind them, are of windows whose state is gone.
         open_one.commit_transaction()
-        wait_until(lambda: count(client, "plays", "t1") == sent + 3, job, log)
+        wait_until(lambda: count(client, "plays", "t1") == sent + 3, SECONDS, log.read_text)
         job.send_signal(signal.SIGTERM)
         assert job.wait(SECONDS) == 0
     finally:

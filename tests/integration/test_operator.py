@@ -16,7 +16,7 @@ import pytest
 from stitch.settings import load_settings
 from stitch_local.producer import produce
 from tests.conftest import Reader, Stack, run_in, submit_command, write_config
-from tests.steps import count, event, wait_for_the_window_to_end
+from tests.steps import count, event, wait_for_the_window_to_end, wait_until
 
 Submit = Callable[..., subprocess.Popen[bytes]]
 
@@ -50,13 +50,6 @@ def processes_of(stack: Stack) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-
-
-def wait_until(what: Callable[[], Any], seconds: float, told: Callable[[], str]) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.05)
 
 
 def drivers(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:

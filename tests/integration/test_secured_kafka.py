@@ -3,7 +3,6 @@ be."""
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import time
@@ -32,7 +31,7 @@ from tests.certificates import Authority
 from tests.conftest import BASE_CONFIG, Reader, Stack, free_ports, run_in, write_config
 from tests.logs import lake
 from tests.secured_kafka import MARK, SECRET, USER, SecuredKafka, secured_kafka
-from tests.steps import count, event, wait_for_the_window_to_end
+from tests.steps import count, event, wait_for_line, wait_for_the_window_to_end
 
 Asked = Callable[..., Stack]
 NEEDED = (AclOperation.DESCRIBE, AclOperation.DESCRIBE_CONFIGS, AclOperation.READ)
@@ -264,10 +263,3 @@ def test_a_secret_is_in_no_log_no_process_list_no_page_of_spark_and_no_file(
 def page_of(port: int, path: str) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=20) as answer:
         return str(answer.read().decode())
-
-
-def wait_for_line(log: Path, start: str, job: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 180
-    while not re.search(f"^{start}", log.read_text("utf-8"), re.MULTILINE):
-        assert time.monotonic() < deadline and job.poll() is None, log.read_text("utf-8")[-3000:]
-        time.sleep(0.2)
