@@ -18,7 +18,7 @@ from cassandra import DriverException, RequestExecutionException
 from cassandra.cluster import NoHostAvailable
 
 from jobs.process.errors import JobError
-from jobs.proof.completeness import needed_since
+from jobs.proof.completeness import STREAMING_JOB, needed_since
 from jobs.sources.checkpoint import Batches, Checkpoint, Span
 from jobs.sources.topic import first_offsets, stable_ends
 from jobs.streaming.queries import end_offsets
@@ -94,6 +94,8 @@ class Recounts:
             print(f"stitch: records came late of ingest windows from {span.since:%FT%TZ} to {span.until:%FT%TZ}: these "
                   "are counted again", flush=True)  # fmt: skip
             self._count(span)
+            many, seconds = (span.until - span.since) // self._length, time.monotonic() - self._recounted
+            print(f"{STREAMING_JOB} windows={many} until={span.until:%FT%TZ} again=1 seconds={seconds:.1f}", flush=True)
         self._owed = self._noted = None
         self._settled = last.newest if last else -1
         self._checkpoint.write_owed(None, self._settled)

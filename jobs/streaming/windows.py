@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
+from jobs.proof.completeness import STREAMING_JOB
 from jobs.sources.checkpoint import Beginning, Checkpoint, Span
 from jobs.sources.readable import first_stamped
 from jobs.sources.topic import Offsets, edges, first_offsets, offsets_at, stable_ends
@@ -107,7 +108,7 @@ def catch_up(
         if stop.asked:
             return None
         seconds = time.monotonic() - began
-        print(f"streaming_counts windows={(lot.until - lot.since) // length} until={lot.until:%FT%TZ} records={many} "
+        print(f"{STREAMING_JOB} windows={(lot.until - lot.since) // length} until={lot.until:%FT%TZ} records={many} "
               f"records_per_s={many / seconds:.0f} seconds={seconds:.1f}", flush=True)  # fmt: skip
     checkpoint.remove(now)
     return beginning
