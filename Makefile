@@ -167,6 +167,10 @@ bench-size: setup ## measure the rows and bytes that events leave in each part (
 bench-freshness: setup ## measure how long an event takes to the reader's answer (bench/README.md); SECONDS=120
 	@$(BIN)/python -m bench.freshness --seconds $(or $(SECONDS),120)
 
+.PHONY: bench-start
+bench-start: setup ## measure what a job without work takes (bench/README.md)
+	@$(BIN)/python -m bench.start
+
 .PHONY: bench-serving
 bench-serving: setup ## measure the reader beside the raw driver doing the same reads (bench/README.md)
 	@tests/debian.sh

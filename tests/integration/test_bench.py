@@ -15,6 +15,7 @@ from bench.load import Size
 from bench.nights import Traffic, nights, settings_of
 from bench.serving import fill, measure
 from bench.size import day_of, held, rows_of
+from bench.start import starts
 from stitch_local.producer import produce
 from tests.conftest import Stack, needs
 from tests.steps import wait_for_the_connector
@@ -61,6 +62,13 @@ def test_nights_of_equal_days_write_what_a_day_touches_or_the_days_since_the_las
     # Of each of the 50 tracks at most 24 hours, a day, a month, and all time, in two counters and a breakdown.
     assert all(0 < night.rows < 3 * 55 * 27 + 997 * 27 for night in found[:2]) and found[2].rows > found[1].rows
     assert traffic.of_day(1) == traffic.of_day(1) != traffic.of_day(2)
+
+
+@pytest.mark.thorough
+def test_a_job_without_work_is_started_with_the_file_of_classes_and_without(fresh: Stack) -> None:
+    with_it, without = starts(fresh.config_path, ["archive_events"], rounds=1)
+    assert with_it.kept and not without.kept
+    assert min(with_it.seconds, with_it.cpu_seconds, without.seconds, without.cpu_seconds) > 0.5
 
 
 @pytest.mark.thorough
