@@ -38,8 +38,8 @@ def test_records_of_windows_that_the_stream_is_done_with_have_these_counted_agai
 
     # A transaction stays open in one partition, and the stream goes on in the others.
     produce(settings.kafka, plays("whole", 4))
-    opened = window_start(datetime.now(UTC), length)
     open_one = transaction(stack, plays("late", 3), partition=3)
+    opened = window_start(datetime.now(UTC), length)  # its records are of this window, or of one before
     with log.open("wb") as out:
         job = subprocess.Popen(submit_command(stack, "streaming_counts"), stdout=out, stderr=out)
     try:
