@@ -32,7 +32,7 @@ def exclude(track: str, folder: Path) -> str:
     return str(rules)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_bot_that_is_excluded_stops_one_night_and_no_later_one_and_what_is_excluded_next_stops_one_again(
     fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -47,7 +47,7 @@ def counted_live(settings: Settings) -> set[str]:
     return {stored for stored in progress.counters if stored.startswith("plays@")}
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_readers_get_the_old_definition_live_until_the_new_one_is_published_and_never_a_mixture(
     fresh: Stack, reader: Reader, run_job: Run, spark: Any, cassandra: Any, tmp_path: Path,
     capfd: pytest.CaptureFixture[str],

@@ -79,7 +79,7 @@ def test_damaged_increments_are_reported_and_repaired_and_the_audit_tells(
     }
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_new_counter_is_backfilled_alone_and_a_spammers_plays_are_excluded_and_brought_back(
     fresh: Stack, reader: Reader, run_job: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,7 +75,7 @@ def client(fresh: Stack, reader: Reader) -> Iterator[Any]:
     return reader(fresh.settings)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_a_topic_of_another_shape_is_added_to_the_only_one_and_both_are_counted_exactly_by_every_layer(
     fresh: Stack, spark: SparkSession, client: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_topic_of_another_shape_is_added_to_the_only_one_and_both_are_counted_
     assert (count(client, "plays", "t1"), count(client, "likes", "t1"), count(client, "likes", "t2")) == (5, 4, 2)
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_records_that_the_log_lacks_and_a_topic_that_was_recreated_are_told_by_the_topics_name(
     fresh: Stack, spark: SparkSession, client: Any, tmp_path: Path
 ) -> None:
