@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from stitch.jars.classes import LOADER, QUIET, archive
+from stitch.jars.classes import LOADER, QUIET, archive, outdated
 from stitch.shipped import PACKAGES
 from stitch.submit import JVM_OPTIONS, command, environment, own_properties
 
@@ -20,7 +20,7 @@ def make() -> None:
     if target.exists():
         return
     print("[setup] Spark's classes in one file, so that jobs start sooner (half a minute)", flush=True)
-    for old in target.parent.glob("classes-*.jsa"):
+    for old in outdated(Path(env["JAVA_HOME"])):
         old.unlink()
     _begin(Path(env["JAVA_HOME"]))
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="classes-") as name:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import sys
 from pathlib import Path
 
 from stitch.jars.sets import CACHE, SPARK
@@ -33,7 +34,17 @@ def archive(java: Path) -> Path:
     of = [str(java), release.read_text("utf-8") if release.is_file() else ""]
     files = (*class_path(), Path(spark.origin).parent / "jars", PACKAGES / f"jobs/{LOADER}.py")
     of += [f"{file} {file.stat().st_mtime_ns}" for file in files]
-    return CACHE / f"jars/classes-{hashlib.sha256(chr(0).join(of).encode()).hexdigest()[:16]}.jsa"
+    return CACHE / f"jars/classes-{_digest(sys.prefix)}-{_digest(*of)}.jsa"
+
+
+def outdated(java: Path) -> list[Path]:
+    """The files that this environment of Python had for another Java or other jars; a cache may be of several."""
+    current = archive(java)
+    return [file for file in current.parent.glob(f"classes-{_digest(sys.prefix)}-*.jsa") if file != current]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]
 
 
 def options(java: Path) -> str:

@@ -33,9 +33,11 @@ def test_where_java_writes_no_such_file_that_is_told_and_jobs_start_without(
 ) -> None:
     monkeypatch.setattr(classes, "CACHE", tmp_path)
     (tmp_path / "jars").mkdir()
-    (tmp_path / "jars/classes-of-before.jsa").touch()
+    of_before = classes.archive(java_home()).with_stem("classes-of-another-environment")
+    of_before.touch()
+    classes.archive(java_home()).with_stem(f"{classes.archive(java_home()).stem}-before").touch()
     monkeypatch.setattr(class_archive, "command", lambda *_: ["sh", "-c", "echo no room >&2; exit 1"])
     class_archive.make()
     assert "there is none, and jobs start without it: no room" in capsys.readouterr().out
-    assert list((tmp_path / "jars").iterdir()) == [] and jars.SPARK.complete
+    assert list((tmp_path / "jars").iterdir()) == [of_before] and jars.SPARK.complete
     assert "SharedArchiveFile" not in environment(None)[JVM_OPTIONS]
