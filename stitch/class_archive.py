@@ -4,12 +4,16 @@ by a run of jobs/load_classes.py. Set-up runs it; who installed a wheel may."""
 from __future__ import annotations
 
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+from stitch.errors import StitchError
 from stitch.jars.classes import LOADER, QUIET, archive, outdated
 from stitch.shipped import PACKAGES
 from stitch.submit import JVM_OPTIONS, command, environment, own_properties
+
+WITHIN_S = 600.0  # a minute is usual
 
 
 def make() -> None:
@@ -19,7 +23,7 @@ def make() -> None:
     target = archive(Path(env["JAVA_HOME"]))
     if target.exists():
         return
-    print("[setup] Spark's classes in one file, so that jobs start sooner (half a minute)", flush=True)
+    print("[setup] Spark's classes in one file, so that jobs start sooner (up to a minute)", flush=True)
     for old in outdated(Path(env["JAVA_HOME"])):
         old.unlink()
     _begin(Path(env["JAVA_HOME"]))
@@ -30,7 +34,7 @@ def make() -> None:
         env[JVM_OPTIONS] = f"-XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit={made} {QUIET}"
         run = subprocess.run(
             command(LOADER, [name], folder / "spark.conf"), env=env, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True,
+            text=True, timeout=WITHIN_S,
         )  # fmt: skip
         if run.returncode == 0 and made.exists():
             made.rename(target)
@@ -44,5 +48,14 @@ def _begin(java: Path) -> None:
         subprocess.run([java / "bin/java", "-Xshare:dump"], capture_output=True)
 
 
+def main() -> int:
+    try:
+        make()
+    except (OSError, subprocess.TimeoutExpired, StitchError) as error:
+        print(f"stitch: no file of Spark's classes, and jobs start without it: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    make()
+    raise SystemExit(main())

@@ -11,7 +11,7 @@ on the stdout that a job's JSON goes to.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import os
 import signal
 import subprocess
@@ -55,12 +55,8 @@ class SubmitError(StitchError):
 
 def command(job: str, args: Sequence[str], properties: Path, spark_args: Sequence[str] = ()) -> list[str]:
     """The spark-submit call of a job: flags of ours before the job, its own arguments after it."""
-    spark = importlib.util.find_spec("pyspark")
-    assert spark and spark.origin, "the extra [jobs] is asked for before"
-    spark_submit = Path(spark.origin).parent / "bin/spark-submit"
-    return [
-        str(spark_submit), "--properties-file", str(properties), *spark_args, str(PACKAGES / f"jobs/{job}.py"), *args
-    ]  # fmt: skip
+    spark_submit = str(classes.spark_home() / "bin/spark-submit")
+    return [spark_submit, "--properties-file", str(properties), *spark_args, str(PACKAGES / f"jobs/{job}.py"), *args]
 
 
 def properties(
@@ -77,8 +73,7 @@ def properties(
     packages = _listed(settings.pop("spark.jars.packages", ""))
     files = [*_listed(settings.pop("spark.jars", "")), *_listed(",".join(own_jars))]
     if jars.complete and set(packages) == set(jars.packages):
-        fetched = [str(jar) for jar in sorted(jars.folder.glob("*.jar"))]
-        packages = []
+        fetched, packages = [str(file) for file in jars.files], []
         if one_jvm and not files and not own_packages and CLASS_PATH not in settings:
             settings[CLASS_PATH] = ":".join(fetched)
         else:

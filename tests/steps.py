@@ -32,11 +32,16 @@ def count(client: FlaskClient, counter: str, key: str, layer: str = "merged") ->
     return int(response.json["data"][0]["counts"][counter])
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 60, told: Callable[[], str] = lambda: "") -> None:
-    """Ask until it holds; fails with what is told where it has not within so many seconds."""
+def wait_until(
+    holds: Callable[[], Any],
+    seconds: float = 60,
+    told: Callable[[], str] = lambda: "",
+    job: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Ask until it holds; fails with what is told where it has not within so many seconds, or the job has ended."""
     deadline = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < deadline, told()
+        assert time.monotonic() < deadline and (job is None or job.poll() is None), told()
         time.sleep(0.1)
 
 
@@ -44,11 +49,9 @@ def wait_for_line(log: Path, start: str, job: subprocess.Popen[bytes], seconds: 
     """Wait until a line of the job's log begins so; fails with the log's end where the job ends before."""
 
     def said() -> bool:
-        lines = log.read_text("utf-8").splitlines()
-        assert job.poll() is None, lines[-30:]
-        return any(line.startswith(start) for line in lines)
+        return any(line.startswith(start) for line in log.read_text("utf-8").splitlines())
 
-    wait_until(said, seconds, lambda: log.read_text("utf-8")[-3000:])
+    wait_until(said, seconds, lambda: log.read_text("utf-8")[-3000:], job)
 
 
 def send(process: psutil.Process, how: int) -> None:

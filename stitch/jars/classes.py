@@ -21,18 +21,18 @@ LOADER = "load_classes"  # of jobs/
 QUIET = "-Xlog:cds=off -Xlog:cds+dynamic=off"
 
 
-def class_path() -> list[Path]:
-    """The connectors' jars, in the order in which they stand before Spark's own."""
-    return sorted(SPARK.folder.glob("*.jar"))
+def spark_home() -> Path:
+    """Where pyspark has its programs and jars."""
+    spark = importlib.util.find_spec("pyspark")
+    assert spark and spark.origin, "the extra [jobs] is asked for before"
+    return Path(spark.origin).parent
 
 
 def archive(java: Path) -> Path:
     """Where the file for the Java of this home and these jars is, or would be."""
-    spark = importlib.util.find_spec("pyspark")
-    assert spark and spark.origin, "the extra [jobs] is asked for before"
     release = java / "release"  # says version and vendor
     of = [str(java), release.read_text("utf-8") if release.is_file() else ""]
-    files = (*class_path(), Path(spark.origin).parent / "jars", PACKAGES / f"jobs/{LOADER}.py")
+    files = (*SPARK.files, spark_home() / "jars", PACKAGES / f"jobs/{LOADER}.py")
     of += [f"{file} {file.stat().st_mtime_ns}" for file in files]
     return CACHE / f"jars/classes-{_digest(sys.prefix)}-{_digest(*of)}.jsa"
 
@@ -43,11 +43,11 @@ def outdated(java: Path) -> list[Path]:
     return [file for file in current.parent.glob(f"classes-{_digest(sys.prefix)}-*.jsa") if file != current]
 
 
-def _digest(*parts: str) -> str:
-    return hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]
-
-
 def options(java: Path) -> str:
     """What a JVM is told to use the file; nothing where there is none."""
     found = archive(java)
     return f"-XX:SharedArchiveFile={found} {QUIET}" if found.is_file() else ""
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]

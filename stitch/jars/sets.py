@@ -54,6 +54,11 @@ class JarSet:
         return CACHE / "jars" / self.name
 
     @property
+    def files(self) -> list[Path]:
+        """The jars that are there, in an order that is the same each time."""
+        return sorted(self.folder.glob("*.jar"))
+
+    @property
     def jars(self) -> tuple[Jar, ...]:
         """Every jar of the set. Raises JarsError where jars.lock is not of these packages."""
         try:

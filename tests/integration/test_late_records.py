@@ -52,12 +52,12 @@ def test_records_of_windows_that_the_stream_is_done_with_have_these_counted_agai
             last = checkpoint.last_batches(1)
             return last is not None and last.watermark >= opened + length
 
-        wait_until(is_done_with_it, SECONDS, log.read_text)
+        wait_until(is_done_with_it, SECONDS, log.read_text, job)
         assert 0 < count(client, "plays", "t1") <= sent
 
         # It is committed: its records, and those behind them, are of windows whose state is gone.
         open_one.commit_transaction()
-        wait_until(lambda: count(client, "plays", "t1") == sent + 3, SECONDS, log.read_text)
+        wait_until(lambda: count(client, "plays", "t1") == sent + 3, SECONDS, log.read_text, job)
         job.send_signal(signal.SIGTERM)
         assert job.wait(SECONDS) == 0
     finally:
